@@ -1,0 +1,201 @@
+"""The commands that speak to a server: `run`, `tail`, `ps`, `cancel`."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import msgspec
+
+from ..client import Client
+from ..errors import InvalidInput, RunFailed, UnknownFunction
+from ..events import AnyEvent, End, Json, Replace, Reset, Text
+from ..settings import load
+from .show import complain, note, print_event, print_json, print_runs
+
+__all__ = ["cancel", "ps", "run", "tail"]
+
+
+ASK_FOR_S = 5.0
+"""How long a question is repeated to a server that can't be reached: it may be restarting."""
+
+FOLLOW_FOR_S = 600.0
+"""How long a run is waited for while its server can't be reached: who follows one rather waits than asks again."""
+
+
+def _client(given: argparse.Namespace, retry_for_s: float = ASK_FOR_S) -> Client:
+    return Client(given.url, token=load({"token": given.token}).token or None, retry_for_s=retry_for_s)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Start a run and follow it."""
+    with _client(given) as client:
+        arguments = _arguments(client, given.function, given.input)
+        run_id = client.submit(given.function, arguments, key=given.key, session=given.session).id
+    if not given.detach:
+        return _follow(run_id, given, after=None)
+    if given.json:
+        print_json({"run_id": run_id})
+    else:
+        sys.stdout.write(run_id + "\n")
+    return 0
+
+
+def tail(given: argparse.Namespace) -> int:
+    """Follow a run."""
+    return _follow(given.run, given, after=given.after)
+
+
+def ps(given: argparse.Namespace) -> int:
+    """List runs."""
+    with _client(given) as client:
+        found = client.runs(function=given.function, state=given.state, limit=given.limit)["runs"]
+    if given.json:
+        for one in found:
+            print_json(one)
+    else:
+        print_runs(found)
+    return 0
+
+
+def cancel(given: argparse.Namespace) -> int:
+    """Ask a run to stop."""
+    with _client(given) as client:
+        receipt = client.run(given.run).cancel()
+    if given.json:
+        print_json(receipt)
+    else:
+        sys.stdout.write(f"{receipt['cancel']} (the run is {receipt['state']})\n")
+    return 0
+
+
+def _arguments(client: Client, function: str, pairs: list[str]) -> dict[str, Any]:
+    schema = next((f["input_schema"] for f in client.functions() if f["name"] == function), None)
+    if schema is None:
+        raise UnknownFunction(
+            f"The server has no function {function!r}.", hint="GET /api/functions lists them."
+        )
+    return dict(_argument(pair, schema.get("properties", {})) for pair in pairs)
+
+
+def _argument(pair: str, properties: dict[str, Any]) -> tuple[str, Any]:
+    name, equals, text = pair.partition("=")
+    if not equals:
+        raise InvalidInput(
+            f"{pair!r} is not name=value.", hint=f"It takes {', '.join(properties) or 'nothing'}."
+        )
+    if properties.get(name, {}).get("type") == "string":
+        return name, text
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text  # the server says what it should have been
+
+
+def _follow(run_id: str, given: argparse.Namespace, after: str | None) -> int:
+    output = _Json() if given.json else _Text()
+    try:
+        with (
+            _client(given, FOLLOW_FOR_S) as client,
+            client.run(run_id, on_status=_Status(quiet=given.json)).events(after) as events,
+        ):
+            for event in events:
+                output.show(event)
+    except KeyboardInterrupt:
+        note(f"\nThe run goes on. See it with: penstock tail {given.url} {run_id}")
+        note(f"Stop it with: penstock cancel {given.url} {run_id}")
+        raise
+    return output.exit_code
+
+
+class _Status:
+    """Tells people about the connection and the line, once for each change."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._lost = False
+
+    def __call__(self, status: dict[str, Any]) -> None:
+        if self._quiet:
+            return
+        if status.get("connection") == "reconnecting" and not self._lost:
+            self._lost = True
+            note(f"\n(connection lost: {status.get('reason', '')}; reconnecting)")
+        elif status.get("connection") == "live" and self._lost:
+            self._lost = False
+            note("(connected again)")
+        elif status.get("state") == "queued":
+            note(f"(queued, position {status.get('position')})")
+
+
+class _Json:
+    """Every event as a line of JSON."""
+
+    exit_code = 0
+
+    def show(self, event: AnyEvent) -> None:
+        print_json(msgspec.to_builtins(event))
+        if isinstance(event, End) and event.state != "succeeded":
+            self.exit_code = 1
+
+
+class _Text:
+    """Text and values on standard output as they come, everything else on standard error."""
+
+    exit_code = 0
+
+    def __init__(self) -> None:
+        self._column = 0
+        self._lengths: dict[str | None, int] = {}
+
+    def show(self, event: AnyEvent) -> None:
+        match event:
+            case Text():
+                self._write(self._fresh(event))
+            case Json() | Replace():
+                self._line(json.dumps(event.value, ensure_ascii=False))
+            case Reset():
+                self._lengths.clear()
+                self._finish_line()
+                note(f"(what came before is withdrawn: {event.reason or 'the run begins again'})")
+            case End():
+                self._end(event)
+            case _:
+                self._finish_line()
+                print_event(event)
+
+    def _fresh(self, event: Text) -> str:
+        # After --after the count begins in the middle; a merge may begin in what was printed.
+        have = self._lengths.get(event.span, event.pos)
+        self._lengths[event.span] = event.pos + len(event.text)
+        return event.text[max(0, have - event.pos) :]
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        if text:
+            self._column = len(text) - text.rfind("\n") - 1
+
+    def _line(self, text: str) -> None:
+        self._finish_line()
+        self._write(text + "\n")
+
+    def _finish_line(self) -> None:
+        # Only where both end on a terminal would they run into each other; a file gets the text unchanged.
+        if self._column and sys.stdout.isatty():
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        self._column = 0
+
+    def _end(self, event: End) -> None:
+        self._finish_line()
+        if event.state == "succeeded":
+            if event.result is not None:
+                self._line(json.dumps(event.result, ensure_ascii=False))
+            return
+        error = event.error or {}
+        message = f"The run ended as {event.state}" + (
+            f": {error['message']}" if error.get("message") else "."
+        )
+        complain(RunFailed(message, state=event.state, error=error, hint=error.get("hint", "")))
+        self.exit_code = 1

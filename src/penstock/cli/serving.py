@@ -1,0 +1,53 @@
+"""`penstock serve` and `penstock demo`."""
+
+import argparse
+import logging
+import sys
+import webbrowser
+from collections.abc import Callable
+
+from ..app import App
+from ..settings import SETTINGS
+from .show import note
+
+__all__ = ["demo", "serve"]
+
+
+def serve(given: argparse.Namespace) -> int:
+    """Serve the app that TARGET names."""
+    from ..serve import load_app
+
+    app = load_app(given.target)
+    app.configure(**_settings(given))
+    return _serve(app, lambda address: note(f"Penstock is ready at {address}"))
+
+
+def demo(given: argparse.Namespace) -> int:
+    """Serve the demo."""
+    from ..demo import make_app
+
+    return _serve(
+        make_app(follow=given.follow, **_settings(given)), lambda address: _greet(address, show=given.open)
+    )
+
+
+def _greet(address: str, *, show: bool) -> None:
+    note(f"Penstock is ready at {address}")
+    note("Open it, ask something, reload the page or kill this process: nothing is lost. Ctrl-C ends it.")
+    note(f'From a terminal: penstock run {address} answer question="What does functools.lru_cache do?"')
+    if show:
+        webbrowser.open(address)
+
+
+def _settings(given: argparse.Namespace) -> dict[str, str | None]:
+    return {setting.name: getattr(given, setting.name) for setting in SETTINGS}
+
+
+def _serve(app: App, on_ready: Callable[[str], None]) -> int:
+    from ..serve import serve as serve_app
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    serve_app(app, on_ready)
+    return 0

@@ -1,0 +1,138 @@
+"""Event types: what a stream consists of, and their one wire form.
+
+An event is a JSON object with `type`, `seq`, `at_ms` (Unix milliseconds of the yield), `span` where it
+belongs to one, `n` where it stands for several, and fields of its own. The classes here are that object:
+`encode` and `decode` are the only two ways between them and bytes.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "BYTES_PIECE",
+    "MAX_EVENT_BYTES",
+    "AnyEvent",
+    "Bytes",
+    "End",
+    "Event",
+    "Json",
+    "Log",
+    "Progress",
+    "Replace",
+    "Reset",
+    "SpanEnd",
+    "SpanStart",
+    "Text",
+    "decode",
+    "encode",
+]
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""One event's JSON. Larger ones are refused where they are yielded: every reader would have to hold it whole."""
+
+BYTES_PIECE = 32 * 1024
+"""A yielded `bytes` is cut into events of at most this many bytes (before base64)."""
+
+State = Literal["succeeded", "failed", "cancelled", "interrupted"]
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
+    """What every event has.
+
+    seq: place in the stream, 1, 2, 3, …; 0 for one that is not stored (a `reset` about a cursor).
+    at_ms: Unix milliseconds of the yield; of the last one where events were merged.
+    span: id of the span it belongs to; of the span itself for `span-start` and `span-end`.
+    n: it stands for the events `seq-n+1 … seq`.
+    """
+
+    seq: int = 0
+    at_ms: int = 0
+    span: str | None = None
+    n: int = 1
+
+
+class Text(Event, tag="text"):
+    """A piece of text that begins at code point `pos` of its span's text (the run's, outside any span)."""
+
+    pos: int
+    text: str
+
+
+class Json(Event, tag="json"):
+    """One yielded value."""
+
+    value: Any
+
+
+class Replace(Event, tag="replace"):
+    """A value that takes the place of the last `replace` of the same span."""
+
+    value: Any
+
+
+class Bytes(Event, tag="bytes"):
+    """A piece of a byte string; pieces of one span follow each other. `data` is base64 on the wire."""
+
+    data: bytes
+
+
+class Progress(Event, tag="progress"):
+    """How far the work is: `done` of `total` (unknown where absent), counted in `unit`."""
+
+    done: float
+    total: float | None = None
+    unit: str = ""
+
+
+class Log(Event, tag="log"):
+    """A line for whoever looks after the run."""
+
+    message: str
+    level: str = "info"
+    fields: Any = None
+
+
+class SpanStart(Event, tag="span-start"):
+    """A step has begun; visible at once, before it ends."""
+
+    name: str
+    kind: str = ""
+    parent: str | None = None
+    input: Any = None
+
+
+class SpanEnd(Event, tag="span-end"):
+    """A step has ended, well or with an `error` of `{code, message}`."""
+
+    output: Any = None
+    error: dict[str, Any] | None = None
+
+
+class Reset(Event, tag="reset"):
+    """Everything after event `to` is withdrawn: readers and folds forget it."""
+
+    to: int
+    reason: str = ""
+
+
+class End(Event, tag="end"):
+    """The last event of a run: its outcome. `error` is `{code, message, hint}`."""
+
+    state: State
+    result: Any = None
+    error: dict[str, Any] | None = None
+
+
+AnyEvent = Text | Json | Replace | Bytes | Progress | Log | SpanStart | SpanEnd | Reset | End
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+encode = _encoder.encode
+"""An event to its JSON, one line of UTF-8 without line breaks."""
+
+
+def decode(data: bytes | str) -> AnyEvent:
+    """JSON to an event. Fields of later versions are ignored. Raises msgspec.ValidationError or DecodeError."""
+    return _decoder.decode(data)

@@ -1,0 +1,213 @@
+"""One tail for each stream that somebody reads, and subscribers as cursors into it.
+
+A subscriber holds a position, never a queue: what it has not taken yet is in the tail's few recent chunks,
+shared by all, or in the store. A wake-up only says "look again", so a lost one costs time and no event.
+"""
+
+import asyncio
+from collections import deque
+from typing import Self
+
+from .models import Chunk
+from .storage.base import Store
+
+__all__ = ["PIECE_BYTES", "TAIL_BYTES", "Hub", "Subscriber"]
+
+TAIL_BYTES = 256 * 1024
+"""Recent chunks a tail keeps for its subscribers: seconds of any model's output. Who is further behind reads
+from the store, so the bound costs time only."""
+
+PIECE_BYTES = 256 * 1024
+"""Most a subscriber is handed at once (one chunk at least): what a stalled reader can hold up in memory."""
+
+
+class _Tail:
+    """The recent chunks of one stream, without a gap: the events `begin + 1 … end`."""
+
+    __slots__ = ("begin", "chunks", "end", "refresh", "size_bytes", "stale", "stream", "subscribers")
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.chunks: deque[Chunk] = deque()
+        self.begin: int | None = None  # nothing is known before the first look into the store
+        self.end = 0
+        self.size_bytes = 0
+        self.stale = False  # another process may have written past `end`
+        self.refresh: asyncio.Task[None] | None = None
+        self.subscribers: set[Subscriber] = set()
+
+    def anchor(self, seq: int) -> None:
+        """The store held nothing past `seq`: from here on the tail is complete."""
+        if self.begin is None:
+            self.begin = self.end = seq
+
+    def push(self, chunk: Chunk) -> None:
+        if self.begin is not None and chunk.last_seq <= self.end:
+            return  # heard of and read
+        if self.begin is None or chunk.first_seq != self.end + 1:
+            self.chunks.clear()
+            self.size_bytes = 0
+            self.begin = chunk.first_seq - 1
+        self.chunks.append(chunk)
+        self.end = chunk.last_seq
+        self.size_bytes += len(chunk.data)
+        while self.size_bytes > TAIL_BYTES and len(self.chunks) > 1:
+            oldest = self.chunks.popleft()
+            self.begin = oldest.last_seq
+            self.size_bytes -= len(oldest.data)
+
+    def after(self, seq: int) -> list[Chunk] | None:
+        """Chunks past `seq`; None where only the store can say."""
+        if self.begin is None or seq < self.begin:
+            return None
+        found: list[Chunk] = []
+        for chunk in reversed(self.chunks):  # a live reader is at the end, a step from what is new
+            if chunk.last_seq <= seq:
+                break
+            found.append(chunk)
+        found.reverse()
+        return found
+
+    def wake(self) -> None:
+        for subscriber in self.subscribers:
+            subscriber.wake()
+
+
+class Hub:
+    """Hands out subscribers of one store's streams. Made on the event loop that serves them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tails: dict[str, _Tail] = {}
+        self.draining = False
+        self._stop_listening = store.listen(self._heard)
+
+    @property
+    def subscribers(self) -> int:
+        """Readers connected now."""
+        return sum(len(tail.subscribers) for tail in self._tails.values())
+
+    def subscribe(self, stream: str, after: int) -> "Subscriber":
+        """A reader that has everything up to `after`. Use it in a `with` block, or close it."""
+        tail = self._tails.setdefault(stream, _Tail(stream))
+        subscriber = Subscriber(self, tail, after)
+        tail.subscribers.add(subscriber)
+        return subscriber
+
+    def leave(self, subscriber: "Subscriber", tail: _Tail) -> None:
+        """A reader has gone; with the last one its tail goes too."""
+        tail.subscribers.discard(subscriber)
+        if not tail.subscribers:
+            self._tails.pop(tail.stream, None)
+
+    def drain(self) -> None:
+        """Tell every reader that the server is leaving."""
+        self.draining = True
+        for tail in self._tails.values():
+            tail.wake()
+
+    def close(self) -> None:
+        """Hear no more of the store."""
+        self._stop_listening()
+
+    async def chunks_after(self, tail: _Tail, seq: int) -> list[Chunk]:
+        """What follows `seq`, from memory where it can be. Raises StoreError."""
+        found = tail.after(seq)
+        if found is None:
+            found = await self._store.read(tail.stream, seq, PIECE_BYTES)
+            if not found:
+                tail.anchor(seq)
+        elif not found and tail.stale:
+            await self._refresh(tail)
+            found = tail.after(seq) or []
+        return found
+
+    async def _refresh(self, tail: _Tail) -> None:
+        # One read for all subscribers of the tail, however many were woken.
+        if tail.refresh is None:
+            tail.refresh = asyncio.create_task(self._read_on(tail))
+            tail.refresh.add_done_callback(lambda _: setattr(tail, "refresh", None))
+        await asyncio.shield(tail.refresh)
+
+    async def _read_on(self, tail: _Tail) -> None:
+        tail.stale = False  # before reading: what is written meanwhile makes it stale again
+        for chunk in await self._store.read(tail.stream, tail.end, PIECE_BYTES):
+            tail.push(chunk)
+            tail.stale = True  # there may be more than one piece
+
+    def _heard(self, stream: str | None, chunk: Chunk | None) -> None:
+        if stream is None or chunk is None:
+            for tail in self._tails.values():
+                tail.stale = True
+                tail.wake()
+        elif stream in self._tails:
+            tail = self._tails[stream]
+            tail.push(chunk)
+            tail.wake()
+
+
+class Subscriber:
+    """One reader's place in one stream."""
+
+    __slots__ = ("_hub", "_news", "_tail", "closed", "ended", "position")
+
+    def __init__(self, hub: Hub, tail: _Tail, after: int) -> None:
+        self.position = after
+        self.ended = False
+        self.closed = False
+        self._hub = hub
+        self._tail = tail
+        self._news = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave; whoever waits in `news` goes on. May be called twice."""
+        self.closed = True
+        self._hub.leave(self, self._tail)
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something new."""
+        self._news.set()
+
+    @property
+    def draining(self) -> bool:
+        """The server is leaving."""
+        return self._hub.draining
+
+    async def take(self) -> list[Chunk]:
+        """The next chunks, about `PIECE_BYTES` at most, and moves past them; empty where there are none yet.
+
+        The first may begin before the position. Raises StoreError, and has not moved then.
+        """
+        self._news.clear()  # before looking: what comes while we look must not be missed
+        chunks = _first(await self._hub.chunks_after(self._tail, self.position))
+        if chunks:
+            self.position = chunks[-1].last_seq
+            self.ended = chunks[-1].final
+        return chunks
+
+    async def news(self, timeout_s: float) -> None:
+        """Wait for a wake-up, `timeout_s` seconds at most."""
+        if self._news.is_set():
+            return
+        # A bare timer: asyncio.timeout() costs more than the rest of a delivery.
+        timer = asyncio.get_running_loop().call_later(max(0.0, timeout_s), self._news.set)
+        try:
+            await self._news.wait()
+        finally:
+            timer.cancel()
+
+
+def _first(chunks: list[Chunk]) -> list[Chunk]:
+    room = PIECE_BYTES
+    for index, chunk in enumerate(chunks):
+        room -= len(chunk.data)
+        if room < 0 and index:
+            return chunks[:index]
+    return chunks

@@ -1,0 +1,119 @@
+"""Looks after what dead processes leave: their runs go back to the queue, or end with a reason.
+
+A worker is lost when its lease has run out, or at once when its process is known to be gone: a worker's name
+says which process it is, and on the same machine that can be looked up. So after a crash and a restart nobody
+waits for a lease.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+import socket
+import time
+from pathlib import Path
+
+from . import events
+from .errors import Fenced, StoreError
+from .models import Claimed, RunState
+from .protocol.runs import retry_delay_s
+from .protocol.sse import encode_chunk
+from .storage.base import Store, WorkerSign
+
+__all__ = ["Janitor", "process_is_gone", "worker_name"]
+
+log = logging.getLogger("penstock")
+
+SWEEPS_PER_LEASE = 4
+"""A lost worker's runs move within a lease and a quarter: 12.5 s of the 15 that are promised."""
+
+
+def worker_name() -> str:
+    """A name no other worker has, which tells where and which process this is."""
+    return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}/{secrets.token_hex(4)}"
+
+
+def _machine() -> str:
+    # A process id means something only within one boot and one pid namespace: containers may share a file.
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}.{Path('/proc/self/ns/pid').readlink().name.strip('pid:[]')}"
+    return socket.gethostname()
+
+
+def _started(pid: int) -> str:
+    # Field 22 of proc_pid_stat(5), counted after the name, which may itself hold spaces and brackets.
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
+
+
+def process_is_gone(worker: str) -> bool:
+    """Whether the worker's process is known to have ended; False where that can't be told."""
+    machine, _, rest = worker.partition("/")
+    pid, _, rest = rest.partition("/")
+    started = rest.partition("/")[0]
+    if machine != _machine() or not started or not pid.isdigit():
+        return False
+    return _started(int(pid)) != started
+
+
+class Janitor:
+    """Sweeps on behalf of `worker`. Any number may sweep one store: each lost worker is taken over once."""
+
+    def __init__(self, store: Store, worker: str, lease_s: float) -> None:
+        self._store = store
+        self._worker = worker
+        self._lease_s = lease_s
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(self._lease_s / SWEEPS_PER_LEASE)
+            try:
+                await self.sweep()
+            except StoreError as error:
+                log.error("Lost workers can't be looked for: %s %s", error.message, error.hint)  # noqa: TRY400
+
+    async def sweep(self) -> int:
+        """Settle the runs of every lost worker; returns how many there were. Raises StoreError."""
+        settled = 0
+        for sign in await self._store.workers():
+            if sign.worker != self._worker and self._is_lost(sign):
+                for claimed in await self._store.take_over(self._worker, sign):
+                    await self._settle(claimed)
+                    settled += 1
+        return settled
+
+    def _is_lost(self, sign: WorkerSign) -> bool:
+        return sign.expires_at_ms <= time.time_ns() // 1_000_000 or process_is_gone(sign.worker)
+
+    async def _settle(self, claimed: Claimed) -> None:
+        run = claimed.run
+        try:
+            if run.attempt <= run.retries and not run.cancel:
+                delay_s = retry_delay_s(run.attempt, random.random())  # noqa: S311 - jitter, not a secret
+                await self._store.requeue(claimed.lease, time.time_ns() // 1_000_000 + round(delay_s * 1000))
+            else:
+                await self._end(claimed)
+        except Fenced:
+            log.info("Run %s was settled by another process.", run.id)
+
+    async def _end(self, claimed: Claimed) -> None:
+        cancelled = claimed.run.cancel
+        state = RunState.CANCELLED if cancelled else RunState.INTERRUPTED
+        error = None if cancelled else _WORKER_LOST
+        now_ms = time.time_ns() // 1_000_000
+        end = events.End(state.value, None, error, seq=claimed.stream.tail + 1, at_ms=now_ms)  # type: ignore[arg-type]
+        await self._store.finish(
+            claimed.lease, state, error, encode_chunk([end], claimed.stream.epoch), now_ms
+        )
+
+
+_WORKER_LOST = {
+    "code": "worker_lost",
+    "message": "The process that executed the run ended before the run did.",
+    "hint": "Submit it again, or declare the function with on_crash='retry'.",
+}

@@ -1,0 +1,157 @@
+"""Which events merge into which, and the fold of a stream to its current state.
+
+Only neighbours merge, so a merged event stands for an unbroken row of events and `n` says how many: `text` with
+the next `text` of its span, `progress` and `replace` with the next of theirs (the latest wins). Everything else
+stands alone and so is an edge that no merge crosses: span starts and ends, resets, logs, values.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from ..errors import ProtocolError
+from ..events import AnyEvent, Bytes, End, Json, Progress, Replace, Reset, Text
+
+__all__ = ["MERGED_TEXT", "Fold", "coalesce"]
+
+MERGED_TEXT = 32 * 1024
+"""Code points after which a merged `text` is full, so that a long answer travels in pieces."""
+
+
+def coalesce(batch: Iterable[AnyEvent]) -> list[AnyEvent]:
+    """The same row of events in as few as may be. A fold of the result equals a fold of the originals."""
+    return [row[0] if len(row) == 1 else _MERGES[type(row[0])](row) for row in _rows(batch)]
+
+
+def _rows(batch: Iterable[AnyEvent]) -> Iterator[list[AnyEvent]]:
+    row: list[AnyEvent] = []
+    length = 0
+    for event in batch:
+        if not (row and _follows(row[-1], event) and length < MERGED_TEXT):
+            if row:
+                yield row
+            row, length = [], 0
+        row.append(event)
+        length += len(event.text) if isinstance(event, Text) else 0
+    if row:
+        yield row
+
+
+def _follows(one: AnyEvent, other: AnyEvent) -> bool:
+    kin = type(one) is type(other) and type(one) in _MERGES and one.span == other.span
+    if not kin or other.seq - other.n != one.seq:
+        return False
+    return not (isinstance(one, Text) and isinstance(other, Text)) or one.pos + len(one.text) == other.pos
+
+
+def _merge_text(row: list[Any]) -> Text:
+    last = row[-1]
+    text = "".join([event.text for event in row])
+    return Text(row[0].pos, text, seq=last.seq, at_ms=last.at_ms, span=last.span, n=_count(row))
+
+
+def _keep_latest(row: list[Any]) -> Any:
+    last = row[-1]
+    return type(last)(**{name: getattr(last, name) for name in last.__struct_fields__} | {"n": _count(row)})
+
+
+def _count(row: list[Any]) -> int:
+    return sum([event.n for event in row])
+
+
+_MERGES: dict[type, Callable[[list[Any]], Any]] = {
+    Text: _merge_text,
+    Progress: _keep_latest,
+    Replace: _keep_latest,
+}
+
+
+class Fold:
+    """The state a stream's events lead to. Apply them in order; applying one again changes nothing.
+
+    Kept merged, so its size is that of the state and of what can't merge (values, logs, spans), not of the
+    number of yields.
+    """
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._events: list[AnyEvent] = []
+        self._lengths: dict[str | None, int] = {}  # code points of each span's text
+        self._compact_at = 64
+
+    def apply(self, event: AnyEvent) -> None:
+        """Take one event. Raises ProtocolError for a text that begins beyond what has come so far."""
+        if isinstance(event, Reset) and event.seq == 0:  # about a cursor: it is not itself in the stream
+            self._withdraw(event.to)
+            self.seq = event.to
+        elif event.seq > self.seq:
+            seen = self.seq - (event.seq - event.n)  # a merge made since may stand for some of what is here
+            self._take(event if seen <= 0 else msgspec.structs.replace(event, n=event.n - seen))
+            self.seq = event.seq
+
+    def _take(self, event: AnyEvent) -> None:
+        if isinstance(event, Reset):
+            self._withdraw(event.to)
+        elif isinstance(event, Text):
+            self._append_text(event)
+        else:
+            self._events.append(event)
+        if len(self._events) > self._compact_at:
+            self._events = coalesce(self._events)
+            self._compact_at = max(64, 2 * len(self._events))
+
+    def _append_text(self, event: Text) -> None:
+        have = self._lengths.get(event.span, 0)
+        if event.pos > have:
+            raise ProtocolError(f"Text begins at {event.pos}, but only {have} code points have come.")
+        fresh = event.text[have - event.pos :]  # the rest of it is here already
+        self._lengths[event.span] = have + len(fresh)
+        self._events.append(msgspec.structs.replace(event, pos=have, text=fresh))
+
+    def _withdraw(self, to: int) -> None:
+        self._events = [event for event in self._events if event.seq <= to]
+        self._lengths = {}
+        for event in self._events:
+            if isinstance(event, Text):
+                self._lengths[event.span] = event.pos + len(event.text)
+
+    @property
+    def events(self) -> list[AnyEvent]:
+        """The fewest ordinary events that lead to this state."""
+        return coalesce(self._events)
+
+    @property
+    def text(self) -> str:
+        """All text in the order in which it came, spans included."""
+        return "".join([event.text for event in self._events if isinstance(event, Text)])
+
+    def text_of(self, span: str | None) -> str:
+        """The text of one span; of the run outside any span for None."""
+        return "".join([e.text for e in self._events if isinstance(e, Text) and e.span == span])
+
+    @property
+    def values(self) -> list[Any]:
+        """The `json` values, in order."""
+        return [event.value for event in self._events if isinstance(event, Json)]
+
+    @property
+    def data(self) -> bytes:
+        """The `bytes`, joined."""
+        return b"".join([event.data for event in self._events if isinstance(event, Bytes)])
+
+    @property
+    def value(self) -> Any:
+        """The latest `replace`, or None."""
+        return next((e.value for e in reversed(self._events) if isinstance(e, Replace)), None)
+
+    @property
+    def progress(self) -> Progress | None:
+        """The latest `progress`."""
+        return next((e for e in reversed(self._events) if isinstance(e, Progress)), None)
+
+    @property
+    def end(self) -> End | None:
+        """The `end`, once the run has ended."""
+        last = self._events[-1] if self._events else None
+        return last if isinstance(last, End) else None

@@ -1,0 +1,112 @@
+"""Who may speak to the server: whoever has the token, or, where there is none, whoever is on this machine."""
+
+import hashlib
+import hmac
+import ipaddress
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..errors import ForbiddenHost, PenstockError, Unauthorized
+
+__all__ = ["is_loopback", "require_known_host", "require_token"]
+
+COOKIE = "penstock"
+
+OPEN_PATHS = ("/healthz",)
+"""Answered to anyone: load balancers carry no token."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def require_token(app: ASGIApp, token: str) -> ASGIApp:
+    """Let requests through that carry the token: as a bearer, or as the cookie that `/?token=…` sets."""
+    # The cookie holds a digest: who reads a browser's cookies does not learn the token.
+    cookie = hmac.new(token.encode(), b"penstock cookie", hashlib.sha256).hexdigest()
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _path(scope) in OPEN_PATHS or _allowed(scope, token, cookie):
+            await app(scope, receive, send)
+        elif (entry := _entry(scope, token, cookie)) is not None:
+            await entry(scope, receive, send)
+        else:
+            hint = "Send Authorization: Bearer TOKEN, or open the page once as /?token=TOKEN."
+            await _refuse(Unauthorized("The token is missing or wrong.", hint=hint))(scope, receive, send)
+
+    return guarded
+
+
+def require_known_host(app: ASGIApp, allowed: frozenset[str]) -> ASGIApp:
+    """Refuse names that are not this machine's: a page of another site could otherwise point its own name here."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        host = _host(scope) if scope["type"] == "http" else "localhost"
+        if is_loopback(host) or host in allowed:
+            await app(scope, receive, send)
+        else:
+            hint = "Set a token (--token), or name the host with --allowed-hosts."
+            await _refuse(ForbiddenHost(f"This server does not answer to {host!r}.", hint=hint))(
+                scope, receive, send
+            )
+
+    return guarded
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _host(scope: Scope) -> str:
+    host = Headers(scope=scope).get("host", "")
+    return (host.partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host).lower()
+
+
+def _allowed(scope: Scope, token: str, cookie: str) -> bool:
+    headers = Headers(scope=scope)
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and _same(bearer.strip(), token):
+        return True
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return False
+    return morsel is not None and _same(morsel.value, cookie)
+
+
+def _entry(scope: Scope, token: str, cookie: str) -> Response | None:
+    """The page opened with the token in its address: keep it as a cookie, and out of the address bar."""
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    given = [value for name, value in query if name == "token"]
+    if _path(scope) != "/" or not given or not _same(given[-1], token):
+        return None
+    rest = urlencode([pair for pair in query if pair[0] != "token"])
+    response = RedirectResponse(f"{scope.get('root_path', '')}/{'?' if rest else ''}{rest}", status_code=303)
+    path = f"{scope.get('root_path', '')}/"
+    secure = scope.get("scheme") == "https"
+    response.set_cookie(COOKIE, cookie, path=path, httponly=True, samesite="strict", secure=secure)
+    return response
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _refuse(error: PenstockError) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    return Response(
+        msgspec.json.encode({"error": error.as_dict()}), error.status, headers, "application/json"
+    )

@@ -1,0 +1,31 @@
+"""What the routes work with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from ..hub import Hub
+from ..queue import Queue
+from ..settings import Settings
+from ..storage.base import Store
+from ..worker import Function
+
+__all__ = ["Context", "context_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The services behind one server."""
+
+    settings: Settings
+    store: Store
+    functions: Mapping[str, Function]
+    queue: Queue
+    hub: Hub
+
+
+def context_of(request: Request) -> Context:
+    """The context that `make_server` was given."""
+    context: Context = request.app.state.context
+    return context

@@ -1,0 +1,169 @@
+"""Functions and runs: list, submit, inspect, cancel."""
+
+from typing import Annotated, Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from ..errors import BadRequest, BodyTooLarge, InvalidInput, UnsupportedMedia
+from ..models import RunRecord, RunState
+from .context import context_of
+
+__all__ = ["cancel", "describe", "functions", "page", "submit"]
+
+MAX_PAGE = 500
+"""Runs in one page of the list."""
+
+_Label = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class _Submission(msgspec.Struct, forbid_unknown_fields=True):
+    function: str
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+    key: _Label | None = None
+    session: _Label | None = None
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+async def functions(request: Request) -> Response:
+    """GET /api/functions"""
+    listed = [
+        {"name": f.name, "description": f.description, "input_schema": f.input_schema}
+        for f in context_of(request).functions.values()
+    ]
+    return _json({"functions": listed})
+
+
+async def submit(request: Request) -> Response:
+    """POST /api/runs"""
+    queue = context_of(request).queue
+    given = _decode(await _body(request))
+    if not bytes(given.input).startswith(b"{"):
+        raise InvalidInput(
+            "The input is not a JSON object.", hint="Send one member per parameter.", field="input"
+        )
+    run = await queue.submit(given.function, given.input, key=given.key, session=given.session)
+    answer = {
+        "run_id": run.id,
+        "state": run.state,
+        "position": await queue.position(run),
+        "eta_s": None,
+        "events": _events_path(request, run.id),
+    }
+    return _json(answer, 202)
+
+
+async def page(request: Request) -> Response:
+    """GET /api/runs"""
+    query = request.query_params
+    found = await context_of(request).queue.page(
+        function=query.get("function"),
+        state=_state(query.get("state")),
+        limit=_limit(query.get("limit", "50")),
+        before=query.get("before"),
+    )
+    return _json({"runs": [_run(request, run) for run in found.runs], "next": found.next})
+
+
+async def describe(request: Request) -> Response:
+    """GET /api/runs/{run_id}"""
+    queue = context_of(request).queue
+    run = await queue.get(request.path_params["run_id"])
+    more = {"position": await queue.position(run), "input": run.input, "result": await queue.result(run)}
+    return _json(_run(request, run) | more)
+
+
+async def cancel(request: Request) -> Response:
+    """POST /api/runs/{run_id}/cancel"""
+    run, receipt = await context_of(request).queue.cancel(request.path_params["run_id"])
+    return _json({"run_id": run.id, "state": run.state, "cancel": receipt}, 202)
+
+
+def _run(request: Request, run: RunRecord) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "function": run.function,
+        "state": run.state,
+        "position": None,
+        "eta_s": None,
+        "attempt": run.attempt,
+        "session": run.session,
+        "key": run.key,
+        "created_at_ms": run.created_at_ms,
+        "started_at_ms": run.started_at_ms,
+        "ended_at_ms": run.ended_at_ms,
+        "cancel": _receipt(run),
+        "error": run.error,
+        "events": _events_path(request, run.id),
+    }
+
+
+def _receipt(run: RunRecord) -> str | None:
+    if not run.cancel:
+        return None
+    return "stopped" if run.state.ended else "requested"
+
+
+def _events_path(request: Request, run_id: str) -> str:
+    return f"{request.scope.get('root_path', '')}/api/runs/{run_id}/events"
+
+
+async def _body(request: Request) -> bytes:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMedia("The body is not JSON.", hint="Send Content-Type: application/json.")
+    most = context_of(request).settings.max_body_bytes
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit():
+        _check_length(int(announced), most)
+    body = bytearray()
+    try:
+        async for piece in request.stream():
+            body += piece
+            _check_length(len(body), most)
+    except ClientDisconnect as error:
+        raise BadRequest("The body ended early.") from error
+    return bytes(body)
+
+
+def _check_length(length: int, most: int) -> None:
+    if length > most:
+        raise BodyTooLarge(
+            f"The body has over {most} bytes.", hint="Send a smaller one, or raise max_body_bytes."
+        )
+
+
+def _decode(body: bytes) -> _Submission:
+    try:
+        return msgspec.json.decode(body, type=_Submission)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$.")
+        field = place.rstrip("`") or (message.split("`")[1] if "field `" in message else None)
+        raise BadRequest(
+            f"{message}.", hint="Send {function, input, key?, session?}.", field=field
+        ) from error
+    except msgspec.DecodeError as error:
+        raise BadRequest(
+            f"The body is not JSON: {error}.", hint="Send {function, input, key?, session?}."
+        ) from error
+
+
+def _state(text: str | None) -> RunState | None:
+    if text is None:
+        return None
+    try:
+        return RunState(text)
+    except ValueError as error:
+        raise BadRequest(
+            f"{text!r} is no state.", hint=f"One of {', '.join(RunState)}.", field="state"
+        ) from error
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PAGE):
+        raise BadRequest(f"{text!r} is no page size.", hint=f"1 to {MAX_PAGE}.", field="limit")
+    return int(text)

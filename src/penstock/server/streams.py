@@ -1,0 +1,198 @@
+"""Reading a run's events: server-sent events, and long-poll for networks where nothing else gets through."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import random
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .. import events as ev
+from ..errors import BadRequest, StoreError, UnknownRun
+from ..hub import Subscriber
+from ..models import Chunk, Cursor, Stream
+from ..protocol import sse
+from ..protocol.cursor import Start, parse_cursor, start_reading
+from ..protocol.pacing import Pacer
+from .context import Context, context_of
+
+__all__ = ["events"]
+
+log = logging.getLogger("penstock")
+
+DEFAULT_RATE = 20.0
+"""Updates a second to one reader: as many as a person sees as motion in text."""
+
+MOST_RATE = 60.0
+"""A screen draws no more."""
+
+RECONNECT_MS = (500, 1500)
+"""When a reader whose connection broke comes back; drawn at random, so that not all come at once."""
+
+DRAIN_RECONNECT_MS = (1000, 4000)
+"""The same at shutdown: the next server needs a moment, and everybody comes."""
+
+HEADERS = {
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+async def events(request: Request) -> Response:
+    """GET /api/runs/{run_id}/events"""
+    context = context_of(request)
+    run_id: str = request.path_params["run_id"]
+    cursor = _cursor(request)
+    rate = _number(request, "rate", DEFAULT_RATE, 0.0, MOST_RATE)
+    poll_s = _number(request, "poll", 0.0, 0.0, math.inf) if "poll" in request.query_params else None
+    stream = await context.store.stream(run_id)
+    if stream is None:
+        raise UnknownRun(f"There is no run {run_id!r}.", hint="It may be of another store, or long gone.")
+    start = start_reading(cursor, stream)
+    if poll_s is not None:
+        return await _poll(request, stream, start, min(poll_s, context.settings.long_poll_timeout_s))
+    if cursor is not None and start.reset is None and stream.ended and start.after == stream.tail:
+        return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
+    return EventStream(context, stream, start, rate, await _status(context, stream))
+
+
+def _cursor(request: Request) -> Cursor | None:
+    # The header wins: an EventSource comes back with its first URL and the id of what it has seen since.
+    text = request.headers.get("last-event-id") or request.query_params.get("after")
+    return parse_cursor(text) if text else None
+
+
+def _number(request: Request, name: str, default: float, least: float, most: float) -> float:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if least <= value <= most:
+            return value
+    raise BadRequest(
+        f"{name}={text!r} can't be used.", hint=f"A number from {least:g} to {most:g}.", field=name
+    )
+
+
+async def _status(context: Context, stream: Stream) -> bytes:
+    """Where a run that has written nothing yet stands in line."""
+    if stream.tail > 0:
+        return b""
+    run = await context.store.run(stream.name)
+    if run is None or run.state.ended:
+        return b""
+    position = await context.queue.position(run)
+    return sse.status("status", {"state": run.state, "position": position, "eta_s": None})
+
+
+def _reset(start: Start) -> list[ev.AnyEvent]:
+    return [] if start.reset is None else [ev.Reset(0, start.reset, at_ms=time.time_ns() // 1_000_000)]
+
+
+def _frames(chunks: list[Chunk], epoch: str, after: int) -> bytes:
+    first, *rest = chunks
+    head = first.data if first.first_seq > after else sse.frames_after(first, epoch, after)
+    return b"".join([head, *[chunk.data for chunk in rest]]) if rest else head
+
+
+class EventStream(Response):
+    """One subscriber's server-sent events, until the end, the server's leaving or the reader's."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, context: Context, stream: Stream, start: Start, rate: float, status: bytes) -> None:
+        super().__init__(headers=HEADERS)
+        del self.headers["content-length"]
+        self._context = context
+        self._stream = stream
+        self._start = start
+        self._pacer = Pacer(rate)
+        self._status = status
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            with self._context.hub.subscribe(self._stream.name, self._start.after) as subscriber:
+                watch = asyncio.create_task(_close_when_gone(receive, subscriber))
+                try:
+                    await self._deliver(subscriber, send)
+                finally:
+                    watch.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _deliver(self, subscriber: Subscriber, send: Send) -> None:
+        await _write(send, self._greeting())
+        heartbeat_s = self._context.settings.heartbeat_s
+        quiet_since = time.monotonic()
+        while not (subscriber.closed or subscriber.ended):
+            after = subscriber.position
+            try:
+                chunks = await subscriber.take()
+            except StoreError as error:
+                log.warning("A reader of %s is cut off: %s", self._stream.name, error.message)
+                return  # it comes back with its cursor, and is answered 503 until the store can
+            if chunks:
+                await _write(send, _frames(chunks, self._stream.epoch, after))
+                quiet_since = await self._pause(subscriber)
+            elif subscriber.draining:
+                await _write(send, sse.draining(random.randint(*DRAIN_RECONNECT_MS)))  # noqa: S311 - jitter
+                return
+            elif time.monotonic() - quiet_since >= heartbeat_s:
+                await _write(send, sse.HEARTBEAT)
+                quiet_since = time.monotonic()
+            else:
+                await subscriber.news(quiet_since + heartbeat_s - time.monotonic())
+
+    def _greeting(self) -> bytes:
+        retry = sse.retry(random.randint(*RECONNECT_MS))  # noqa: S311 - jitter
+        reset = b"".join([sse.encode_event(event, self._stream.epoch) for event in _reset(self._start)])
+        return sse.FIRST_BYTES + retry + self._status + reset
+
+    async def _pause(self, subscriber: Subscriber) -> float:
+        """Keep the reader's rate; returns the time of what was just sent."""
+        now = time.monotonic()
+        self._pacer.flushed(now)
+        wait_s = self._pacer.due(now) - now
+        if wait_s > 0 and not subscriber.ended:
+            await asyncio.sleep(wait_s)
+        return now
+
+
+async def _write(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _close_when_gone(receive: Receive, subscriber: Subscriber) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    subscriber.close()
+
+
+async def _poll(request: Request, stream: Stream, start: Start, timeout_s: float) -> Response:
+    """What is there, or what comes within `timeout_s`: `{events, cursor, done}`."""
+    deadline = time.monotonic() + timeout_s
+    found = [ev.encode(event) for event in _reset(start)]
+    with context_of(request).hub.subscribe(stream.name, start.after) as subscriber:
+        subscriber.ended = stream.ended and start.after == stream.tail
+        chunks: list[Chunk] = []
+        while not (chunks or subscriber.ended):
+            chunks = await subscriber.take()
+            remaining_s = deadline - time.monotonic()
+            if chunks or found or remaining_s <= 0 or subscriber.draining:
+                break
+            await subscriber.news(remaining_s)
+        if chunks:
+            found += sse.json_in(_frames(chunks, stream.epoch, start.after))
+        cursor = Cursor(stream.epoch, subscriber.position)
+        body = b'{"events":[%b],"cursor":"%b","done":%b}' % (
+            b",".join(found),
+            str(cursor).encode(),
+            b"true" if subscriber.ended else b"false",
+        )
+    return Response(body, headers=HEADERS, media_type="application/json")

@@ -1,0 +1,139 @@
+"""Rows to values: every read of the store. Each function runs on a reader's connection, or inside a write."""
+
+import sqlite3
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ...errors import BadRequest
+from ...models import Chunk, RunPage, RunRecord, RunState, Stream
+from .connection import STATEMENTS
+
+__all__ = [
+    "Sign",
+    "cancels",
+    "read_chunks",
+    "read_run",
+    "read_runs",
+    "read_stream",
+    "run_of",
+    "waiting_before",
+    "workers",
+]
+
+
+class Sign(NamedTuple):
+    """A worker's last sign of life."""
+
+    worker: str
+    expires_at_ms: int
+
+
+def run_of(row: sqlite3.Row) -> RunRecord:
+    """A row of `runs` as a value."""
+    return RunRecord(
+        id=row["id"],
+        function=row["function"],
+        group=row["grp"],
+        state=RunState(row["state"]),
+        created_at_ms=row["created_at_ms"],
+        input=msgspec.Raw(row["input"]),
+        key=row["key"],
+        session=row["session"],
+        attempt=row["attempt"],
+        retries=row["retries"],
+        worker=row["worker"],
+        not_before_ms=row["not_before_ms"],
+        started_at_ms=row["started_at_ms"],
+        ended_at_ms=row["ended_at_ms"],
+        cancel=bool(row["cancel"]),
+        error=None if row["error"] is None else msgspec.json.decode(row["error"]),
+    )
+
+
+def _rows(connection: sqlite3.Connection, sql: str, given: dict[str, Any]) -> sqlite3.Cursor:
+    cursor = connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(sql, given)
+
+
+def read_run(connection: sqlite3.Connection, run_id: str) -> RunRecord | None:
+    """One run, or None."""
+    row = _rows(connection, STATEMENTS["run"], {"id": run_id}).fetchone()
+    return None if row is None else run_of(row)
+
+
+def read_run_by_key(connection: sqlite3.Connection, function: str, key: str | None) -> RunRecord | None:
+    """The run that was submitted under this idempotency key, or None."""
+    row = _rows(connection, STATEMENTS["run_by_key"], {"function": function, "key": key}).fetchone()
+    return None if row is None else run_of(row)
+
+
+_LISTED = """id, function, grp, state, x'7b7d' AS input, key, session, attempt, retries, worker,
+not_before_ms, created_at_ms, started_at_ms, ended_at_ms, cancel, error"""
+
+
+def read_runs(
+    connection: sqlite3.Connection,
+    function: str | None,
+    state: RunState | None,
+    limit: int,
+    before: str | None,
+) -> RunPage:
+    """Runs, newest first, without their inputs."""
+    given: dict[str, Any] = {"limit": limit + 1}
+    # Only the conditions that are asked for, so that each list finds its index.
+    where = ["1"]
+    if function is not None:
+        where, given = [*where, "function = :function"], given | {"function": function}
+    if state is not None:
+        where, given = [*where, "state = :state"], given | {"state": state}
+    if before is not None:
+        where, given = [*where, "number < :number"], given | {"number": _number_of(connection, before)}
+    sql = f"SELECT {_LISTED} FROM runs WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT :limit"  # noqa: S608
+    found = [run_of(row) for row in _rows(connection, sql, given)]
+    return RunPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+
+def _number_of(connection: sqlite3.Connection, run_id: str) -> int:
+    row = connection.execute(STATEMENTS["number_of"], {"id": run_id}).fetchone()
+    if row is None:
+        raise BadRequest(
+            f"{run_id!r} continues no list.", hint="Send a page's `next` as it came.", field="before"
+        )
+    return int(row[0])
+
+
+def waiting_before(connection: sqlite3.Connection, run: RunRecord) -> int:
+    """Queued runs of the same group submitted earlier."""
+    row = connection.execute(STATEMENTS["waiting_before"], {"grp": run.group, "id": run.id}).fetchone()
+    return int(row[0])
+
+
+def read_stream(connection: sqlite3.Connection, name: str) -> Stream | None:
+    """A stream as it stands, or None."""
+    row = connection.execute(STATEMENTS["stream"], {"name": name}).fetchone()
+    return None if row is None else Stream(row[0], row[1], row[2], bool(row[3]))
+
+
+def read_chunks(connection: sqlite3.Connection, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
+    """Chunks past `after`: one at least where there is one, then while `limit_bytes` lasts."""
+    found: list[Chunk] = []
+    rows = connection.execute(STATEMENTS["read_chunks"], {"stream": stream, "after": after})
+    for first_seq, last_seq, data, final in rows:
+        limit_bytes -= len(data)
+        if found and limit_bytes < 0:
+            break
+        found.append(Chunk(first_seq, last_seq, data, bool(final)))
+    rows.close()  # a statement left open would keep its snapshot, and the write-ahead log with it
+    return found
+
+
+def cancels(connection: sqlite3.Connection, worker: str) -> list[str]:
+    """Ids of the worker's running runs that were asked to stop."""
+    return [row[0] for row in connection.execute(STATEMENTS["cancels"], {"worker": worker})]
+
+
+def workers(connection: sqlite3.Connection) -> list[Sign]:
+    """All workers known."""
+    return [Sign(*row) for row in connection.execute(STATEMENTS["workers"])]

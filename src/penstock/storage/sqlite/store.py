@@ -1,0 +1,155 @@
+"""The default store: one SQLite file in WAL mode, shared by as many processes as one machine runs.
+
+What an answered write survives is the `synchronous` setting's choice (https://sqlite.org/pragma.html):
+
+- `full`, the default: a power loss. The commit waits for the disk.
+- `normal`: the death of any process, but a power loss may take back the last commits (never damage the file).
+
+The file must lie on a local disk: WAL shares memory between processes, which network file systems don't.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ...errors import StoreUnavailable
+from ...models import Append, Chunk, Claimed, Group, Lease, RunPage, RunRecord, RunState, Stream
+from ..base import Listener, WorkerSign
+from . import records, work
+from .connection import schema_version
+from .readers import Readers
+from .writer import Work, Writer
+
+__all__ = ["SqliteStore"]
+
+READERS = 4
+"""Threads that read: enough to keep two cores' disks busy, few enough not to crowd the interpreter."""
+
+
+class SqliteStore:
+    """The contracts of `storage.base` in one SQLite file.
+
+    path: the file, made where it does not exist; its folder must.
+    synchronous: `full` or `normal`, see above.
+    """
+
+    def __init__(self, path: str | Path, *, synchronous: str = "full") -> None:
+        self.path = Path(path)
+        self._synchronous = synchronous
+        self._writer: Writer | None = None
+        self._readers = Readers(
+            self.path, ThreadPoolExecutor(READERS, thread_name_prefix="penstock-sqlite-reader")
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._listeners: list[Listener] = []
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self._writer is None:
+            self._writer = Writer(self.path, self._synchronous, self._others_wrote)
+        await self._write(schema_version)  # any work connects, and so finds out what is wrong
+
+    async def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await asyncio.to_thread(writer.close)
+        await asyncio.to_thread(self._readers.close)
+
+    async def _write(self, job: Work) -> Any:
+        if self._writer is None:
+            raise StoreUnavailable(f"{self.path} is not open.", hint="Open the store first.")
+        return await self._writer.do(job)
+
+    def _others_wrote(self) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._tell, None, None)
+
+    def _tell(self, stream: str | None, chunk: Chunk | None) -> None:
+        for listener in tuple(self._listeners):
+            listener(stream, chunk)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    # Streams
+
+    async def append(self, batch: Sequence[Append]) -> list[bool]:
+        taken: list[bool] = await self._write(lambda connection: work.append(connection, batch))
+        for item, ok in zip(batch, taken, strict=True):
+            if ok:
+                self._tell(item.stream, item.chunk)
+        return taken
+
+    async def read(self, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
+        return await self._readers.do(
+            lambda connection: records.read_chunks(connection, stream, after, limit_bytes)
+        )
+
+    async def stream(self, name: str) -> Stream | None:
+        return await self._readers.do(lambda connection: records.read_stream(connection, name))
+
+    # Runs
+
+    async def submit(self, run: RunRecord, epoch: str) -> tuple[RunRecord, bool]:
+        kept: tuple[RunRecord, bool] = await self._write(
+            lambda connection: work.submit(connection, run, epoch)
+        )
+        return kept
+
+    async def run(self, run_id: str) -> RunRecord | None:
+        return await self._readers.do(lambda connection: records.read_run(connection, run_id))
+
+    async def runs(
+        self, *, function: str | None, state: RunState | None, limit: int, before: str | None
+    ) -> RunPage:
+        return await self._readers.do(
+            lambda connection: records.read_runs(connection, function, state, limit, before)
+        )
+
+    async def waiting_before(self, run: RunRecord) -> int:
+        return await self._readers.do(lambda connection: records.waiting_before(connection, run))
+
+    async def claim(self, worker: str, groups: Sequence[Group], now_ms: int, limit: int) -> list[Claimed]:
+        claimed: list[Claimed] = await self._write(
+            lambda connection: work.claim(connection, worker, groups, now_ms, limit)
+        )
+        return claimed
+
+    async def seize(self, worker: str, run_id: str) -> Claimed | None:
+        seized: Claimed | None = await self._write(lambda connection: work.seize(connection, worker, run_id))
+        return seized
+
+    async def finish(
+        self, lease: Lease, state: RunState, error: dict[str, Any] | None, last: Chunk, now_ms: int
+    ) -> None:
+        await self._write(lambda connection: work.finish(connection, lease, state, error, last, now_ms))
+        self._tell(lease.run_id, last)
+
+    async def requeue(self, lease: Lease, not_before_ms: int) -> None:
+        await self._write(lambda connection: work.requeue(connection, lease, not_before_ms))
+
+    async def request_cancel(self, run_id: str) -> RunRecord | None:
+        run: RunRecord | None = await self._write(lambda connection: work.request_cancel(connection, run_id))
+        return run
+
+    async def cancels(self, worker: str) -> list[str]:
+        return await self._readers.do(lambda connection: records.cancels(connection, worker))
+
+    async def sign(self, worker: str, expires_at_ms: int) -> None:
+        await self._write(lambda connection: work.sign(connection, worker, expires_at_ms))
+
+    async def leave(self, worker: str) -> None:
+        await self._write(lambda connection: work.leave(connection, worker))
+
+    async def workers(self) -> Sequence[WorkerSign]:
+        return await self._readers.do(records.workers)
+
+    async def take_over(self, worker: str, lost: WorkerSign) -> list[Claimed]:
+        claimed: list[Claimed] = await self._write(
+            lambda connection: work.take_over(connection, worker, lost.worker, lost.expires_at_ms)
+        )
+        return claimed

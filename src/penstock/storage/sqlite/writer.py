@@ -1,0 +1,180 @@
+"""The one thread that writes: it takes whatever work has gathered and commits it together.
+
+Group commit: while one commit waits for the disk, work of all runs gathers; the next commit carries it all. So
+the number of runs costs no commits, and the slower the disk, the larger the groups.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...errors import PenstockError, StoreError, StoreUnavailable
+from .connection import connect, store_errors
+
+__all__ = ["MAX_GROUP", "POLL_S", "Work", "Writer"]
+
+Work = Callable[[sqlite3.Connection], Any]
+"""A piece of work inside a transaction that it neither begins nor ends. What it returns is the answer."""
+
+MAX_GROUP = 512
+"""Pieces of work in one commit: beyond it, the first would wait long for the last."""
+
+POLL_S = 0.02
+"""How often we look for other processes' commits: their readers are promised 50 ms."""
+
+
+class _Job:
+    __slots__ = ("answer", "failed", "future", "loop", "work")
+
+    def __init__(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
+        self.work = work
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.answer: Any = None
+        self.failed: BaseException | None = None
+
+
+class Writer:
+    """Runs work on its own connection, in its own thread.
+
+    on_foreign_commit: called in the thread when another process has committed something.
+    """
+
+    def __init__(self, path: Path, synchronous: str, on_foreign_commit: Callable[[], None]) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._on_foreign_commit = on_foreign_commit
+        self._connection: sqlite3.Connection | None = None
+        self._version = 0
+        self._polled_at = 0.0
+        self._jobs: deque[_Job] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="penstock-sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def do(self, work: Work) -> asyncio.Future[Any]:
+        """The answer of `work` once it is committed. Work is done in the order in which it was given.
+
+        Raises, through the future, what `work` raised (it alone is rolled back) or the StoreError that kept
+        its whole group from being committed.
+        """
+        job = _Job(work, asyncio.get_running_loop())
+        with self._wake:
+            if self._closing:
+                raise StoreUnavailable(f"{self._path} has been closed.")
+            self._jobs.append(job)
+            self._wake.notify()
+        return job.future
+
+    def close(self) -> None:
+        """Finish the work given so far and end the thread. Blocks; called from a thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (group := self._next_group()) is not None:
+            if group:
+                self._commit(group)
+            self._look_for_others()
+        self._disconnect()
+
+    def _next_group(self) -> list[_Job] | None:
+        with self._wake:
+            if not self._jobs and not self._closing:
+                self._wake.wait(POLL_S)
+            if not self._jobs and self._closing:
+                return None
+            return [self._jobs.popleft() for _ in range(min(MAX_GROUP, len(self._jobs)))]
+
+    def _commit(self, group: list[_Job]) -> None:
+        try:
+            with store_errors(self._path):
+                self._transact(group)
+        except (StoreError, sqlite3.Error) as error:
+            for job in group:
+                job.failed = error
+            self._disconnect()  # the next group opens the file anew, so a mended cause is noticed
+        _answer(group)
+
+    def _transact(self, group: list[_Job]) -> None:
+        if self._connection is None:
+            self._connection = connect(self._path, synchronous=self._synchronous, writer=True)
+            self._version = self._data_version()
+            self._on_foreign_commit()  # others may have written while we were not connected
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        for job in group:
+            connection.execute("SAVEPOINT job")
+            try:
+                job.answer = job.work(connection)
+            except (sqlite3.Error, StoreError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the work's own refusal, handed to whoever asked
+                job.failed = error
+                connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+        connection.execute("COMMIT")
+
+    def _look_for_others(self) -> None:
+        now = time.monotonic()
+        if self._connection is None or now - self._polled_at < POLL_S:
+            return
+        self._polled_at = now
+        try:
+            version = self._data_version()
+        except sqlite3.Error:
+            self._disconnect()
+            return
+        if version != self._version:
+            self._version = version
+            self._on_foreign_commit()
+
+    def _data_version(self) -> int:
+        # Changes when any other connection commits, never by our own writes (https://sqlite.org/pragma.html).
+        assert self._connection is not None
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()  # rolls back what is open
+
+
+def _answer(group: list[_Job]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in group:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, jobs in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, jobs)
+        except RuntimeError:  # the loop is gone, and with it whoever asked
+            continue
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue  # cancelled while it waited
+        if job.failed is None:
+            job.future.set_result(job.answer)
+        else:
+            job.future.set_exception(_own_copy(job.failed))
+
+
+def _own_copy(error: BaseException) -> BaseException:
+    # One error object raised in several tasks would gather all their tracebacks.
+    if not isinstance(error, PenstockError):
+        return error
+    copy = type(error)(error.message, hint=error.hint, field=error.field)
+    copy.__cause__ = error.__cause__
+    return copy

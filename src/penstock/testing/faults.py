@@ -1,0 +1,166 @@
+"""What a `FaultProxy` does to the bytes on their way to the client, without I/O."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+import httptools
+
+__all__ = ["Cut", "End", "Fault", "Filter"]
+
+
+class Filter(Protocol):
+    """Takes the bytes that a server sends and gives those that its client gets."""
+
+    over: bool
+    """The fault has happened; nothing more is passed on."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client gets of `data`."""
+        ...
+
+
+class Fault(Protocol):
+    """Something that goes wrong once on each connection."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the client's connection survives it."""
+        ...
+
+    @property
+    def clean(self) -> bool:
+        """Whether the client sees a proper end rather than a reset."""
+        ...
+
+    def filter(self, chance: Random) -> Filter:
+        """The filter for one connection; `chance` draws the place."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Reset each connection (RST) once between `low_bytes` and `high_bytes` have gone to the client.
+
+    All bytes count, HTTP heads too. Without `high_bytes` it is `low_bytes` exactly. The last bytes before a
+    reset may be lost on the way, as on a real network.
+    """
+
+    low_bytes: int
+    high_bytes: int | None = None
+    keep_alive = False
+    clean = False
+
+    def filter(self, chance: Random) -> Filter:
+        return _CutFilter(_draw(self.low_bytes, self.high_bytes, chance))
+
+
+@dataclass(frozen=True)
+class End:
+    """End each chunked HTTP/1.1 body cleanly in its middle, as a proxy does whose time is up.
+
+    The client sees a complete response that is too short, and no error. Bodies with a Content-Length, and
+    chunked ones that are shorter, pass untouched. Answers to HEAD are not understood.
+
+    low_bytes, high_bytes: where, in bytes of the body; drawn anew for each body.
+    whole_chunks: end after the server's chunk in which that place lies, instead of at that very byte.
+    keep_alive: leave the client's connection open for its next request.
+    """
+
+    low_bytes: int
+    high_bytes: int | None = None
+    whole_chunks: bool = False
+    keep_alive: bool = False
+    clean = True
+
+    def filter(self, chance: Random) -> Filter:
+        return _EndFilter(lambda: _draw(self.low_bytes, self.high_bytes, chance), self.whole_chunks)
+
+
+def _draw(low_bytes: int, high_bytes: int | None, chance: Random) -> int:
+    return low_bytes if high_bytes is None else chance.randint(low_bytes, high_bytes)
+
+
+class _CutFilter:
+    def __init__(self, left_bytes: int) -> None:
+        self._left_bytes = left_bytes
+        self.over = left_bytes <= 0
+
+    def feed(self, data: bytes) -> bytes:
+        data = data[: self._left_bytes]
+        self._left_bytes -= len(data)
+        self.over = self._left_bytes <= 0
+        return data
+
+
+class _EndFilter:
+    """Takes the server's chunks apart and writes its own, so that a body can end at any byte."""
+
+    def __init__(self, draw: Callable[[], int], whole_chunks: bool) -> None:
+        self.over = False
+        self._draw = draw
+        self._whole_chunks = whole_chunks
+        self._parser = httptools.HttpResponseParser(self)
+        self._raw = False  # after a protocol switch the bytes are no longer HTTP
+        self._out = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        if self._raw:
+            return data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switch:
+            self._raw = True
+            self._out += data[switch.args[0] :]
+        out, self._out = bytes(self._out), bytearray()
+        return out
+
+    # What follows is called by the parser.
+
+    def on_message_begin(self) -> None:
+        self._reason, self._headers = b"", list[tuple[bytes, bytes]]()
+
+    def on_status(self, part: bytes) -> None:
+        self._reason += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = b"HTTP/%b %d %b" % (
+            self._parser.get_http_version().encode(),
+            self._parser.get_status_code(),
+            self._reason,
+        )
+        lines = [status, *(b"%b: %b" % header for header in self._headers)]
+        self._out += b"\r\n".join(lines) + b"\r\n\r\n"
+        self._chunked = any(
+            n.lower() == b"transfer-encoding" and b"chunked" in v.lower() for n, v in self._headers
+        )
+        self._left_bytes = self._draw() if self._chunked else 0
+
+    def on_body(self, part: bytes) -> None:
+        if not self._chunked:
+            self._out += part
+            return
+        if not self._whole_chunks:
+            part = part[: self._left_bytes]
+        self._left_bytes -= len(part)
+        if part and not self.over:
+            self._out += b"%x\r\n%b\r\n" % (len(part), part)
+        if self._left_bytes <= 0 and not self._whole_chunks:
+            self._end()
+
+    def on_chunk_complete(self) -> None:
+        if self._left_bytes <= 0:
+            self._end()
+
+    def on_message_complete(self) -> None:
+        if self._chunked and not self.over:
+            self._out += b"0\r\n\r\n"
+
+    def _end(self) -> None:
+        if not self.over:
+            self.over = True
+            self._out += b"0\r\n\r\n"

@@ -1,0 +1,239 @@
+"""A real TCP proxy between a client and a server on this machine, whose network can be made to fail."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Coroutine
+from random import Random
+from threading import Thread
+from typing import Any, Self, TypeVar
+
+from .faults import Fault
+
+T = TypeVar("T")
+
+__all__ = ["FaultProxy"]
+
+PIECE_BYTES = 64 * 1024
+"""Most that is read at once, and so that a connection holds in each direction: a Linux pipe holds as much."""
+
+CALL_S = 10.0
+"""Longest wait for the proxy's own thread, which never blocks: more than milliseconds is a bug."""
+
+
+class FaultProxy:
+    """Forwards connections to a server, and fails them as told.
+
+    It runs in a thread of its own, so it serves sync and async tests and browsers alike, and every method may
+    be called from any thread. Use it with `with` or `async with`; at the end all its connections are reset.
+
+        with FaultProxy(server.port, seed=1) as proxy:
+            proxy.fault = Cut(100, 5000)
+            ...  # talk to proxy.url
+            assert proxy.cuts
+
+    Args:
+        port: The server's. It need not be up: a client whose server can't be reached is reset.
+        host: The server's.
+        seed: Of the random places of faults.
+
+    Attributes:
+        fault: What befalls every connection whose first request comes from now on: `Cut`, `End` or None.
+        latency_s: Seconds that each piece waits on its way, in both directions.
+        connections: Connections accepted so far.
+        cuts: Connections reset so far by a fault or by `cut_all`.
+        ends: Bodies ended early so far.
+    """
+
+    def __init__(self, port: int, *, host: str = "127.0.0.1", seed: int = 0) -> None:
+        self.fault: Fault | None = None
+        self.latency_s = 0.0
+        self.connections = 0
+        self.cuts = 0
+        self.ends = 0
+        self.port = 0
+        self.target = (host, port)
+        self.chance = Random(seed)  # noqa: S311 - places of faults, no secrets
+        self.flowing = asyncio.Event()
+        self._links: dict[_Link, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients go instead of to the server."""
+        return f"http://127.0.0.1:{self.port}"
+
+    # --- Faults ---
+
+    def cut_all(self) -> int:
+        """Reset every open connection now. Returns how many."""
+        return self._call(self._cut_all())
+
+    def stall(self) -> None:
+        """Stop forwarding, in both directions, without closing anything: nothing arrives, nobody is told."""
+        self._call(self._set_flowing(False))
+
+    def flow(self) -> None:
+        """Forward again after `stall`; what was held goes on."""
+        self._call(self._set_flowing(True))
+
+    def offline(self) -> None:
+        """Reset every open connection and refuse new ones."""
+        self._call(self._stop_listening())
+        self.cut_all()
+
+    def online(self) -> None:
+        """Accept connections again, on the same port."""
+        self._call(self._listen())
+
+    # --- Life ---
+
+    def __enter__(self) -> Self:
+        # Holds the port while offline: else the system may lend it, even to a client of this very proxy.
+        self._holder = _bound(0)
+        self.port = self._holder.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
+        self._thread.start()
+        self.flow()
+        self.online()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._holder.close()
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(self, *exception: object) -> None:
+        await asyncio.to_thread(self.__exit__, *exception)
+
+    # --- In the proxy's own thread ---
+
+    def _call(self, act: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(act, self._loop).result(CALL_S)
+
+    async def _set_flowing(self, flowing: bool) -> None:
+        if flowing:
+            self.flowing.set()
+        else:
+            self.flowing.clear()
+
+    async def _listen(self) -> None:
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accept, sock=_bound(self.port), limit=PIECE_BYTES)
+
+    async def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        link = _Link(self, reader, writer)
+        task = self._links[link] = asyncio.get_running_loop().create_task(link.run())
+        task.add_done_callback(lambda _: self._links.pop(link))
+
+    async def _cut_all(self) -> int:
+        count = await self._reset_links()
+        self.cuts += count
+        return count
+
+    async def _reset_links(self) -> int:
+        links = dict(self._links)
+        for link in links:
+            link.reset()
+        for task in links.values():
+            task.cancel()
+        await asyncio.gather(*links.values(), return_exceptions=True)
+        return len(links)
+
+    async def _close(self) -> None:
+        await self._stop_listening()
+        await self._reset_links()
+
+
+class _Link:
+    """One client's connection, and the one to the server that it uses at the time."""
+
+    def __init__(self, proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.proxy, self.reader, self.writer = proxy, reader, writer
+        writer.transport.set_write_buffer_limits(high=0)  # so that drained means: with the kernel
+
+    async def run(self) -> None:
+        try:
+            while await self._exchange():
+                pass
+        except (
+            OSError
+        ):  # either side was reset, or the server can't be reached: the client learns it as a reset
+            self.reset()
+        finally:
+            self.writer.close()
+
+    def reset(self) -> None:
+        """Close with an RST instead of a FIN."""
+        if not self.writer.is_closing():
+            linger = struct.pack("ii", 1, 0)
+            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.writer.transport.abort()
+
+    async def _exchange(self) -> bool:
+        """Carry one connection to the server until it is over. Whether the client's goes on with another."""
+        first = await self.reader.read(PIECE_BYTES)
+        if not first:
+            return False
+        fault = self.proxy.fault
+        reader, writer = await asyncio.open_connection(*self.proxy.target, limit=PIECE_BYTES)
+        up = asyncio.ensure_future(self._carry_up(first, writer))
+        down = asyncio.ensure_future(self._carry_down(reader, fault))
+        try:
+            await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+            return down.result() if down.done() else False
+        finally:
+            writer.transport.abort()  # before anything is awaited, where this task may be cancelled
+            up.cancel()
+            down.cancel()
+            await asyncio.gather(up, down, return_exceptions=True)
+
+    async def _carry_up(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
+        while piece:
+            await self._pass()
+            writer.write(piece)
+            await writer.drain()
+            piece = await self.reader.read(PIECE_BYTES)
+
+    async def _carry_down(self, reader: asyncio.StreamReader, fault: Fault | None) -> bool:
+        filter_ = fault.filter(self.proxy.chance) if fault else None
+        while piece := await reader.read(PIECE_BYTES):
+            await self._pass()
+            self.writer.write(filter_.feed(piece) if filter_ else piece)
+            await self.writer.drain()
+            if fault and filter_ and filter_.over:
+                return self._fail(fault)
+        return False
+
+    def _fail(self, fault: Fault) -> bool:
+        if fault.clean:
+            self.proxy.ends += 1
+        else:
+            self.proxy.cuts += 1
+            self.reset()
+        return fault.keep_alive
+
+    async def _pass(self) -> None:
+        if self.proxy.latency_s:
+            await asyncio.sleep(self.proxy.latency_s)
+        await self.proxy.flowing.wait()
+
+
+def _bound(port: int) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("127.0.0.1", port))
+    return sock

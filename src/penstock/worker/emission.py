@@ -1,0 +1,97 @@
+"""What a function emits, as events: the table of the yields."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ..errors import BadYield, EventTooLarge
+from ..events import BYTES_PIECE, MAX_EVENT_BYTES, AnyEvent, Bytes, Json, Replace, Text
+
+__all__ = ["Emission", "json_of", "optional_json", "size_of"]
+
+
+def json_of(value: Any) -> msgspec.Raw:
+    """A value's JSON as it is now: what the function does to the object later changes nothing.
+
+    Raises:
+        BadYield: It has no JSON form.
+        EventTooLarge: Its JSON is over `MAX_EVENT_BYTES`.
+    """
+    try:
+        data = msgspec.json.encode(value, enc_hook=_encode_other)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadYield(
+            f"A {type(value).__name__} can't be stored: {error}.",
+            hint="Yield text, bytes, or what has a JSON form: dict, list, number, dataclass, msgspec, pydantic.",
+        ) from error
+    _check_size(len(data))
+    return msgspec.Raw(data)
+
+
+def optional_json(value: Any) -> msgspec.Raw | None:
+    """As `json_of`; None stays None, and is left out on the wire."""
+    return None if value is None else json_of(value)
+
+
+def size_of(data: msgspec.Raw | None) -> int:
+    """Bytes of some JSON."""
+    return 0 if data is None else memoryview(data).nbytes
+
+
+def _encode_other(value: Any) -> Any:
+    for method in ("model_dump", "tolist", "_asdict"):  # pydantic; NumPy's arrays and scalars
+        if callable(convert := getattr(value, method, None)):
+            return convert(mode="json") if method == "model_dump" else convert()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no JSON form")
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_EVENT_BYTES:
+        raise EventTooLarge(
+            f"One event has {size_bytes} bytes; {MAX_EVENT_BYTES} is the most.",
+            hint="Yield it in pieces, or store it elsewhere and yield where.",
+        )
+
+
+class Emission:
+    """Turns yields into events, keeping count of each span's text. One per attempt of a run."""
+
+    def __init__(self, *, cumulative: bool) -> None:
+        self._cumulative = cumulative
+        self._lengths: dict[str | None, int] = {}
+
+    def events(self, value: Any, span: str | None) -> Iterator[tuple[AnyEvent, int]]:
+        """The events of one yield, each with about how many bytes it takes. Raises YieldError."""
+        if isinstance(value, Replace) or self._cumulative:
+            data = json_of(value.value if isinstance(value, Replace) else value)
+            yield Replace(data, span=span), size_of(data)
+        elif isinstance(value, str):
+            yield self._text(value, span)
+        elif isinstance(value, bytes | bytearray | memoryview):
+            view = bytes(value)
+            for start in range(0, len(view), BYTES_PIECE):
+                piece = view[start : start + BYTES_PIECE]
+                yield Bytes(piece, span=span), len(piece)
+        else:
+            data = json_of(value)
+            yield Json(data, span=span), size_of(data)
+
+    def _text(self, text: str, span: str | None) -> tuple[Text, int]:
+        size = len(text)
+        if not text.isascii():
+            try:
+                size = len(text.encode())
+            except UnicodeEncodeError:  # half of a surrogate pair: UTF-8 can't carry it
+                text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        _check_size(size)
+        position = self._lengths.get(span, 0)
+        self._lengths[span] = position + len(text)
+        return Text(position, text, span=span), size
+
+    def forget(self, span: str) -> None:
+        """The span has ended: no text of it will follow."""
+        self._lengths.pop(span, None)

@@ -1,0 +1,148 @@
+"""Running a function to its end, whichever of the four kinds it is."""
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, cast
+
+from ..errors import PenstockError
+from ..models import RunState
+from .emission import Emission, optional_json
+from .function import Function
+from .recorder import Outcome, Recorder, RunStopped
+from .run import Run, current_span
+
+__all__ = ["STOP_GRACE_S", "Execution"]
+
+log = logging.getLogger("penstock")
+
+STOP_GRACE_S = 2.0
+"""How long a cancelled run waits for its thread before it ends without it: long enough for a generator's
+clean-up, short enough for the person who pressed Stop."""
+
+
+class Execution:
+    """One attempt of a run.
+
+    stop_grace_s: how long a stopped run waits for its thread.
+    thread_done: settled when the function's thread has returned; None where it has none.
+    """
+
+    def __init__(self, function: Function, run: Run, recorder: Recorder, arguments: dict[str, Any]) -> None:
+        self._function = function
+        self._run = run
+        self._recorder = recorder
+        self._arguments = arguments
+        self._emission = Emission(cumulative=function.cumulative)
+        self.stop_grace_s = STOP_GRACE_S
+        self.thread_done: asyncio.Future[Any] | None = None
+
+    async def outcome(self) -> Outcome:
+        """Run the function to its end, or until this task is cancelled; then the generator has been closed.
+
+        A plain function that blocks its thread is left behind after `stop_grace_s`: `thread_done` is then
+        still open.
+        """
+        try:
+            body = self._threaded if self._function.threaded else self._in_loop
+            result = await body()
+            return Outcome(RunState.SUCCEEDED, optional_json(result))
+        except (asyncio.CancelledError, RunStopped):
+            return Outcome(RunState.CANCELLED)
+        except PenstockError as error:
+            return Outcome(
+                RunState.FAILED, None, {"code": error.code, "message": error.message, "hint": error.hint}
+            )
+        except (Exception, SystemExit) as error:  # sys.exit() in a function ends its run, not the server
+            log.exception("Run %s of %s failed.", self._run.id, self._run.function)
+            message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return Outcome(RunState.FAILED, None, {"code": "exception", "message": message, "hint": ""})
+
+    def _emit(self, value: Any) -> None:
+        for event, size in self._emission.events(value, current_span(self._run)):
+            self._recorder.emit(event, size)
+
+    # async def
+
+    async def _in_loop(self) -> Any:
+        started = self._function.start(self._arguments, self._run)
+        if not inspect.isasyncgen(started):
+            return await started
+        try:
+            await self._iterate(cast("AsyncGenerator[Any, None]", started))
+        finally:
+            await started.aclose()
+        return None
+
+    async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
+        async for value in generator:
+            if self._recorder.stopping:  # a generator that swallowed its cancellation
+                raise RunStopped
+            self._emit(value)
+            if self._recorder.full:
+                await self._recorder.room()
+
+    # def
+
+    async def _threaded(self) -> Any:
+        self.thread_done = done = run_in_thread(self._call, f"penstock-{self._run.id}")
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            self._recorder.stop()
+            await asyncio.wait([done], timeout=self.stop_grace_s)
+            raise
+
+    def _call(self) -> Any:
+        started = self._function.start(self._arguments, self._run)
+        if inspect.isgenerator(started):
+            return self._exhaust(cast("Generator[Any, None, Any]", started))
+        return started
+
+    def _exhaust(self, generator: Generator[Any, None, Any]) -> Any:
+        try:
+            while True:
+                self._emit(next(generator))
+                if self._recorder.stopping:
+                    raise RunStopped
+        except StopIteration as end:
+            return end.value
+        finally:
+            generator.close()
+
+
+def run_in_thread(call: Callable[[], Any], name: str) -> asyncio.Future[Any]:
+    """The outcome of `call` in a thread of its own, with the caller's context.
+
+    Not a pool: a pool's threads are joined when the process ends, and one that blocks would hold it for ever.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+            future.exception()  # noted: a run that ended before its thread has nobody to raise it to
+
+    def body() -> None:
+        result: Any = None
+        failed: BaseException | None = None
+        try:
+            result = context.run(call)
+        except StopIteration as error:  # a future can't carry it
+            failed = RuntimeError(f"the function raised {error!r}")
+        except BaseException as error:  # noqa: BLE001 - RunStopped and SystemExit end the run, not the thread
+            failed = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, failed)
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    return future

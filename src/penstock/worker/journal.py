@@ -1,0 +1,129 @@
+"""Appends the chunks of all of a worker's runs: one batch under way, the next gathering meanwhile.
+
+So the store sees one append for any number of runs, its commits grow with its slowness, and each run's chunks
+go in order without a lock of their own.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ..errors import Fenced, StoreError
+from ..models import Append, Chunk, Claimed
+from ..storage.base import Store
+from .recorder import Recorder
+
+__all__ = ["Journal"]
+
+T = TypeVar("T")
+log = logging.getLogger("penstock")
+
+TICK_S = 0.005
+"""Chunks that fall due within one tick go together: a timer and a batch for all, for 5 ms of a run's 50."""
+
+RETRY_S = (0.05, 2.0)
+"""First and longest wait before an append is tried again while the store can't take it."""
+
+
+class Journal:
+    """Runs on the event loop in which it was made. `run` is its task."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._wake = asyncio.Event()
+        self._ready: dict[Recorder, None] = {}
+        self._ticks: dict[int, list[Recorder]] = {}
+
+    def record(self, claimed: Claimed, rate: float) -> Recorder:
+        """A recorder for one attempt of a run."""
+        return Recorder(claimed, rate, self._schedule)
+
+    def _schedule(self, recorder: Recorder, due: float) -> None:
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._plan, recorder, due)
+        else:
+            self._plan(recorder, due)
+
+    def _plan(self, recorder: Recorder, due: float) -> None:
+        now = time.monotonic()
+        if due <= now:
+            self._ready[recorder] = None
+            self._wake.set()
+            return
+        tick = math.ceil(due / TICK_S)
+        if tick not in self._ticks:
+            self._ticks[tick] = []
+            self._loop.call_later(tick * TICK_S - now, self._ring, tick)
+        self._ticks[tick].append(recorder)
+
+    def _ring(self, tick: int) -> None:
+        self._ready.update(dict.fromkeys(self._ticks.pop(tick)))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Append until cancelled. What is waiting then is lost to the log, as in a crash."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            ready, self._ready = self._ready, {}
+            await self._write(ready)
+
+    async def _write(self, ready: dict[Recorder, None]) -> None:
+        going: list[tuple[Recorder, Chunk]] = []
+        ending: list[Awaitable[None]] = []
+        for recorder in ready:
+            chunk = recorder.take()
+            if chunk is None:
+                continue
+            if chunk.final:
+                ending.append(self._finish(recorder, chunk))
+            else:
+                going.append((recorder, chunk))
+        # All at once, so that the store can commit the ends with the appends.
+        await asyncio.gather(self._append(going), *ending)
+
+    async def _append(self, going: list[tuple[Recorder, Chunk]]) -> None:
+        if not going:
+            return
+        batch = [Append(recorder.lease.run_id, recorder.lease.fence, chunk) for recorder, chunk in going]
+        taken = await self._persist(lambda: self._store.append(batch))
+        for (recorder, chunk), ok in zip(going, taken, strict=True):
+            if not ok and not await self._is_stored(recorder, chunk):
+                log.warning("Run %s: the lease is lost; its function is stopped here.", recorder.lease.run_id)
+                recorder.abandon()
+
+    async def _finish(self, recorder: Recorder, chunk: Chunk) -> None:
+        outcome = recorder.outcome
+        assert outcome is not None
+        now_ms = time.time_ns() // 1_000_000
+        try:
+            await self._persist(
+                lambda: self._store.finish(recorder.lease, outcome.state, outcome.error, chunk, now_ms)
+            )
+            recorder.settle(stored=True)
+        except Fenced:
+            recorder.settle(stored=await self._is_stored(recorder, chunk))
+
+    async def _persist(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write, and while the store can't take it, try again: the runs wait, nothing is lost."""
+        wait_s, most_s = RETRY_S
+        while True:
+            try:
+                return await write()
+            except StoreError as error:
+                log.error("The store can't be written, runs wait: %s %s", error.message, error.hint)  # noqa: TRY400
+            await asyncio.sleep(wait_s)
+            wait_s = min(most_s, wait_s * 2)
+
+    async def _is_stored(self, recorder: Recorder, chunk: Chunk) -> bool:
+        # A write that failed may have been carried out all the same (an I/O error after the commit), and its
+        # repetition is then refused as a repeat. What was refused for good is not at the tail.
+        lease = recorder.lease
+        found = await self._persist(lambda: self._store.read(lease.run_id, chunk.last_seq - 1, 1))
+        return bool(found) and found[0].data == chunk.data

@@ -1,0 +1,145 @@
+"""The handle that a function gets: what it can say of its run beside what it yields."""
+
+import secrets
+import types
+from collections.abc import Iterable, Iterator, Sized
+from contextvars import ContextVar, Token
+from typing import Any, Self, TypeVar
+
+from ..events import Log, Progress, SpanEnd, SpanStart
+from ..models import RunRecord
+from .emission import optional_json, size_of
+from .recorder import Recorder
+
+__all__ = ["Run", "Span", "current_span"]
+
+T = TypeVar("T")
+
+# A context variable, not a stack in the run: tasks and threads of one run each stand in their own span.
+_span: ContextVar["Span | None"] = ContextVar("penstock_span", default=None)
+
+SPAN_ID_BYTES = 6
+"""Span ids need to differ within one run only."""
+
+
+def current_span(run: "Run") -> str | None:
+    """The id of the span in which the calling code stands, if it is one of this run."""
+    span = _span.get()
+    return span.id if span is not None and span.belongs_to(run) else None
+
+
+class Run:
+    """The run that is being executed. A parameter annotated `penstock.Run` receives it.
+
+    Its methods are ordinary calls, in `def` and `async def` alike, from any thread or task of the function.
+    In a thread they wait while the store is behind; in the event loop they can't, and raise BufferFull
+    when `recorder.MAX_BACKLOG_BYTES` are waiting. Once the run was cancelled or its lease lost, they raise.
+    """
+
+    def __init__(self, record: RunRecord, recorder: Recorder) -> None:
+        self._record = record
+        self._recorder = recorder
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} of {self.function}, attempt {self.attempt}>"
+
+    @property
+    def id(self) -> str:
+        """The run's id, as in `/api/runs/{id}`."""
+        return self._record.id
+
+    @property
+    def function(self) -> str:
+        """The function's registered name."""
+        return self._record.function
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first execution, more after a lost worker."""
+        return self._record.attempt
+
+    @property
+    def session(self) -> str | None:
+        """The session given at submission."""
+        return self._record.session
+
+    @property
+    def key(self) -> str | None:
+        """The idempotency key given at submission."""
+        return self._record.key
+
+    def should_stop(self) -> bool:
+        """Whether a stop was asked for: long work without yields looks here now and then."""
+        return self._recorder.stopping
+
+    def log(self, message: object, level: str = "info", **fields: Any) -> None:
+        """A line for whoever looks after the run. `fields` have a JSON form. Raises YieldError."""
+        text, more = str(message), optional_json(fields or None)
+        self._recorder.emit(Log(text, level, more, span=current_span(self)), len(text) + size_of(more))
+
+    def progress(self, done: float, total: float | None = None, unit: str = "") -> None:
+        """How far the work is: `done` of `total`, counted in `unit`. The latest replaces those before."""
+        self._recorder.emit(Progress(done, total, unit, span=current_span(self)))
+
+    def tqdm(self, items: Iterable[T], total: float | None = None, unit: str = "it") -> Iterator[T]:
+        """Iterate over `items`, reporting progress; `total` is their number where they have one."""
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        self.progress(0, total, unit)
+        for done, item in enumerate(items, start=1):
+            yield item
+            self.progress(done, total, unit)
+
+    def span(self, name: str, kind: str = "", input: Any = None) -> "Span":  # noqa: A002 - the wire's word
+        """A step of the run, for a `with` block; readers see it at once, and its end when the block ends.
+
+        `input`, and `output` set on it inside the block, have a JSON form. Spans nest. Raises YieldError.
+        """
+        return Span(self, self._recorder, name, kind, input)
+
+
+class Span:
+    """One step. Set `output` before the block ends; an exception becomes its `error` and goes on."""
+
+    def __init__(self, run: Run, recorder: Recorder, name: str, kind: str, given: Any) -> None:
+        self.id = secrets.token_hex(SPAN_ID_BYTES)
+        self.name = name
+        self.output: Any = None
+        self._run = run
+        self._recorder = recorder
+        self._kind = kind
+        self._input = given
+        self._token: Token[Span | None] | None = None
+
+    def belongs_to(self, run: Run) -> bool:
+        """Whether it is a step of this run."""
+        return self._run is run
+
+    def __enter__(self) -> Self:
+        given = optional_json(self._input)
+        start = SpanStart(self.name, self._kind, current_span(self._run), given, span=self.id)
+        self._recorder.emit(start, size_of(given))
+        self._token = _span.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        assert self._token is not None
+        _leave(self._token)
+        failed = None if error is None else _failure(error)
+        output = optional_json(self.output)
+        end = SpanEnd(output, failed, span=self.id)
+        self._recorder.emit(end, size_of(output), urgent=True, closing=error is not None)
+
+
+def _leave(token: Token[Span | None]) -> None:
+    try:
+        _span.reset(token)
+    except ValueError:  # closed from another context, whose current span is not ours to change
+        return
+
+
+def _failure(error: BaseException) -> dict[str, str]:
+    code = "exception" if isinstance(error, Exception) else "stopped"
+    return {"code": code, "message": f"{type(error).__name__}: {error}".removesuffix(": ")}

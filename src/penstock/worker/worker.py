@@ -1,0 +1,294 @@
+"""Claims runs under their groups' limits, executes them, keeps the leases alive, and drains at shutdown."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
+
+from ..errors import Fenced, InvalidInput, StoreError
+from ..models import Chunk, Claimed, Group, RunState
+from ..settings import Settings
+from ..storage.base import Store
+from .execute import STOP_GRACE_S, Execution
+from .function import Function
+from .journal import Journal
+from .recorder import Outcome, Recorder
+from .run import Run
+
+__all__ = ["Worker"]
+
+log = logging.getLogger("penstock")
+
+CLAIM_MOST = 256
+"""Runs claimed in one transaction, so that others' writes are not held up."""
+
+LOOK_S = 1.0
+"""The line is looked at this often unasked: a wake-up may be lost, and a retry's time may have come."""
+
+SIGNS_PER_LEASE = 3
+"""Signs of life in one lease: two may be lost."""
+
+Reason = Literal["cancelled", "shutdown", "fenced"]
+
+
+class _Active:
+    """A run under way here."""
+
+    def __init__(self, claimed: Claimed, recorder: Recorder) -> None:
+        self.claimed = claimed
+        self.recorder = recorder
+        self.reason: Reason | None = "cancelled" if claimed.run.cancel else None
+        self.execution: Execution | None = None
+        self.task: asyncio.Task[Outcome] | None = None
+        recorder.done.add_done_callback(self._settled)
+
+    def stop(self, reason: Reason, within_s: float = STOP_GRACE_S) -> None:
+        """Once: the first reason stands. A thread is left behind after `within_s`."""
+        if self.reason is not None:
+            return
+        self.reason = reason
+        self.recorder.stop()
+        if self.execution is not None:
+            self.execution.stop_grace_s = within_s
+        if self.task is not None:
+            self.task.cancel()
+
+    def _settled(self, stored: asyncio.Future[bool]) -> None:
+        if not stored.result():
+            self.stop("fenced")
+
+    async def outcome(self, execution: Execution) -> Outcome:
+        """Run the function, unless a stop came first."""
+        if self.reason is not None:
+            return Outcome(RunState.CANCELLED)
+        self.execution = execution
+        self.task = asyncio.create_task(execution.outcome())
+        await asyncio.wait([self.task])
+        return Outcome(RunState.CANCELLED) if self.task.cancelled() else self.task.result()
+
+
+class Worker:
+    """Executes this process's share of the runs.
+
+    name: unique to the process's life; what leases are held under.
+    functions: by name; may grow until `start`.
+    """
+
+    def __init__(
+        self, name: str, store: Store, functions: Mapping[str, Function], settings: Settings
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._functions = functions
+        self._settings = settings
+        self._journal = Journal(store)
+        self._wake = asyncio.Event()
+        self._active: dict[str, _Active] = {}
+        self._runs: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._threads = 0
+        self._lingering: Counter[str] = Counter()  # group to threads that outlived their runs
+        self._draining = False
+
+    async def start(self) -> None:
+        """Sign in and begin to claim. Raises StoreError."""
+        await self._sign()
+        self._unlisten = self._store.listen(self._heard)
+        self._loops = [
+            asyncio.create_task(loop()) for loop in (self._journal.run, self._claim_loop, self._sign_loop)
+        ]
+
+    def wake(self) -> None:
+        """Something was queued."""
+        self._wake.set()
+
+    def cancel(self, run_id: str) -> bool:
+        """Stop a run that is under way here; False if it is not."""
+        active = self._active.get(run_id)
+        if active is None:
+            self._wake.set()  # it may be claimed in this moment; the request is found after it
+            return False
+        active.stop("cancelled")
+        return True
+
+    @property
+    def running(self) -> int:
+        """Runs under way in this process."""
+        return len(self._active)
+
+    async def drain(self, grace_s: float) -> None:
+        """Claim no more, give the runs time to finish, then interrupt them or give them back: all in `grace_s`.
+
+        When this returns the store knows each run's fate, unless it can't be written or a function would not
+        be stopped; such runs are settled by whoever sweeps next.
+        """
+        self._draining = True
+        self._wake.set()
+        wind_down_s = min(STOP_GRACE_S, grace_s / 4)
+        if self._runs:
+            await asyncio.wait(self._runs, timeout=grace_s - wind_down_s)
+        for active in list(self._active.values()):
+            active.stop("shutdown", within_s=wind_down_s / 2)
+        if self._runs:
+            await asyncio.wait(self._runs, timeout=wind_down_s)
+
+    async def stop(self) -> None:
+        """End the loops and sign out. Call `drain` first."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._loops:
+            self._unlisten()
+        try:
+            await self._store.leave(self.name)
+        except StoreError as error:
+            log.warning("Signing out failed; the lease runs out by itself: %s", error.message)
+
+    def _heard(self, stream: str | None, _chunk: Chunk | None) -> None:
+        if stream is None:
+            self._wake.set()
+
+    # Leases
+
+    async def _sign(self) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        await self._store.sign(self.name, now_ms + round(self._settings.lease_s * 1000))
+
+    async def _sign_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease_s / SIGNS_PER_LEASE)
+            try:
+                await self._sign()
+            except StoreError as error:
+                log.error("The lease could not be renewed: %s %s", error.message, error.hint)  # noqa: TRY400
+
+    # Claims
+
+    async def _claim_loop(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self._claim()
+                await self._notice_cancels()
+            except StoreError as error:
+                log.error("Runs can't be claimed: %s %s", error.message, error.hint)  # noqa: TRY400
+                await asyncio.sleep(LOOK_S)
+
+    async def _claim(self) -> None:
+        for threaded in (False, True):
+            while not self._draining:
+                most = min(CLAIM_MOST, self._settings.max_threads - self._threads) if threaded else CLAIM_MOST
+                groups = self._groups(threaded=threaded)
+                if not groups or most <= 0:
+                    break
+                claimed = await self._store.claim(self.name, groups, time.time_ns() // 1_000_000, most)
+                for one in claimed:
+                    self._begin(one)
+                if len(claimed) < most:
+                    break
+
+    def _groups(self, *, threaded: bool) -> list[Group]:
+        groups: dict[str, tuple[list[str], int | None]] = {}
+        for function in self._functions.values():
+            if function.threaded is threaded:
+                names, _ = groups.setdefault(function.group, ([], self._limit_of(function.group)))
+                names.append(function.name)
+        return [Group(name, tuple(names), limit) for name, (names, limit) in groups.items()]
+
+    def _limit_of(self, group: str) -> int | None:
+        """The lowest limit given in the group, less the threads that still run for ended runs."""
+        default = self._settings.default_concurrency_limit
+        given = (f.concurrency_limit for f in self._functions.values() if f.group == group)
+        limits = [default if limit == "default" else limit for limit in given if limit is not None]
+        return max(0, min(limits) - self._lingering[group]) if limits else None
+
+    async def _notice_cancels(self) -> None:
+        if self._active:
+            for run_id in await self._store.cancels(self.name):
+                self.cancel(run_id)
+
+    # Execution
+
+    def _begin(self, claimed: Claimed) -> None:
+        function = self._functions[claimed.run.function]
+        self._threads += function.threaded
+        rate = self._settings.rate if function.rate is None else function.rate
+        active = _Active(claimed, self._journal.record(claimed, rate))
+        self._active[claimed.run.id] = active
+        task = asyncio.create_task(self._see_through(active, function), name=f"penstock-run-{claimed.run.id}")
+        self._runs.add(task)
+        task.add_done_callback(self._runs.discard)
+
+    async def _see_through(self, active: _Active, function: Function) -> None:
+        try:
+            outcome = await active.outcome(self._prepare(active, function))
+        except InvalidInput as error:  # the function's signature has changed since the run was submitted
+            outcome = Outcome(RunState.FAILED, None, error.as_dict())
+        try:
+            await self._conclude(active, outcome)
+        finally:
+            del self._active[active.claimed.run.id]
+            self._free(function, active.execution)
+
+    def _prepare(self, active: _Active, function: Function) -> Execution:
+        run, recorder = active.claimed.run, active.recorder
+        if active.claimed.stream.tail > 0:
+            recorder.withdraw(to=0, reason=f"attempt {run.attempt} begins again")
+        return Execution(function, Run(run, recorder), recorder, function.arguments(run.input))
+
+    async def _conclude(self, active: _Active, outcome: Outcome) -> None:
+        run = active.claimed.run
+        if outcome.state is RunState.CANCELLED:
+            if active.reason == "shutdown" and run.attempt <= run.retries:
+                await self._give_back(active)
+                return
+            outcome = _explain(active.reason, outcome)
+        active.recorder.end(outcome)
+        await active.recorder.done
+
+    async def _give_back(self, active: _Active) -> None:
+        active.recorder.abandon()
+        try:
+            await self._store.requeue(active.claimed.lease, 0)
+        except (StoreError, Fenced) as error:
+            log.warning("Run %s was not given back: %s", active.claimed.run.id, error.message)
+
+    def _free(self, function: Function, execution: Execution | None) -> None:
+        thread = execution.thread_done if execution is not None else None
+        if thread is None or thread.done():
+            self._threads -= function.threaded
+            self._wake.set()
+            return
+        # The thread blocks on: the run has ended, its slot has not.
+        self._lingering[function.group] += 1
+        thread.add_done_callback(lambda _: self._thread_returned(function))
+
+    def _thread_returned(self, function: Function) -> None:
+        self._lingering[function.group] -= 1
+        self._threads -= 1
+        self._wake.set()
+
+
+def _explain(reason: Reason | None, outcome: Outcome) -> Outcome:
+    if reason == "shutdown":
+        error = {
+            "code": "shutdown",
+            "message": "The server shut down before the run was finished.",
+            "hint": "Submit it again.",
+        }
+        return Outcome(RunState.INTERRUPTED, None, error)
+    if reason is None:  # the function cancelled itself
+        error = {
+            "code": "exception",
+            "message": "CancelledError: the function was cancelled from within.",
+            "hint": "",
+        }
+        return Outcome(RunState.FAILED, None, error)
+    return outcome

@@ -1,0 +1,118 @@
+// node --test: the fold and the rule of coming back, without a browser.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Fold, KEPT_ITEMS, KEPT_STEPS, KEPT_TEXT, countPoints, skipPoints } from '../../src/penstock/web/console/fold.js';
+
+const text = (seq, pos, words, more = {}) => ({ type: 'text', seq, at_ms: seq, pos, text: words, ...more });
+const fold = (...events) => {
+  const folded = new Fold();
+  const verdicts = events.map((event) => folded.apply(event));
+  return { folded, verdicts };
+};
+
+test('a merged event leads where its parts lead', () => {
+  const parts = fold(text(1, 0, 'one '), text(2, 4, 'two '), text(3, 8, 'three')).folded;
+  const merged = fold(text(3, 0, 'one two three', { n: 3 })).folded;
+  assert.equal(merged.textOf(''), parts.textOf(''));
+  assert.equal(merged.position, parts.position);
+});
+
+test('an event that came before changes nothing', () => {
+  const { folded, verdicts } = fold(text(1, 0, 'a'), text(2, 1, 'b'), text(2, 1, 'b'), text(1, 0, 'a'));
+  assert.deepEqual(verdicts, ['taken', 'taken', 'duplicate', 'duplicate']);
+  assert.equal(folded.textOf(''), 'ab');
+});
+
+test('a merge that begins in what is here adds only what is new', () => {
+  const { folded } = fold(text(1, 0, 'né '), text(2, 3, '🙂🙂'), text(4, 0, 'né 🙂🙂 – 👍!', { n: 4 }));
+  assert.equal(folded.textOf(''), 'né 🙂🙂 – 👍!');
+});
+
+test('positions are code points, not UTF-16 units', () => {
+  const { folded, verdicts } = fold(text(1, 0, '🙂'), text(2, 1, '👍🏽'), text(3, 3, '.'));
+  assert.deepEqual(verdicts, ['taken', 'taken', 'taken']);
+  assert.equal(folded.textOf(''), '🙂👍🏽.');
+  assert.equal(countPoints('a🙂b'), 3);
+  assert.equal(skipPoints('a🙂b', 2), 'b');
+});
+
+test('a missing event is a gap and changes nothing', () => {
+  const { folded, verdicts } = fold(text(1, 0, 'a'), text(3, 2, 'c'), text(4, 2, 'cd', { n: 2 }));
+  assert.deepEqual(verdicts, ['taken', 'gap', 'gap']);
+  assert.equal(folded.position, 1);
+  assert.equal(folded.textOf(''), 'a');
+});
+
+test('a text that begins beyond what has come is a gap', () => {
+  assert.deepEqual(fold(text(1, 5, 'late')).verdicts, ['gap']);
+});
+
+test('an event of a later version is passed over, and counts', () => {
+  const { folded, verdicts } = fold({ type: 'hologram', seq: 1 }, text(2, 0, 'a'));
+  assert.deepEqual(verdicts, ['taken', 'taken']);
+  assert.equal(folded.textOf(''), 'a');
+});
+
+test('a reset withdraws everything after its event and leads back to the state before', () => {
+  const { folded } = fold(
+    text(1, 0, '🙂 one '),
+    { type: 'span-start', seq: 2, at_ms: 2, span: 's', name: 'search' },
+    { type: 'progress', seq: 3, done: 1, total: 3 },
+    { type: 'replace', seq: 4, value: 'early' },
+    text(5, 6, 'lost'),
+    text(6, 0, 'lost too', { span: 's' }),
+    { type: 'span-end', seq: 7, at_ms: 7, span: 's', output: 1 },
+    { type: 'span-start', seq: 8, at_ms: 8, span: 't', name: 'lost' },
+    { type: 'progress', seq: 9, done: 2, total: 3 },
+    { type: 'replace', seq: 10, value: 'late' },
+    { type: 'json', seq: 11, value: 1 },
+    { type: 'log', seq: 12, message: 'lost' },
+    { type: 'reset', seq: 13, to: 4, reason: 'attempt 2' },
+    text(14, 6, 'two'),
+  );
+  assert.equal(folded.textOf(''), '🙂 one two');
+  assert.equal(folded.textOf('s'), '');
+  assert.deepEqual([...folded.steps.keys()], ['s']);
+  assert.equal(folded.steps.get('s').end, null);
+  assert.equal(folded.progress.done, 1);
+  assert.deepEqual(folded.replaced.map((item) => item.value), ['early']);
+  assert.deepEqual([folded.values, folded.logs], [[], []]);
+  assert.deepEqual(folded.notices, [{ seq: 13, message: 'attempt 2' }]);
+  assert.equal(folded.position, 14);
+});
+
+test('a reset about a cursor starts anew, even after the end', () => {
+  const { folded, verdicts } = fold(
+    text(1, 0, 'old'),
+    { type: 'end', seq: 2, at_ms: 2, state: 'succeeded' },
+    { type: 'reset', to: 0, reason: 'the cursor belongs to another stream' },
+    text(1, 0, 'new'),
+  );
+  assert.deepEqual(verdicts, ['taken', 'taken', 'taken', 'taken']);
+  assert.equal(folded.textOf(''), 'new');
+  assert.equal(folded.end, null);
+});
+
+test('what is kept is bounded, and the positions still hold', () => {
+  const folded = new Fold();
+  const piece = 'x'.repeat(10_000);
+  let seq = 0;
+  for (let i = 0; i < 150; i += 1) assert.equal(folded.apply(text(++seq, i * 10_000, piece)), 'taken');
+  assert.equal(folded.textOf('').length, KEPT_TEXT);
+  for (let i = 0; i < KEPT_ITEMS + 9; i += 1) folded.apply({ type: 'log', seq: ++seq, message: 'm' });
+  assert.equal(folded.logs.length, KEPT_ITEMS);
+  for (let i = 0; i < KEPT_STEPS + 9; i += 1) {
+    folded.apply({ type: 'span-start', seq: ++seq, span: `s${i}`, name: 'n' });
+    folded.apply({ type: 'span-end', seq: ++seq, span: `s${i}` });
+  }
+  assert.equal(folded.steps.size, KEPT_STEPS);
+  assert.equal(folded.apply({ type: 'reset', seq: ++seq, to: 20 }), 'taken'); // into what was cut
+  assert.equal(folded.apply(text(++seq, 200_000, 'after')), 'taken');
+  assert.equal(folded.textOf(''), 'after');
+});
+
+test('bytes are counted as they were before base64', () => {
+  const data = Buffer.from('12345').toString('base64');
+  assert.equal(fold({ type: 'bytes', seq: 1, data }, { type: 'bytes', seq: 2, data }).folded.bytes, 10);
+});
