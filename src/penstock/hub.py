@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from typing import Self
 
+from .errors import StoreError
 from .models import Chunk
 from .storage.base import Store
 
@@ -97,8 +98,9 @@ class Hub:
     def leave(self, subscriber: "Subscriber", tail: _Tail) -> None:
         """A reader has gone; with the last one its tail goes too."""
         tail.subscribers.discard(subscriber)
-        if not tail.subscribers:
-            self._tails.pop(tail.stream, None)
+        # A second farewell must not take the tail of those who came since.
+        if not tail.subscribers and self._tails.get(tail.stream) is tail:
+            del self._tails[tail.stream]
 
     def drain(self) -> None:
         """Tell every reader that the server is leaving."""
@@ -131,7 +133,12 @@ class Hub:
 
     async def _read_on(self, tail: _Tail) -> None:
         tail.stale = False  # before reading: what is written meanwhile makes it stale again
-        for chunk in await self._store.read(tail.stream, tail.end, PIECE_BYTES):
+        try:
+            found = await self._store.read(tail.stream, tail.end, PIECE_BYTES)
+        except StoreError:
+            tail.stale = True  # nobody has looked yet
+            raise
+        for chunk in found:
             tail.push(chunk)
             tail.stale = True  # there may be more than one piece
 
@@ -149,7 +156,7 @@ class Hub:
 class Subscriber:
     """One reader's place in one stream."""
 
-    __slots__ = ("_hub", "_news", "_tail", "closed", "ended", "position")
+    __slots__ = ("_hub", "_news", "_tail", "_timer", "_waiter", "closed", "ended", "position")
 
     def __init__(self, hub: Hub, tail: _Tail, after: int) -> None:
         self.position = after
@@ -157,7 +164,9 @@ class Subscriber:
         self.closed = False
         self._hub = hub
         self._tail = tail
-        self._news = asyncio.Event()
+        self._news = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -169,11 +178,15 @@ class Subscriber:
         """Leave; whoever waits in `news` goes on. May be called twice."""
         self.closed = True
         self._hub.leave(self, self._tail)
+        if self._timer is not None:
+            self._timer.cancel()
         self.wake()
 
     def wake(self) -> None:
         """There may be something new."""
-        self._news.set()
+        self._news = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     @property
     def draining(self) -> bool:
@@ -185,23 +198,39 @@ class Subscriber:
 
         The first may begin before the position. Raises StoreError, and has not moved then.
         """
-        self._news.clear()  # before looking: what comes while we look must not be missed
-        chunks = _first(await self._hub.chunks_after(self._tail, self.position))
+        self._news = False  # before looking: what comes while we look must not be missed
+        found = self._tail.after(self.position)
+        if found is None or (not found and self._tail.stale):
+            found = await self._hub.chunks_after(self._tail, self.position)
+        chunks = _first(found)
         if chunks:
             self.position = chunks[-1].last_seq
             self.ended = chunks[-1].final
         return chunks
 
     async def news(self, timeout_s: float) -> None:
-        """Wait for a wake-up, `timeout_s` seconds at most."""
-        if self._news.is_set():
+        """Wait for a wake-up, `timeout_s` seconds at most; it may come without anything new."""
+        if self._news:
             return
-        # A bare timer: asyncio.timeout() costs more than the rest of a delivery.
-        timer = asyncio.get_running_loop().call_later(max(0.0, timeout_s), self._news.set)
+        loop = asyncio.get_running_loop()
+        self._ring_by(loop, loop.time() + timeout_s)
+        self._waiter = loop.create_future()
         try:
-            await self._news.wait()
+            await self._waiter
         finally:
-            timer.cancel()
+            self._waiter = None
+
+    def _ring_by(self, loop: asyncio.AbstractEventLoop, time_s: float) -> None:
+        # A timer that rings too early is kept: on a busy stream each wait would else set and cancel one.
+        if self._timer is not None and self._timer.when() <= time_s:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(time_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.wake()
 
 
 def _first(chunks: list[Chunk]) -> list[Chunk]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from ..hub import Hub
 from ..queue import Queue
@@ -25,7 +25,7 @@ class Context:
     hub: Hub
 
 
-def context_of(request: Request) -> Context:
-    """The context that `make_server` was given."""
-    context: Context = request.app.state.context
+def context_of(request: HTTPConnection) -> Context:
+    """The context that `make_server` was given; it stands where Starlette keeps its application."""
+    context: Context = request.app
     return context

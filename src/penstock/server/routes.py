@@ -4,13 +4,12 @@ import logging
 from pathlib import Path
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import MethodNotAllowed, NotFound, PenstockError, RequestError, StoreError
 from . import health, page, runs, streams
@@ -29,23 +28,30 @@ RETRY_AFTER_S = 1
 
 def make_server(context: Context) -> ASGIApp:
     """The server as an ASGI application without lifespan."""
-    app = Starlette(
-        routes=[
+    router = Router(
+        [
             Route("/", page.index),
             Route("/api/functions", runs.functions),
             Route("/api/runs", runs.submit, methods=["POST"]),
             Route("/api/runs", runs.page),
             Route("/api/runs/{run_id}", runs.describe),
-            Route("/api/runs/{run_id}/events", streams.events),
+            Route("/api/runs/{run_id}/events", streams.Events(), methods=["GET"]),
             Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
             Mount("/web", StaticFiles(directory=WEB)),
-        ],
-        exception_handlers={PenstockError: _penstock_error, HTTPException: _http_error, Exception: _bug},
+        ]
     )
-    app.state.context = context
-    return require_token(app, context.settings.token) if context.settings.token else app
+
+    # Not Starlette's application class: its layers stand between each event and the connection.
+    async def server(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = context
+        try:
+            await router(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - everything becomes an answer
+            await _answer(Request(scope), error)(scope, receive, send)
+
+    return require_token(server, context.settings.token) if context.settings.token else server
 
 
 def error_response(error: PenstockError) -> Response:
@@ -55,15 +61,18 @@ def error_response(error: PenstockError) -> Response:
     return Response(body, error.status, headers, media_type="application/json")
 
 
-def _penstock_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, PenstockError)
+def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return _http_error(request, error)
     if isinstance(error, StoreError):
         log.error("%s %s: %s %s", request.method, request.url.path, error.message, error.hint)
-    return error_response(error)
+    if isinstance(error, PenstockError):
+        return error_response(error)
+    log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
+    return error_response(PenstockError("The server failed to answer.", hint="Its log says why."))
 
 
-def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _http_error(request: Request, error: HTTPException) -> Response:
     path = request.url.path
     if error.status_code == 405:
         answer: RequestError = MethodNotAllowed(
@@ -74,8 +83,3 @@ def _http_error(request: Request, error: Exception) -> Response:
     response = error_response(answer)
     response.headers.update(error.headers or {})
     return response
-
-
-def _bug(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
-    return error_response(PenstockError("The server failed to answer.", hint="Its log says why."))

@@ -20,15 +20,19 @@ from ..protocol.cursor import Start, parse_cursor, start_reading
 from ..protocol.pacing import Pacer
 from .context import Context, context_of
 
-__all__ = ["events"]
+__all__ = ["Events"]
 
 log = logging.getLogger("penstock")
 
 DEFAULT_RATE = 20.0
 """Updates a second to one reader: as many as a person sees as motion in text."""
 
-MOST_RATE = 60.0
-"""A screen draws no more."""
+LEAST_RATE, MOST_RATE = 1.0, 60.0
+"""Updates a second that may be asked for, beside 0: in longer pauses a reader would seem dead to proxies and hold
+up a server that leaves; a screen draws no more."""
+
+RATE_SLACK_S = 0.01
+"""An update may come this much early: a run's own pace and its reader's would else beat against each other."""
 
 RECONNECT_MS = (500, 1500)
 """When a reader whose connection broke comes back; drawn at random, so that not all come at once."""
@@ -43,12 +47,19 @@ HEADERS = {
 }
 
 
-async def events(request: Request) -> Response:
-    """GET /api/runs/{run_id}/events"""
+class Events:
+    """GET /api/runs/{run_id}/events. An ASGI application of its own: nothing wraps what it sends."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await _events(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+async def _events(request: Request) -> Response:
     context = context_of(request)
     run_id: str = request.path_params["run_id"]
     cursor = _cursor(request)
-    rate = _number(request, "rate", DEFAULT_RATE, 0.0, MOST_RATE)
+    rate = _rate(request)
     poll_s = _number(request, "poll", 0.0, 0.0, math.inf) if "poll" in request.query_params else None
     stream = await context.store.stream(run_id)
     if stream is None:
@@ -65,6 +76,15 @@ def _cursor(request: Request) -> Cursor | None:
     # The header wins: an EventSource comes back with its first URL and the id of what it has seen since.
     text = request.headers.get("last-event-id") or request.query_params.get("after")
     return parse_cursor(text) if text else None
+
+
+def _rate(request: Request) -> float:
+    rate = _number(request, "rate", DEFAULT_RATE, 0.0, MOST_RATE)
+    if 0 < rate < LEAST_RATE:
+        raise BadRequest(
+            f"rate={rate:g} is too slow.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
+        )
+    return rate
 
 
 def _number(request: Request, name: str, default: float, least: float, most: float) -> float:
@@ -131,7 +151,8 @@ class EventStream(Response):
         heartbeat_s = self._context.settings.heartbeat_s
         quiet_since = time.monotonic()
         while not (subscriber.closed or subscriber.ended):
-            after = subscriber.position
+            await self._keep_rate()
+            after, leaving = subscriber.position, subscriber.draining
             try:
                 chunks = await subscriber.take()
             except StoreError as error:
@@ -139,10 +160,12 @@ class EventStream(Response):
                 return  # it comes back with its cursor, and is answered 503 until the store can
             if chunks:
                 await _write(send, _frames(chunks, self._stream.epoch, after))
-                quiet_since = await self._pause(subscriber)
-            elif subscriber.draining:
+            if leaving and not subscriber.ended:  # after one look: a run that never pauses would hold us here
                 await _write(send, sse.draining(random.randint(*DRAIN_RECONNECT_MS)))  # noqa: S311 - jitter
                 return
+            if chunks:
+                quiet_since = time.monotonic()
+                self._pacer.flushed(quiet_since)
             elif time.monotonic() - quiet_since >= heartbeat_s:
                 await _write(send, sse.HEARTBEAT)
                 quiet_since = time.monotonic()
@@ -154,14 +177,11 @@ class EventStream(Response):
         reset = b"".join([sse.encode_event(event, self._stream.epoch) for event in _reset(self._start)])
         return sse.FIRST_BYTES + retry + self._status + reset
 
-    async def _pause(self, subscriber: Subscriber) -> float:
-        """Keep the reader's rate; returns the time of what was just sent."""
+    async def _keep_rate(self) -> None:
         now = time.monotonic()
-        self._pacer.flushed(now)
         wait_s = self._pacer.due(now) - now
-        if wait_s > 0 and not subscriber.ended:
+        if wait_s > RATE_SLACK_S:
             await asyncio.sleep(wait_s)
-        return now
 
 
 async def _write(send: Send, body: bytes) -> None:
@@ -174,19 +194,28 @@ async def _close_when_gone(receive: Receive, subscriber: Subscriber) -> None:
     subscriber.close()
 
 
+async def _take_within(subscriber: Subscriber, timeout_s: float) -> list[Chunk]:
+    """The next chunks; none if the wait is over, or the stream, or the reader or the server leaves."""
+    deadline = time.monotonic() + timeout_s
+    while not (subscriber.ended or subscriber.closed):
+        chunks = await subscriber.take()
+        remaining_s = deadline - time.monotonic()
+        if chunks or remaining_s <= 0 or subscriber.draining:
+            return chunks
+        await subscriber.news(remaining_s)
+    return []
+
+
 async def _poll(request: Request, stream: Stream, start: Start, timeout_s: float) -> Response:
     """What is there, or what comes within `timeout_s`: `{events, cursor, done}`."""
-    deadline = time.monotonic() + timeout_s
     found = [ev.encode(event) for event in _reset(start)]
     with context_of(request).hub.subscribe(stream.name, start.after) as subscriber:
         subscriber.ended = stream.ended and start.after == stream.tail
-        chunks: list[Chunk] = []
-        while not (chunks or subscriber.ended):
-            chunks = await subscriber.take()
-            remaining_s = deadline - time.monotonic()
-            if chunks or found or remaining_s <= 0 or subscriber.draining:
-                break
-            await subscriber.news(remaining_s)
+        watch = asyncio.create_task(_close_when_gone(request.receive, subscriber))
+        try:
+            chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
+        finally:
+            watch.cancel()
         if chunks:
             found += sse.json_in(_frames(chunks, stream.epoch, start.after))
         cursor = Cursor(stream.epoch, subscriber.position)

@@ -109,7 +109,8 @@ class RunStore(Protocol):
         """End a run: append `last`, end its stream and set its state, in one commit.
 
         Raises:
-            Fenced: The lease is no longer good, or the run has ended already. Nothing was written.
+            Fenced: The lease is no longer good, the run may not become `state` (it has ended already, say), or
+                `last` does not follow the tail. Nothing was written.
         """
         ...
 

@@ -1,6 +1,7 @@
 """What a function emits, as events: the table of the yields."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 from ..errors import BadYield, EventTooLarge
 from ..events import BYTES_PIECE, MAX_EVENT_BYTES, AnyEvent, Bytes, Json, Replace, Text
 
-__all__ = ["Emission", "json_of", "optional_json", "size_of"]
+__all__ = ["Emission", "json_of", "optional_json", "plain_number", "plain_text", "size_of"]
 
 
 def json_of(value: Any) -> msgspec.Raw:
@@ -27,7 +28,26 @@ def json_of(value: Any) -> msgspec.Raw:
             hint="Yield text, bytes, or what has a JSON form: dict, list, number, dataclass, msgspec, pydantic.",
         ) from error
     _check_size(len(data))
-    return msgspec.Raw(data)
+    # Only a msgspec.Raw inside can have brought a line break, which would end the frame early.
+    return msgspec.Raw(msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data)
+
+
+def plain_text(text: str) -> str:
+    """The text as UTF-8 can carry it: half of a surrogate pair becomes U+FFFD, two halves their character."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def plain_number(name: str, value: object) -> float:
+    """A number as JSON can carry it. Raises BadYield."""
+    if isinstance(value, bool) or not (isinstance(value, int | float) and math.isfinite(value)):
+        raise BadYield(f"{name} is {value!r}.", hint="Progress is counted in finite numbers.")
+    return value
 
 
 def optional_json(value: Any) -> msgspec.Raw | None:
@@ -70,7 +90,7 @@ class Emission:
             data = json_of(value.value if isinstance(value, Replace) else value)
             yield Replace(data, span=span), size_of(data)
         elif isinstance(value, str):
-            yield self._text(value, span)
+            yield self.text(value, span)
         elif isinstance(value, bytes | bytearray | memoryview):
             view = bytes(value)
             for start in range(0, len(view), BYTES_PIECE):
@@ -80,13 +100,10 @@ class Emission:
             data = json_of(value)
             yield Json(data, span=span), size_of(data)
 
-    def _text(self, text: str, span: str | None) -> tuple[Text, int]:
-        size = len(text)
-        if not text.isascii():
-            try:
-                size = len(text.encode())
-            except UnicodeEncodeError:  # half of a surrogate pair: UTF-8 can't carry it
-                text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    def text(self, text: str, span: str | None) -> tuple[Text, int]:
+        """The event of one yielded text, and about how many bytes it takes. Raises EventTooLarge."""
+        text = plain_text(text)
+        size = len(text) if text.isascii() else len(text.encode())
         _check_size(size)
         position = self._lengths.get(span, 0)
         self._lengths[span] = position + len(text)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from ..errors import PenstockError
 from ..models import RunState
-from .emission import Emission, optional_json
+from .emission import Emission, optional_json, plain_text
 from .function import Function
 from .recorder import Outcome, Recorder, RunStopped
 from .run import Run, current_span
@@ -59,10 +59,16 @@ class Execution:
         except (Exception, SystemExit) as error:  # sys.exit() in a function ends its run, not the server
             log.exception("Run %s of %s failed.", self._run.id, self._run.function)
             message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            return Outcome(RunState.FAILED, None, {"code": "exception", "message": message, "hint": ""})
+            return Outcome(
+                RunState.FAILED, None, {"code": "exception", "message": plain_text(message), "hint": ""}
+            )
 
     def _emit(self, value: Any) -> None:
-        for event, size in self._emission.events(value, current_span(self._run)):
+        span = current_span(self._run)
+        if type(value) is str and not self._function.cumulative:  # tokens: the path that must be short
+            self._recorder.emit(*self._emission.text(value, span))
+            return
+        for event, size in self._emission.events(value, span):
             self._recorder.emit(event, size)
 
     # async def

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from ..events import Log, Progress, SpanEnd, SpanStart
 from ..models import RunRecord
-from .emission import optional_json, size_of
+from .emission import optional_json, plain_number, plain_text, size_of
 from .recorder import Recorder
 
 __all__ = ["Run", "Span", "current_span"]
@@ -74,12 +74,19 @@ class Run:
 
     def log(self, message: object, level: str = "info", **fields: Any) -> None:
         """A line for whoever looks after the run. `fields` have a JSON form. Raises YieldError."""
-        text, more = str(message), optional_json(fields or None)
-        self._recorder.emit(Log(text, level, more, span=current_span(self)), len(text) + size_of(more))
+        text, more = plain_text(str(message)), optional_json(fields or None)
+        self._recorder.emit(
+            Log(text, plain_text(level), more, span=current_span(self)), len(text) + size_of(more)
+        )
 
     def progress(self, done: float, total: float | None = None, unit: str = "") -> None:
-        """How far the work is: `done` of `total`, counted in `unit`. The latest replaces those before."""
-        self._recorder.emit(Progress(done, total, unit, span=current_span(self)))
+        """How far the work is: `done` of `total`, counted in `unit`. The latest replaces those before.
+
+        Raises BadYield for anything but finite numbers.
+        """
+        total = None if total is None else plain_number("total", total)
+        event = Progress(plain_number("done", done), total, plain_text(unit), span=current_span(self))
+        self._recorder.emit(event)
 
     def tqdm(self, items: Iterable[T], total: float | None = None, unit: str = "it") -> Iterator[T]:
         """Iterate over `items`, reporting progress; `total` is their number where they have one."""
@@ -103,11 +110,11 @@ class Span:
 
     def __init__(self, run: Run, recorder: Recorder, name: str, kind: str, given: Any) -> None:
         self.id = secrets.token_hex(SPAN_ID_BYTES)
-        self.name = name
+        self.name = plain_text(name)
         self.output: Any = None
         self._run = run
         self._recorder = recorder
-        self._kind = kind
+        self._kind = plain_text(kind)
         self._input = given
         self._token: Token[Span | None] | None = None
 
@@ -142,4 +149,4 @@ def _leave(token: Token[Span | None]) -> None:
 
 def _failure(error: BaseException) -> dict[str, str]:
     code = "exception" if isinstance(error, Exception) else "stopped"
-    return {"code": code, "message": f"{type(error).__name__}: {error}".removesuffix(": ")}
+    return {"code": code, "message": plain_text(f"{type(error).__name__}: {error}".removesuffix(": "))}

@@ -56,7 +56,7 @@ class _Active:
             self.task.cancel()
 
     def _settled(self, stored: asyncio.Future[bool]) -> None:
-        if not stored.result():
+        if not stored.cancelled() and not stored.result():
             self.stop("fenced")
 
     async def outcome(self, execution: Execution) -> Outcome:

@@ -51,7 +51,7 @@ STATEMENTS = _statements()
 
 
 def connect(path: Path, *, synchronous: str, writer: bool) -> sqlite3.Connection:
-    """A connection of one thread's own. A writer creates the file and brings its schema up to date.
+    """A connection of one thread's own. A writer alone creates the file and brings its schema up to date.
 
     Raises:
         StoreError: Of the kind that says what is wrong; nothing is left open.
@@ -59,7 +59,12 @@ def connect(path: Path, *, synchronous: str, writer: bool) -> sqlite3.Connection
     with store_errors(path):
         # One thread uses it; another may close it, once that one has ended.
         connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, cached_statements=512, check_same_thread=False
+            f"{path.absolute().as_uri()}?mode={'rwc' if writer else 'rw'}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            cached_statements=512,
+            check_same_thread=False,
         )
         try:
             _prepare(connection, path, synchronous, writer=writer)

@@ -21,8 +21,8 @@ UPDATE streams SET fence = fence + 1 WHERE name = :name RETURNING fence;
 SELECT fence FROM streams WHERE name = :name;
 
 -- name: submit
-INSERT INTO runs (id, function, grp, state, input, key, session, created_at_ms, retries)
-VALUES (:id, :function, :grp, 'queued', :input, :key, :session, :created_at_ms, :retries)
+INSERT INTO runs (id, function, grp, state, input, key, session, created_at_ms, retries, not_before_ms)
+VALUES (:id, :function, :grp, 'queued', :input, :key, :session, :created_at_ms, :retries, :not_before_ms)
 ON CONFLICT (function, key) WHERE key IS NOT NULL DO NOTHING;
 
 -- name: run_by_key

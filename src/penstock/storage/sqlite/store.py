@@ -9,10 +9,12 @@ The file must lie on a local disk: WAL shares memory between processes, which ne
 """
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import StoreUnavailable
 from ...models import Append, Chunk, Claimed, Group, Lease, RunPage, RunRecord, RunState, Stream
@@ -20,9 +22,11 @@ from ..base import Listener, WorkerSign
 from . import records, work
 from .connection import schema_version
 from .readers import Readers
-from .writer import Work, Writer
+from .writer import Committed, Work, Writer
 
 __all__ = ["SqliteStore"]
+
+T = TypeVar("T")
 
 READERS = 4
 """Threads that read: enough to keep two cores' disks busy, few enough not to crowd the interpreter."""
@@ -39,6 +43,7 @@ class SqliteStore:
         self.path = Path(path)
         self._synchronous = synchronous
         self._writer: Writer | None = None
+        self._closed = False
         self._readers = Readers(
             self.path, ThreadPoolExecutor(READERS, thread_name_prefix="penstock-sqlite-reader")
         )
@@ -46,26 +51,36 @@ class SqliteStore:
         self._listeners: list[Listener] = []
 
     async def open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"{self.path} has been closed.", hint="Make another store for the file.")
         self._loop = asyncio.get_running_loop()
         if self._writer is None:
             self._writer = Writer(self.path, self._synchronous, self._others_wrote)
         await self._write(schema_version)  # any work connects, and so finds out what is wrong
 
     async def close(self) -> None:
+        self._closed = True
         writer, self._writer = self._writer, None
         if writer is not None:
             await asyncio.to_thread(writer.close)
         await asyncio.to_thread(self._readers.close)
 
-    async def _write(self, job: Work) -> Any:
+    async def _write(self, job: Work, committed: Committed | None = None) -> Any:
+        return await self._opened().do(job, committed)
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        self._opened()
+        return await self._readers.do(read)
+
+    def _opened(self) -> Writer:
         if self._writer is None:
             raise StoreUnavailable(f"{self.path} is not open.", hint="Open the store first.")
-        return await self._writer.do(job)
+        return self._writer
 
     def _others_wrote(self) -> None:
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._tell, None, None)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody listens any more
+                self._loop.call_soon_threadsafe(self._tell, None, None)
 
     def _tell(self, stream: str | None, chunk: Chunk | None) -> None:
         for listener in tuple(self._listeners):
@@ -78,19 +93,23 @@ class SqliteStore:
     # Streams
 
     async def append(self, batch: Sequence[Append]) -> list[bool]:
-        taken: list[bool] = await self._write(lambda connection: work.append(connection, batch))
+        taken: list[bool] = await self._write(
+            lambda connection: work.append(connection, batch), lambda taken: self._tell_of(batch, taken)
+        )
+        return taken
+
+    def _tell_of(self, batch: Sequence[Append], taken: list[bool]) -> None:
         for item, ok in zip(batch, taken, strict=True):
             if ok:
                 self._tell(item.stream, item.chunk)
-        return taken
 
     async def read(self, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
-        return await self._readers.do(
+        return await self._read(
             lambda connection: records.read_chunks(connection, stream, after, limit_bytes)
         )
 
     async def stream(self, name: str) -> Stream | None:
-        return await self._readers.do(lambda connection: records.read_stream(connection, name))
+        return await self._read(lambda connection: records.read_stream(connection, name))
 
     # Runs
 
@@ -101,17 +120,17 @@ class SqliteStore:
         return kept
 
     async def run(self, run_id: str) -> RunRecord | None:
-        return await self._readers.do(lambda connection: records.read_run(connection, run_id))
+        return await self._read(lambda connection: records.read_run(connection, run_id))
 
     async def runs(
         self, *, function: str | None, state: RunState | None, limit: int, before: str | None
     ) -> RunPage:
-        return await self._readers.do(
+        return await self._read(
             lambda connection: records.read_runs(connection, function, state, limit, before)
         )
 
     async def waiting_before(self, run: RunRecord) -> int:
-        return await self._readers.do(lambda connection: records.waiting_before(connection, run))
+        return await self._read(lambda connection: records.waiting_before(connection, run))
 
     async def claim(self, worker: str, groups: Sequence[Group], now_ms: int, limit: int) -> list[Claimed]:
         claimed: list[Claimed] = await self._write(
@@ -126,8 +145,10 @@ class SqliteStore:
     async def finish(
         self, lease: Lease, state: RunState, error: dict[str, Any] | None, last: Chunk, now_ms: int
     ) -> None:
-        await self._write(lambda connection: work.finish(connection, lease, state, error, last, now_ms))
-        self._tell(lease.run_id, last)
+        await self._write(
+            lambda connection: work.finish(connection, lease, state, error, last, now_ms),
+            lambda _: self._tell(lease.run_id, last),
+        )
 
     async def requeue(self, lease: Lease, not_before_ms: int) -> None:
         await self._write(lambda connection: work.requeue(connection, lease, not_before_ms))
@@ -137,7 +158,7 @@ class SqliteStore:
         return run
 
     async def cancels(self, worker: str) -> list[str]:
-        return await self._readers.do(lambda connection: records.cancels(connection, worker))
+        return await self._read(lambda connection: records.cancels(connection, worker))
 
     async def sign(self, worker: str, expires_at_ms: int) -> None:
         await self._write(lambda connection: work.sign(connection, worker, expires_at_ms))
@@ -146,7 +167,7 @@ class SqliteStore:
         await self._write(lambda connection: work.leave(connection, worker))
 
     async def workers(self) -> Sequence[WorkerSign]:
-        return await self._readers.do(records.workers)
+        return await self._read(records.workers)
 
     async def take_over(self, worker: str, lost: WorkerSign) -> list[Claimed]:
         claimed: list[Claimed] = await self._write(

@@ -76,6 +76,7 @@ def submit(connection: sqlite3.Connection, run: RunRecord, epoch: str) -> tuple[
         "session": run.session,
         "created_at_ms": run.created_at_ms,
         "retries": run.retries,
+        "not_before_ms": run.not_before_ms,
     }
     if connection.execute(STATEMENTS["submit"], given).rowcount == 0:
         earlier = read_run_by_key(connection, run.function, run.key)

@@ -22,18 +22,25 @@ __all__ = ["MAX_GROUP", "POLL_S", "Work", "Writer"]
 Work = Callable[[sqlite3.Connection], Any]
 """A piece of work inside a transaction that it neither begins nor ends. What it returns is the answer."""
 
+Committed = Callable[[Any], None]
+"""Called on the event loop with the answer of work that was committed, before whoever asked goes on."""
+
 MAX_GROUP = 512
 """Pieces of work in one commit: beyond it, the first would wait long for the last."""
+
+RECONNECT_S = 1.0
+"""How soon after an error we open the file again when nobody writes: readers still want to hear of others."""
 
 POLL_S = 0.02
 """How often we look for other processes' commits: their readers are promised 50 ms."""
 
 
 class _Job:
-    __slots__ = ("answer", "failed", "future", "loop", "work")
+    __slots__ = ("answer", "committed", "failed", "future", "loop", "work")
 
-    def __init__(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, work: Work, committed: Committed | None, loop: asyncio.AbstractEventLoop) -> None:
         self.work = work
+        self.committed = committed
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
         self.answer: Any = None
@@ -59,13 +66,14 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="penstock-sqlite-writer", daemon=True)
         self._thread.start()
 
-    def do(self, work: Work) -> asyncio.Future[Any]:
+    def do(self, work: Work, committed: Committed | None = None) -> asyncio.Future[Any]:
         """The answer of `work` once it is committed. Work is done in the order in which it was given.
 
         Raises, through the future, what `work` raised (it alone is rolled back) or the StoreError that kept
-        its whole group from being committed.
+        its whole group from being committed. Cancelling the future stops nothing: `committed` is called all
+        the same.
         """
-        job = _Job(work, asyncio.get_running_loop())
+        job = _Job(work, committed, asyncio.get_running_loop())
         with self._wake:
             if self._closing:
                 raise StoreUnavailable(f"{self._path} has been closed.")
@@ -107,9 +115,7 @@ class Writer:
 
     def _transact(self, group: list[_Job]) -> None:
         if self._connection is None:
-            self._connection = connect(self._path, synchronous=self._synchronous, writer=True)
-            self._version = self._data_version()
-            self._on_foreign_commit()  # others may have written while we were not connected
+            self._connection = self._connect()
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         for job in group:
@@ -124,30 +130,39 @@ class Writer:
             connection.execute("RELEASE job")
         connection.execute("COMMIT")
 
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self._path, synchronous=self._synchronous, writer=True)
+        self._version = _data_version(connection)
+        self._on_foreign_commit()  # others may have written while we were not connected
+        return connection
+
     def _look_for_others(self) -> None:
         now = time.monotonic()
-        if self._connection is None or now - self._polled_at < POLL_S:
+        if now - self._polled_at < (RECONNECT_S if self._connection is None else POLL_S):
             return
         self._polled_at = now
         try:
-            version = self._data_version()
-        except sqlite3.Error:
+            if self._connection is None:
+                self._connection = self._connect()
+            version = _data_version(self._connection)
+        except (StoreError, sqlite3.Error):
             self._disconnect()
             return
         if version != self._version:
             self._version = version
             self._on_foreign_commit()
 
-    def _data_version(self) -> int:
-        # Changes when any other connection commits, never by our own writes (https://sqlite.org/pragma.html).
-        assert self._connection is not None
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-
     def _disconnect(self) -> None:
+        self._polled_at = time.monotonic()
         if self._connection is not None:
             connection, self._connection = self._connection, None
             with contextlib.suppress(sqlite3.Error):
                 connection.close()  # rolls back what is open
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    # Changes when any other connection commits, never by our own writes (https://sqlite.org/pragma.html).
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _answer(group: list[_Job]) -> None:
@@ -163,6 +178,9 @@ def _answer(group: list[_Job]) -> None:
 
 def _resolve(jobs: list[_Job]) -> None:
     for job in jobs:
+        if job.committed is not None and job.failed is None:
+            # Called by the loop, so that one that raises keeps nobody from an answer.
+            job.loop.call_soon(job.committed, job.answer)
         if job.future.done():
             continue  # cancelled while it waited
         if job.failed is None:

@@ -1,0 +1,69 @@
+"""The functions that benchmarks serve, by Penstock and by a peer, with the same source of tokens."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+import penstock
+
+TOKENS = 300
+TOKENS_PER_S = 30
+
+
+async def tokens(count: int, per_s: float) -> AsyncIterator[str]:
+    """`count` tokens at a steady pace, each carrying the time at which it was made, as a model would send."""
+    start = time.monotonic()
+    for number in range(count):
+        wait_s = start + number / per_s - time.monotonic()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        yield f"{time.time_ns() // 1_000_000} "
+
+
+app = penstock.App()
+
+
+@app.function(concurrency_limit=None)
+async def chat(count: int = TOKENS, per_s: float = TOKENS_PER_S) -> AsyncIterator[str]:
+    """The chat shape."""
+    async for token in tokens(count, per_s):
+        yield token
+
+
+@app.function(concurrency_limit=None)
+async def hello() -> AsyncIterator[str]:
+    """The shortest run."""
+    yield "hello"
+
+
+async def stream_chat(request: Request) -> StreamingResponse:
+    """The same without a store: what Starlette's own streaming costs."""
+    count, per_s = int(request.query_params["count"]), float(request.query_params["per_s"])
+
+    async def body() -> AsyncIterator[str]:
+        async for token in tokens(count, per_s):
+            yield f'data: {{"type":"text","text":"{token}"}}\n\n'
+
+    return StreamingResponse(body(), media_type="text/event-stream")
+
+
+async def stream_hello(_request: Request) -> StreamingResponse:
+    """The same without a store."""
+
+    async def body() -> AsyncIterator[str]:
+        yield 'data: {"type":"text","text":"hello"}\n\n'
+
+    return StreamingResponse(body(), media_type="text/event-stream")
+
+
+peer = Starlette(
+    routes=[
+        Route("/chat", stream_chat, methods=["POST"]),
+        Route("/hello", stream_hello, methods=["POST"]),
+    ]
+)

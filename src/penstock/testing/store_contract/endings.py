@@ -1,0 +1,178 @@
+"""Checks of how a run leaves its worker: finished, given back, or asked to stop; never half, never by another."""
+
+import asyncio
+
+import msgspec
+
+from ...errors import Fenced
+from ...models import Claimed, Lease, RunState, Stream
+from ...storage.base import Store
+from .material import EPOCH, append, chunk, end, group, ids, raising, read_all, started, submit
+
+__all__ = [
+    "cancels_are_of_one_workers_running_runs",
+    "finish_is_for_the_lease_alone",
+    "finish_is_once_against_many_tasks",
+    "finish_keeps_every_ended_state",
+    "finish_keeps_state_and_end_together",
+    "finish_must_follow_the_tail",
+    "finish_of_a_waiting_run_is_no_success",
+    "request_cancel_leaves_ended_runs",
+    "request_cancel_notes_the_wish",
+    "requeue_ends_the_old_lease",
+    "requeue_is_for_the_lease_alone",
+    "requeue_keeps_the_order",
+]
+
+_ERROR = {"code": "exception", "message": "näh", "hint": "", "more": [1, None, {"deep": True}]}
+
+
+async def finish_keeps_state_and_end_together(store: Store) -> None:
+    claimed = await started(store)
+    await append(store, claimed, chunk(1, 3))
+    await store.finish(claimed.lease, RunState.FAILED, _ERROR, end(4), 7000)
+    run = await store.run("r")
+    assert run == msgspec.structs.replace(claimed.run, state=RunState.FAILED, error=_ERROR, ended_at_ms=7000)
+    assert await store.stream("r") == Stream("r", EPOCH, 4, ended=True)
+    assert await read_all(store, "r") == [chunk(1, 3), end(4)]
+
+
+async def finish_keeps_every_ended_state(store: Store) -> None:
+    for state in RunState:
+        if state.ended:
+            claimed = await started(store, state.value)
+            await store.finish(claimed.lease, state, None, end(1), 7000)
+            run = await store.run(state.value)
+            assert run is not None
+            assert (run.state, run.error) == (state, None)
+
+
+async def _refuses_to_finish(store: Store, lease: Lease, state: RunState, seq: int, promise: str) -> None:
+    before = await store.run(lease.run_id), await store.stream(lease.run_id)
+    with raising(Fenced, promise):
+        await store.finish(lease, state, None, end(seq), 9999)
+    assert (await store.run(lease.run_id), await store.stream(lease.run_id)) == before, "nothing was written"
+
+
+async def finish_is_for_the_lease_alone(store: Store) -> None:
+    lost = await started(store)
+    await store.requeue(lost.lease, 0)
+    await _refuses_to_finish(store, lost.lease, RunState.CANCELLED, 1, "it was given back")
+    (held,) = await store.claim("other", [group(name=lost.run.group)], 3000, 1)
+    await _refuses_to_finish(store, lost.lease, RunState.SUCCEEDED, 1, "another holds it now")
+    await store.finish(held.lease, RunState.SUCCEEDED, None, end(1), 4000)
+    await _refuses_to_finish(store, held.lease, RunState.SUCCEEDED, 1, "it has ended")
+    await _refuses_to_finish(store, held.lease, RunState.FAILED, 2, "it has ended")
+    await _refuses_to_finish(store, Lease("nobody's", "w", 1), RunState.FAILED, 1, "there is no such run")
+
+
+async def finish_must_follow_the_tail(store: Store) -> None:
+    claimed = await started(store)
+    await append(store, claimed, chunk(1))
+    for seq in (1, 3):
+        await _refuses_to_finish(store, claimed.lease, RunState.SUCCEEDED, seq, "the end follows the tail")
+    await store.finish(claimed.lease, RunState.SUCCEEDED, None, end(2), 4000)
+
+
+async def finish_of_a_waiting_run_is_no_success(store: Store) -> None:
+    await submit(store, "r")
+    seized = await store.seize("w", "r")
+    assert seized is not None
+    for state in (RunState.SUCCEEDED, RunState.FAILED, RunState.QUEUED):
+        await _refuses_to_finish(store, seized.lease, state, 1, "it has not been started")
+    await store.finish(seized.lease, RunState.INTERRUPTED, _ERROR, end(1), 4000)
+    assert await store.claim("w", [group()], 5000, 1) == []
+
+
+async def finish_is_once_against_many_tasks(store: Store) -> None:
+    claimed = await started(store)
+    states = [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED] * 4
+    ends = (store.finish(claimed.lease, state, None, end(1), at_ms) for at_ms, state in enumerate(states))
+    outcomes = await asyncio.gather(*ends, return_exceptions=True)
+    assert sum(isinstance(outcome, Fenced) for outcome in outcomes) == 11
+    winner, run = outcomes.index(None), await store.run("r")
+    assert run is not None
+    assert (run.state, run.ended_at_ms) == (states[winner], winner)
+    assert await read_all(store, "r") == [end(1)]
+
+
+async def requeue_ends_the_old_lease(store: Store) -> None:
+    claimed = await started(store, retries=2)
+    await append(store, claimed, chunk(1))
+    await store.requeue(claimed.lease, 6000)
+    run = await store.run("r")
+    assert run is not None
+    assert (run.state, run.worker, run.not_before_ms) == (RunState.QUEUED, None, 6000)
+    assert (run.attempt, run.retries) == (1, 2), "the attempt was made"
+    assert await append(store, claimed, chunk(2)) == [False]
+    assert await store.claim("w", [group(name=run.group)], 5999, 1) == []
+    (again,) = await store.claim("w", [group(name=run.group)], 6000, 1)
+    assert again.lease.fence > claimed.lease.fence
+
+
+async def requeue_is_for_the_lease_alone(store: Store) -> None:
+    first = await started(store)
+    await store.requeue(first.lease, 0)
+    with raising(Fenced, "it waits already"):
+        await store.requeue(first.lease, 9000)
+    (second,) = await store.claim("other", [group(name=first.run.group)], 3000, 1)
+    with raising(Fenced, "another holds it now"):
+        await store.requeue(first.lease, 9000)
+    await store.finish(second.lease, RunState.SUCCEEDED, None, end(1), 4000)
+    with raising(Fenced, "it has ended"):
+        await store.requeue(second.lease, 9000)
+    with raising(Fenced, "there is no such run"):
+        await store.requeue(Lease("nobody's", "w", 1), 9000)
+    run = await store.run("r")
+    assert run is not None
+    assert (run.state, run.not_before_ms) == (RunState.SUCCEEDED, 0)
+
+
+async def requeue_keeps_the_order(store: Store) -> None:
+    await submit(store, *"abcd")
+    a, b = await store.claim("w", [group()], 2000, 2)
+    await store.requeue(b.lease, 0)
+    await store.requeue(a.lease, 0)
+    assert ids(await store.claim("w", [group()], 2000, 9)) == ["a", "b", "c", "d"]
+
+
+async def _is_cancelled(store: Store, run_id: str) -> bool:
+    run = await store.run(run_id)
+    assert run is not None
+    return run.cancel
+
+
+async def request_cancel_notes_the_wish(store: Store) -> None:
+    await submit(store, "waiting")
+    running = await started(store, "running")
+    for run_id, state in (("waiting", RunState.QUEUED), ("running", RunState.RUNNING)):
+        for _ in range(2):
+            asked = await store.request_cancel(run_id)
+            assert asked is not None
+            assert (asked.id, asked.state, asked.cancel) == (run_id, state, True)
+        assert await _is_cancelled(store, run_id)
+    assert await append(store, running, chunk(1)) == [True], "it is a wish: the lease stands"
+    await store.requeue(running.lease, 0)
+    assert await _is_cancelled(store, "running"), "the wish outlives the attempt"
+
+
+async def request_cancel_leaves_ended_runs(store: Store) -> None:
+    claimed = await started(store)
+    await store.finish(claimed.lease, RunState.SUCCEEDED, None, end(1), 3000)
+    ended = await store.run("r")
+    assert await store.request_cancel("r") == ended
+    assert await store.run("r") == ended
+
+
+async def cancels_are_of_one_workers_running_runs(store: Store) -> None:
+    mine: list[Claimed] = [await started(store, name) for name in ("a", "b", "c", "d")]
+    await started(store, "theirs", worker="other")
+    await submit(store, "waiting")
+    for run_id in ("a", "b", "c", "theirs", "waiting"):
+        await store.request_cancel(run_id)
+    assert sorted(await store.cancels("w")) == ["a", "b", "c"]
+    await store.finish(mine[0].lease, RunState.CANCELLED, None, end(1), 3000)
+    await store.requeue(mine[1].lease, 0)
+    assert await store.cancels("w") == ["c"]
+    assert await store.cancels("other") == ["theirs"]
+    assert await store.cancels("nobody") == []

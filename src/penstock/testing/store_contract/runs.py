@@ -1,0 +1,196 @@
+"""Checks of runs as records: kept as submitted, once per key, listed in order; and of a store's own life."""
+
+import asyncio
+
+import msgspec
+
+from ...errors import BadRequest, StoreUnavailable
+from ...models import RunRecord, RunState, Stream
+from ...storage.base import Store
+from .material import EPOCH, append, chunk, end, group, queued, raising, started, submit
+
+__all__ = [
+    "closed_stores_say_so",
+    "keys_are_each_functions_own",
+    "keys_make_submitting_idempotent",
+    "keys_stand_against_many_tasks",
+    "opening_again_changes_nothing",
+    "pages_are_newest_first",
+    "pages_are_of_one_function_or_state",
+    "pages_carry_no_inputs",
+    "pages_continue_where_they_ended",
+    "pages_refuse_a_strange_continuation",
+    "runs_are_kept_as_submitted",
+    "runs_that_nobody_submitted",
+    "waiting_counts_older_runs_of_the_group",
+]
+
+
+async def runs_are_kept_as_submitted(store: Store) -> None:
+    plain = queued("plain")
+    rich = queued(
+        "rich",
+        function="søk",
+        group="gpu",
+        created_at_ms=1_700_000_000_123,
+        input=msgspec.Raw('{"question":"qué, 何?\\n"}'.encode()),
+        key="k",
+        session="s",
+        retries=3,
+        not_before_ms=1_700_000_000_456,
+    )
+    for run in (plain, rich):
+        assert await store.submit(run, EPOCH) == (run, True)
+        assert await store.run(run.id) == run
+        assert await store.stream(run.id) == Stream(run.id, EPOCH, 0, ended=False)
+
+
+async def runs_that_nobody_submitted(store: Store) -> None:
+    assert await store.run("nobody's") is None
+    assert (await store.runs(function=None, state=None, limit=10, before=None)).runs == []
+    assert await store.request_cancel("nobody's") is None
+    assert await store.seize("w", "nobody's") is None
+
+
+async def keys_make_submitting_idempotent(store: Store) -> None:
+    first = queued("first", key="k")
+    assert await store.submit(first, EPOCH) == (first, True)
+    assert await store.submit(queued("second", key="k", session="s"), EPOCH) == (first, False)
+    assert await store.run("second") is None
+    assert await store.stream("second") is None
+    await store.claim("w", [group()], 2000, 1)
+    now, fresh = await store.submit(queued("third", key="k"), EPOCH)
+    assert (now.id, now.state, fresh) == ("first", RunState.RUNNING, False), "the earlier run as it is now"
+    page = await store.runs(function=None, state=None, limit=10, before=None)
+    assert [run.id for run in page.runs] == ["first"]
+
+
+async def keys_are_each_functions_own(store: Store) -> None:
+    runs = [
+        queued("a", key="k"),
+        queued("b", key="k", function="other"),
+        queued("c", key="K"),
+        queued("d", key=""),
+        queued("e"),
+        queued("f"),
+    ]
+    assert [(await store.submit(run, EPOCH))[1] for run in runs] == [True] * 6, "no key is equal to no other"
+
+
+async def keys_stand_against_many_tasks(store: Store) -> None:
+    kept = await asyncio.gather(*(store.submit(queued(f"r{n}", key="k"), EPOCH) for n in range(20)))
+    assert sum(fresh for _, fresh in kept) == 1
+    assert len({run.id for run, _ in kept}) == 1, "all were given the same run"
+
+
+async def _pages(
+    store: Store, limit: int, function: str | None = None, state: RunState | None = None
+) -> list[list[str]]:
+    pages: list[list[str]] = []
+    before: str | None = None
+    while True:
+        page = await store.runs(function=function, state=state, limit=limit, before=before)
+        pages.append([run.id for run in page.runs])
+        if (before := page.next) is None:
+            return pages
+
+
+async def pages_are_newest_first(store: Store) -> None:
+    # Ids and times that would sort otherwise: the order is that of submission.
+    for run_id, at_ms in (("m", 9), ("z", 5), ("a", 7)):
+        await submit(store, run_id, created_at_ms=at_ms)
+    assert await _pages(store, 10) == [["a", "z", "m"]]
+    await store.claim("w", [group()], 2000, 2)
+    assert await _pages(store, 10) == [["a", "z", "m"]], "a change of state moves nothing"
+
+
+async def pages_continue_where_they_ended(store: Store) -> None:
+    await submit(store, *"abcdef")
+    assert await _pages(store, 4) == [["f", "e", "d", "c"], ["b", "a"]]
+    assert await _pages(store, 3) == [["f", "e", "d"], ["c", "b", "a"]], "no empty page follows a full one"
+    assert await _pages(store, 1) == [[name] for name in "fedcba"]
+    page = await store.runs(function=None, state=None, limit=2, before=None)
+    await submit(store, "new")
+    page = await store.runs(function=None, state=None, limit=2, before=page.next)
+    assert [run.id for run in page.runs] == ["d", "c"], "newer runs shift no page"
+
+
+async def pages_are_of_one_function_or_state(store: Store) -> None:
+    await submit(store, "a", "b", "c")
+    await submit(store, "x", "y", function="other", group="h")
+    await store.claim("w", [group()], 2000, 2)
+    assert await _pages(store, 2, function="f") == [["c", "b"], ["a"]]
+    assert await _pages(store, 2, state=RunState.QUEUED) == [["y", "x"], ["c"]]
+    assert await _pages(store, 9, function="f", state=RunState.RUNNING) == [["b", "a"]]
+    assert await _pages(store, 9, function="other", state=RunState.RUNNING) == [[]]
+    assert await _pages(store, 9, function="nobody's") == [[]]
+    page = await store.runs(function="other", state=None, limit=9, before="x")
+    assert page.runs == []
+
+
+async def pages_carry_no_inputs(store: Store) -> None:
+    run = queued("r", input=msgspec.Raw(b'{"long":"input"}'), key="k", session="s")
+    await store.submit(run, EPOCH)
+    (listed,) = (await store.runs(function=None, state=None, limit=1, before=None)).runs
+    assert bytes(listed.input) == b"{}"
+    assert listed == msgspec.structs.replace(run, input=listed.input)
+
+
+async def pages_refuse_a_strange_continuation(store: Store) -> None:
+    await submit(store, "r")
+    for before in ("nobody's", "", "-1", "' OR 1"):
+        with raising(BadRequest, "a continuation that no page gave is refused"):
+            await store.runs(function=None, state=None, limit=1, before=before)
+
+
+async def _waiting(store: Store, run_id: str) -> int:
+    run = await store.run(run_id)
+    assert run is not None
+    return await store.waiting_before(run)
+
+
+async def waiting_counts_older_runs_of_the_group(store: Store) -> None:
+    await submit(store, "a", "b")
+    await submit(store, "x", group="h")
+    await submit(store, "c", function="other")
+    await submit(store, "d")
+    assert [await _waiting(store, name) for name in "abxcd"] == [0, 1, 0, 2, 3]
+    (a,) = await store.claim("w", [group()], 2000, 1)
+    assert [await _waiting(store, name) for name in "bxcd"] == [0, 0, 1, 2], "a running run waits no more"
+    await store.requeue(a.lease, 0)
+    assert [await _waiting(store, name) for name in "abcd"] == [0, 1, 2, 3], "it waits where it waited"
+    seized = await store.seize("w", "b")
+    assert seized is not None
+    await store.finish(seized.lease, RunState.CANCELLED, None, end(1), 3000)
+    assert [await _waiting(store, name) for name in "acd"] == [0, 1, 2], "nor does one that ended"
+
+
+async def opening_again_changes_nothing(store: Store) -> None:
+    run = await started(store)
+    await append(store, run, chunk(1))
+    await store.open()
+    assert await append(store, run, chunk(2)) == [True]
+
+
+async def closed_stores_say_so(store: Store) -> None:
+    run = await started(store)
+    await store.close()
+    await store.close()
+    record: RunRecord = run.run
+    for call in (
+        store.open,
+        lambda: append(store, run, chunk(1)),
+        lambda: store.read("r", 0, 1),
+        lambda: store.stream("r"),
+        lambda: store.submit(queued("new"), EPOCH),
+        lambda: store.run("r"),
+        lambda: store.runs(function=None, state=None, limit=1, before=None),
+        lambda: store.waiting_before(record),
+        lambda: store.claim("w", [group()], 0, 1),
+        lambda: store.finish(run.lease, RunState.SUCCEEDED, None, end(1), 0),
+        lambda: store.cancels("w"),
+        lambda: store.sign("w", 0),
+        store.workers,
+    ):
+        with raising(StoreUnavailable, "a closed store says so"):
+            await call()
