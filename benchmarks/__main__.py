@@ -12,7 +12,9 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}.")
         return 2
-    codes = [subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode for name in names or NAMES]
+    codes = [
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode for name in names or NAMES
+    ]
     return max(codes)
 
 

@@ -22,7 +22,9 @@ def interleave(measures: Mapping[str, Callable[[], T]], repeats: int) -> dict[st
     return found
 
 
-def report(title: str, found: Mapping[str, Sequence[float]], unit: str, *, goal: str = "") -> dict[str, float]:
+def report(
+    title: str, found: Mapping[str, Sequence[float]], unit: str, *, goal: str = ""
+) -> dict[str, float]:
     """Print the medians, the spread, and each one's ratio to the last, which is the peer."""
     medians = {name: statistics.median(values) for name, values in found.items()}
     *_, peer = medians

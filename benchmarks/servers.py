@@ -46,7 +46,8 @@ def pin(core: int) -> None:
 def penstock_server(target: str = "benchmarks.apps:app", *options: str) -> Iterator[Server]:
     """`penstock serve` on a fresh SQLite file."""
     with tempfile.TemporaryDirectory() as folder:
-        argv = ["-m", "penstock", "serve", target, "--port", "0", "--store", f"sqlite:///{folder}/bench.db", *options]
+        store = f"sqlite:///{folder}/bench.db"
+        argv = ["-m", "penstock", "serve", target, "--port", "0", "--store", store, *options]
         with _running(argv) as server:
             yield server
 
@@ -54,7 +55,18 @@ def penstock_server(target: str = "benchmarks.apps:app", *options: str) -> Itera
 @contextlib.contextmanager
 def starlette_server(target: str = "benchmarks.apps:peer") -> Iterator[Server]:
     """The peer under plain uvicorn with the same event loop and HTTP parser."""
-    argv = ["-m", "uvicorn", target, "--port", "0", "--http", "httptools", "--loop", "uvloop", "--no-access-log"]
+    argv = [
+        "-m",
+        "uvicorn",
+        target,
+        "--port",
+        "0",
+        "--http",
+        "httptools",
+        "--loop",
+        "uvloop",
+        "--no-access-log",
+    ]
     with _running(argv) as server:
         yield server
 

@@ -20,7 +20,9 @@ from .compare import interleave, report
 REPEATS = 5
 SECONDS = 1.0
 STREAMS = 1000
-DATA = b'id: abcdefgh-123456\ndata: {"type":"text","pos":1234,"text":"a token or three","seq":1,"at_ms":1}\n\n'
+DATA = (
+    b'id: abcdefgh-123456\ndata: {"type":"text","pos":1234,"text":"a token or three","seq":1,"at_ms":1}\n\n'
+)
 
 
 def store_appends(level: str, batch: int, writers: int) -> float:
@@ -34,7 +36,9 @@ async def _store_appends(path: Path, level: str, batch: int, writers: int) -> fl
     await store.open()
     await store.sign("bench", 2**53)
     for number in range(STREAMS):
-        run = RunRecord(id=f"run_{number:024}", function="f", group="f", state=RunState.QUEUED, created_at_ms=0)
+        run = RunRecord(
+            id=f"run_{number:024}", function="f", group="f", state=RunState.QUEUED, created_at_ms=0
+        )
         await store.submit(run, "abcdefgh")
     claimed = await store.claim("bench", [Group("f", ("f",), None)], 0, STREAMS)
     names = [one.run.id for one in claimed]

@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -77,7 +77,9 @@ async def _read(host: str, port: int, request: bytes, load: Load) -> bytes:
 
 def _post(path: str, body: object) -> bytes:
     data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    )
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
@@ -95,18 +97,21 @@ async def _starlette_run(host: str, port: int, given: argparse.Namespace, load: 
     await _read(host, port, _post(path, {}), load)
 
 
-async def _load(server: Server, one: Callable[..., object], given: argparse.Namespace) -> Load:
+One = Callable[[str, int, argparse.Namespace, Load], Coroutine[None, None, None]]
+
+
+async def _load(server: Server, one: One, given: argparse.Namespace) -> Load:
     host, port = server.url.removeprefix("http://").split(":")
     load = Load(count_from=time.time() + SETTLE_S)
     running = []
     for _ in range(given.runs):
-        running.append(asyncio.ensure_future(one(host, int(port), given, load)))  # type: ignore[arg-type]
+        running.append(asyncio.create_task(one(host, int(port), given, load)))
         await asyncio.sleep(SETTLE_S / 2 / given.runs)
     await asyncio.gather(*running)
     return load
 
 
-def measure(server: Server, one: Callable[..., object], given: argparse.Namespace) -> dict[str, float]:
+def measure(server: Server, one: One, given: argparse.Namespace) -> dict[str, float]:
     """One round: percentiles of the tokens' ages, and the server's share of its core."""
     cpu_s, started = server.cpu_s(), time.perf_counter()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -131,7 +136,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     given = parser.parse_args()
     pin(LOAD_CORE)
-    rounds: dict[str, list[dict[str, float]]] = {"penstock, SQLite, full": [], "Starlette, nothing stored": []}
+    rounds: dict[str, list[dict[str, float]]] = {
+        "penstock, SQLite, full": [],
+        "Starlette, nothing stored": [],
+    }
     for _ in range(given.repeats):
         with penstock_server() as server:
             rounds["penstock, SQLite, full"].append(measure(server, _penstock_run, given))

@@ -46,7 +46,7 @@ class App:
         self.settings: Settings = load(settings)
         self.functions: dict[str, Function] = {}
         self._services: _Services | None = None
-        self._starting: asyncio.Lock | None = None
+        self._starting: asyncio.Task[_Services] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leave_by: float | None = None
 
@@ -106,13 +106,18 @@ class App:
         """Open the store and begin to work; nothing if that has been done. Raises StoreError."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # the first start, or one after the loop of the last was closed
-            self._loop, self._starting, self._services = loop, asyncio.Lock(), None
-        if self._services is None:
-            assert self._starting is not None
-            async with self._starting:
-                if self._services is None:
-                    self._services = await _Services.start(self)
-        return self._services
+            self._loop, self._starting, self._services = loop, None, None
+        if self._services is not None:
+            return self._services
+        if self._starting is None:  # one try for all who wait: a locked store keeps it for seconds
+            self._starting = asyncio.create_task(_Services.start(self))
+            self._starting.add_done_callback(self._started)
+        return await asyncio.shield(self._starting)
+
+    def _started(self, starting: "asyncio.Task[_Services]") -> None:
+        self._starting = None
+        if not starting.cancelled() and starting.exception() is None:
+            self._services = starting.result()
 
     async def drain(self) -> None:
         """Take no more runs and send the readers away politely; what runs goes on, and its grace time begins."""
@@ -123,6 +128,9 @@ class App:
 
     async def stop(self) -> None:
         """Drain, give the runs what is left of the grace time, close the store."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
         await self.drain()
         services, self._services = self._services, None
         if services is not None and self._leave_by is not None:

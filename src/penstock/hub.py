@@ -9,7 +9,8 @@ from collections import deque
 from typing import Self
 
 from .errors import StoreError
-from .models import Chunk
+from .models import Chunk, Stream
+from .protocol.sse import epoch_of
 from .storage.base import Store
 
 __all__ = ["PIECE_BYTES", "TAIL_BYTES", "Hub", "Subscriber"]
@@ -17,6 +18,13 @@ __all__ = ["PIECE_BYTES", "TAIL_BYTES", "Hub", "Subscriber"]
 TAIL_BYTES = 256 * 1024
 """Recent chunks a tail keeps for its subscribers: seconds of any model's output. Who is further behind reads
 from the store, so the bound costs time only."""
+
+WARM_TAILS = 1024
+"""Streams that nobody reads whose last chunks are kept all the same, the latest ones: a reader mostly comes just
+after a run was submitted, or back after a broken connection, and then costs the store nothing."""
+
+WARM_BYTES = 16 * 1024
+"""What is kept of each (one chunk at least): with `WARM_TAILS`, about 16 MiB."""
 
 PIECE_BYTES = 256 * 1024
 """Most a subscriber is handed at once (one chunk at least): what a stalled reader can hold up in memory."""
@@ -43,6 +51,7 @@ class _Tail:
             self.begin = self.end = seq
 
     def push(self, chunk: Chunk) -> None:
+        """Take what was stored next; the oldest chunks go where the bound is reached."""
         if self.begin is not None and chunk.last_seq <= self.end:
             return  # heard of and read
         if self.begin is None or chunk.first_seq != self.end + 1:
@@ -52,7 +61,8 @@ class _Tail:
         self.chunks.append(chunk)
         self.end = chunk.last_seq
         self.size_bytes += len(chunk.data)
-        while self.size_bytes > TAIL_BYTES and len(self.chunks) > 1:
+        most = TAIL_BYTES if self.subscribers else WARM_BYTES
+        while self.size_bytes > most and len(self.chunks) > 1:
             oldest = self.chunks.popleft()
             self.begin = oldest.last_seq
             self.size_bytes -= len(oldest.data)
@@ -80,6 +90,7 @@ class Hub:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tails: dict[str, _Tail] = {}
+        self._warm: dict[str, None] = {}  # streams of tails without subscribers, oldest first
         self.draining = False
         self._stop_listening = store.listen(self._heard)
 
@@ -88,19 +99,39 @@ class Hub:
         """Readers connected now."""
         return sum(len(tail.subscribers) for tail in self._tails.values())
 
-    def subscribe(self, stream: str, after: int) -> "Subscriber":
+    def subscribe(self, stream: str, after: int = 0) -> "Subscriber":
         """A reader that has everything up to `after`. Use it in a `with` block, or close it."""
         tail = self._tails.setdefault(stream, _Tail(stream))
+        self._warm.pop(stream, None)
         subscriber = Subscriber(self, tail, after)
         tail.subscribers.add(subscriber)
         return subscriber
 
     def leave(self, subscriber: "Subscriber", tail: _Tail) -> None:
-        """A reader has gone; with the last one its tail goes too."""
+        """A reader has gone; with the last one of an ended stream its tail goes too."""
         tail.subscribers.discard(subscriber)
         # A second farewell must not take the tail of those who came since.
-        if not tail.subscribers and self._tails.get(tail.stream) is tail:
+        if tail.subscribers or self._tails.get(tail.stream) is not tail:
+            return
+        if tail.chunks and not tail.chunks[-1].final:
+            self._keep_warm(tail)
+        else:
             del self._tails[tail.stream]
+
+    def known(self, stream: str) -> Stream | None:
+        """The stream as this process has written it, without asking the store; None where that is not known."""
+        tail = self._tails.get(stream)
+        if tail is None or tail.stale or not tail.chunks:
+            return None
+        last = tail.chunks[-1]
+        return Stream(stream, epoch_of(last), last.last_seq, last.final)
+
+    def _keep_warm(self, tail: _Tail) -> None:
+        self._tails[tail.stream] = tail
+        self._warm[tail.stream] = None
+        if len(self._warm) > WARM_TAILS:
+            oldest = next(iter(self._warm))
+            del self._warm[oldest], self._tails[oldest]
 
     def drain(self) -> None:
         """Tell every reader that the server is leaving."""
@@ -144,13 +175,17 @@ class Hub:
 
     def _heard(self, stream: str | None, chunk: Chunk | None) -> None:
         if stream is None or chunk is None:
-            for tail in self._tails.values():
-                tail.stale = True
-                tail.wake()
-        elif stream in self._tails:
-            tail = self._tails[stream]
-            tail.push(chunk)
-            tail.wake()
+            for each in self._tails.values():
+                each.stale = True
+                each.wake()
+            return
+        tail = self._tails.get(stream)
+        if tail is None:
+            if chunk.first_seq > 1:
+                return  # only a beginning is worth keeping before anybody asks
+            self._keep_warm(tail := _Tail(stream))
+        tail.push(chunk)
+        tail.wake()
 
 
 class Subscriber:
@@ -187,6 +222,15 @@ class Subscriber:
         self._news = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def begin(self, after: int, tail: int) -> None:
+        """Stand at `after`; the store, asked since this reader subscribed, had events up to `tail`.
+
+        So a reader at the tail need not ask again: what was appended since was heard.
+        """
+        self.position = after
+        if after == tail:
+            self._tail.anchor(after)
 
     @property
     def draining(self) -> bool:

@@ -54,7 +54,7 @@ class Stream(msgspec.Struct, frozen=True):
     ended: bool
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """What one append stores: the events `first_seq … last_seq` in the form in which they are sent.
 
     data: server-sent-event frames, one an event (`protocol/sse.py`), so that a replay is a copy.
@@ -67,7 +67,7 @@ class Chunk(msgspec.Struct, frozen=True):
     final: bool = False
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """One chunk on its way into a stream, with the fence of the lease under which it was made."""
 
     stream: str

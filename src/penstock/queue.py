@@ -95,7 +95,20 @@ class Queue:
 
     async def position(self, run: RunRecord) -> int | None:
         """1 for the next of its group to start; None once it has started."""
-        return await self._store.waiting_before(run) + 1 if run.state is RunState.QUEUED else None
+        if run.state is not RunState.QUEUED:
+            return None
+        if all(f.concurrency_limit is None for f in self._functions.values() if f.group == run.group):
+            return 1  # nobody waits in a group without a limit
+        return await self._store.waiting_before(run) + 1
+
+    async def standing(self, run_id: str) -> dict[str, Any] | None:
+        """Where a run stands that has written nothing yet, as its readers are told; None once it has ended."""
+        if self._worker.has(run_id):
+            return {"state": RunState.RUNNING, "position": None, "eta_s": None}
+        run = await self._store.run(run_id)
+        if run is None or run.state.ended:
+            return None
+        return {"state": run.state, "position": await self.position(run), "eta_s": None}
 
     async def result(self, run: RunRecord) -> Any:
         """What a succeeded run returned, or None."""

@@ -151,3 +151,15 @@ class _Strict(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def environment(name: str) -> str:
     """An environment variable of another program's that Penstock honours (`OPENAI_API_KEY`); empty if unset."""
     return os.environ.get(name, "")
+
+
+def as_markdown() -> str:
+    """All settings as a table; `docs/settings.md` holds it, and a test keeps it true."""
+    rows = [f"| `{s.name}` | `{s.flag}` | `{s.variable}` | `{s.default!r}` | {s.help} |" for s in SETTINGS]
+    return "\n".join(
+        [
+            "| setting | option | environment | default | what it does |",
+            "| --- | --- | --- | --- | --- |",
+            *rows,
+        ]
+    )

@@ -35,7 +35,7 @@ STORM_AFTER = (1, 60)
 
 LISTENERS, SYNC, RECORDERS = 20, 6, 14
 
-PHASE_S = 25
+PHASE_S = 40
 
 
 class Network:

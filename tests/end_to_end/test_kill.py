@@ -77,7 +77,10 @@ class Readers:
         self.recorders: list[Recorder] = []
         self.listeners: list[Listener] = []
 
-    async def begin(self, one: Planned) -> None:
+    def begin(self, one: Planned) -> None:
+        self.tasks.create_task(self._begin(one))
+
+    async def _begin(self, one: Planned) -> None:
         run = await self.client.submit(
             one.name, {"seed": one.seed, "steps": STEPS, "pause_ms": PAUSE_MS}, key=str(one.seed)
         )
@@ -121,14 +124,16 @@ async def kill(server: ServerProcess, readers: Readers, disk: Path, grave: Path)
 
 
 async def live_through(server: ServerProcess, readers: Readers, chance: Random, disk: Path) -> None:
-    """Four lives with a wave of runs in each; a run of the next one is submitted while nobody is there."""
+    """Four lives with a wave of runs in each; one is submitted while nobody is there, and some may be while
+    the server dies."""
     for life, (early, *rest) in enumerate(plan(chance)):
-        submitting = readers.tasks.create_task(readers.begin(early))
+        readers.begin(early)
         if life > 0:
             await asyncio.to_thread(server.restart)
-        await asyncio.gather(submitting, *map(readers.begin, rest))
+        mark = readers.count + chance.randint(*KILL_AFTER)
+        for one in rest:
+            readers.begin(one)
         if life < KILLS:
-            mark = readers.count + chance.randint(*KILL_AFTER)
             await readers.until_count(mark)
             await kill(server, readers, disk, disk.parent / f"death-{life}")
 

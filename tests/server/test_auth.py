@@ -54,7 +54,7 @@ async def test_the_bearer_is_let_in(api: "Api") -> None:
             await api.get("/api/functions", headers={"Authorization": f"{scheme} {TOKEN}"})
         ).status_code == 200
     for wrong in (f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}x", TOKEN, "Bearer \xe4"):
-        headers = {"Authorization": wrong.encode("latin-1")}
+        headers = {b"Authorization": wrong.encode("latin-1")}
         assert (await api.get("/api/functions", headers=headers)).status_code == 401
 
 
@@ -74,7 +74,7 @@ async def test_other_cookies_are_not_in_the_way(api: "Api") -> None:
     ours = f"penstock={cookie['penstock'].value}"
     api.cookies.clear()
     for others in ("a=b; {}", 'prefs={{"x": [1]}}; {}', "no-value; {}", "ümlaut=x; {}", "{}; x"):
-        headers = {"Cookie": others.format(ours).encode()}
+        headers = {b"Cookie": others.format(ours).encode()}
         assert (await api.get("/api/functions", headers=headers)).status_code == 200, others
     assert (await api.get("/api/functions", headers={"Cookie": "penstock=0"})).status_code == 401
 

@@ -62,7 +62,9 @@ async def _write_runs(store: SqliteStore, name: str) -> None:
         claimed = await start(store, f"{name}-{number}")
         run_id, fence = claimed.run.id, claimed.lease.fence
         for seq in range(1, 6):
-            assert await store.append([Append(run_id, fence, Chunk(seq, seq, content(run_id, seq)))]) == [True]
+            assert await store.append([Append(run_id, fence, Chunk(seq, seq, content(run_id, seq)))]) == [
+                True
+            ]
             tell(f"appended {run_id} {seq}")
         await store.finish(claimed.lease, RunState.SUCCEEDED, None, Chunk(6, 6, content(run_id, 6), True), 2)
         tell(f"finished {run_id}")

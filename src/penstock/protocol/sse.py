@@ -24,6 +24,7 @@ __all__ = [
     "draining",
     "encode_chunk",
     "encode_event",
+    "epoch_of",
     "events_in",
     "frames_after",
     "json_in",
@@ -56,6 +57,11 @@ def encode_chunk(batch: list[AnyEvent], epoch: str) -> Chunk:
     first, last = batch[0], batch[-1]
     data = b"".join([encode_event(event, epoch) for event in batch])
     return Chunk(first.seq - first.n + 1, last.seq, data, final=isinstance(last, events.End))
+
+
+def epoch_of(chunk: Chunk) -> str:
+    """The epoch of the stream that a chunk belongs to."""
+    return chunk.data[len("id: ") : chunk.data.index(b"-")].decode()
 
 
 def frames_after(chunk: Chunk, epoch: str, after: int) -> bytes:

@@ -3,11 +3,11 @@
 import hashlib
 import hmac
 import ipaddress
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -80,11 +80,8 @@ def _allowed(scope: Scope, token: str, cookie: str) -> bool:
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and _same(bearer.strip(), token):
         return True
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return False
-    return morsel is not None and _same(morsel.value, cookie)
+    # Not http.cookies: that gives up at the first cookie it can't read, and others on this host may be such.
+    return _same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), cookie)
 
 
 def _entry(scope: Scope, token: str, cookie: str) -> Response | None:

@@ -1,13 +1,16 @@
-"""The page at `/`."""
+"""The page at `/`, and its modules under `/web`."""
 
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
 
-__all__ = ["index"]
+__all__ = ["Modules", "index"]
 
-INDEX = Path(__file__).parent.parent / "web" / "console" / "index.html"
+WEB = Path(__file__).parent.parent / "web"
+INDEX = WEB / "console" / "index.html"
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'self'; base-uri 'none'",
@@ -20,3 +23,16 @@ HEADERS = {
 async def index(_request: Request) -> Response:
     """GET /"""
     return FileResponse(INDEX, headers=HEADERS, media_type="text/html; charset=utf-8")
+
+
+class Modules(StaticFiles):
+    """What the page loads. Asked for anew each time (304 if unchanged): an upgrade must not mix old and new."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=WEB)
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response

@@ -1,14 +1,12 @@
 """The HTTP surface, whole. Names and answers are specified in docs/PROTOCOL.md."""
 
 import logging
-from pathlib import Path
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import MethodNotAllowed, NotFound, PenstockError, RequestError, StoreError
@@ -19,8 +17,6 @@ from .context import Context
 __all__ = ["error_response", "make_server"]
 
 log = logging.getLogger("penstock")
-
-WEB = Path(__file__).parent.parent / "web"
 
 RETRY_AFTER_S = 1
 """What a caller is told to wait when the store or the server can't answer: such states are short or watched."""
@@ -39,7 +35,7 @@ def make_server(context: Context) -> ASGIApp:
             Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
-            Mount("/web", StaticFiles(directory=WEB)),
+            Mount("/web", page.Modules()),
         ]
     )
 

@@ -6,6 +6,7 @@ import logging
 import math
 import random
 import time
+from typing import NamedTuple, Self
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -51,25 +52,58 @@ class Events:
     """GET /api/runs/{run_id}/events. An ASGI application of its own: nothing wraps what it sends."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await _events(Request(scope, receive))
-        await response(scope, receive, send)
+        request = Request(scope, receive)
+        context = context_of(request)
+        asked = _Asked.of(request)
+        run_id: str = request.path_params["run_id"]
+        # Subscribed before the look into the store: what is appended after the look is heard.
+        with context.hub.subscribe(run_id) as subscriber:
+            stream = await _look(context, run_id, asked.cursor)
+            if stream is None:
+                raise UnknownRun(
+                    f"There is no run {run_id!r}.", hint="It may be of another store, or long gone."
+                )
+            start = start_reading(asked.cursor, stream)
+            subscriber.begin(start.after, stream.tail)
+            subscriber.ended = stream.ended and start.after == stream.tail
+            response = await _response(context, asked, stream, start, subscriber, receive)
+            await response(scope, receive, send)
 
 
-async def _events(request: Request) -> Response:
-    context = context_of(request)
-    run_id: str = request.path_params["run_id"]
-    cursor = _cursor(request)
-    rate = _rate(request)
-    poll_s = _number(request, "poll", 0.0, 0.0, math.inf) if "poll" in request.query_params else None
-    stream = await context.store.stream(run_id)
-    if stream is None:
-        raise UnknownRun(f"There is no run {run_id!r}.", hint="It may be of another store, or long gone.")
-    start = start_reading(cursor, stream)
-    if poll_s is not None:
-        return await _poll(request, stream, start, min(poll_s, context.settings.long_poll_timeout_s))
-    if cursor is not None and start.reset is None and stream.ended and start.after == stream.tail:
+async def _look(context: Context, run_id: str, cursor: Cursor | None) -> Stream | None:
+    known = context.hub.known(run_id)
+    # A reader of another process may be ahead of what has come round to us.
+    if known is not None and (cursor is None or cursor.seq <= known.tail):
+        return known
+    return await context.store.stream(run_id)
+
+
+class _Asked(NamedTuple):
+    """What a reader asks for. `poll_s` is None for server-sent events."""
+
+    cursor: Cursor | None
+    rate: float
+    poll_s: float | None
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        polls = "poll" in request.query_params
+        return cls(
+            _cursor(request), _rate(request), _number(request, "poll", 0, 0, math.inf) if polls else None
+        )
+
+
+async def _response(
+    context: Context, asked: _Asked, stream: Stream, start: Start, subscriber: Subscriber, receive: Receive
+) -> Response:
+    if asked.poll_s is not None:
+        timeout_s = min(asked.poll_s, context.settings.long_poll_timeout_s)
+        return await _poll(stream, start, subscriber, receive, timeout_s)
+    if subscriber.ended:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
-    return EventStream(context, stream, start, rate, await _status(context, stream))
+    standing = None if stream.tail else await context.queue.standing(stream.name)
+    greeting = _reset_frame(start, stream.epoch) if standing is None else sse.status("status", standing)
+    return EventStream(stream, subscriber, Pacer(asked.rate), context.settings.heartbeat_s, greeting)
 
 
 def _cursor(request: Request) -> Cursor | None:
@@ -100,19 +134,12 @@ def _number(request: Request, name: str, default: float, least: float, most: flo
     )
 
 
-async def _status(context: Context, stream: Stream) -> bytes:
-    """Where a run that has written nothing yet stands in line."""
-    if stream.tail > 0:
-        return b""
-    run = await context.store.run(stream.name)
-    if run is None or run.state.ended:
-        return b""
-    position = await context.queue.position(run)
-    return sse.status("status", {"state": run.state, "position": position, "eta_s": None})
-
-
 def _reset(start: Start) -> list[ev.AnyEvent]:
     return [] if start.reset is None else [ev.Reset(0, start.reset, at_ms=time.time_ns() // 1_000_000)]
+
+
+def _reset_frame(start: Start, epoch: str) -> bytes:
+    return b"".join([sse.encode_event(event, epoch) for event in _reset(start)])
 
 
 def _frames(chunks: list[Chunk], epoch: str, after: int) -> bytes:
@@ -126,29 +153,30 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, context: Context, stream: Stream, start: Start, rate: float, status: bytes) -> None:
+    def __init__(
+        self, stream: Stream, subscriber: Subscriber, pacer: Pacer, heartbeat_s: float, greeting: bytes
+    ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
-        self._context = context
         self._stream = stream
-        self._start = start
-        self._pacer = Pacer(rate)
-        self._status = status
+        self._subscriber = subscriber
+        self._pacer = pacer
+        self._heartbeat_s = heartbeat_s
+        self._greeting = greeting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         if scope["method"] != "HEAD":
-            with self._context.hub.subscribe(self._stream.name, self._start.after) as subscriber:
-                watch = asyncio.create_task(_close_when_gone(receive, subscriber))
-                try:
-                    await self._deliver(subscriber, send)
-                finally:
-                    watch.cancel()
+            watch = asyncio.create_task(_close_when_gone(receive, self._subscriber))
+            try:
+                await self._deliver(self._subscriber, send)
+            finally:
+                watch.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _deliver(self, subscriber: Subscriber, send: Send) -> None:
-        await _write(send, self._greeting())
-        heartbeat_s = self._context.settings.heartbeat_s
+        retry = sse.retry(random.randint(*RECONNECT_MS))  # noqa: S311 - jitter
+        await _write(send, sse.FIRST_BYTES + retry + self._greeting)
         quiet_since = time.monotonic()
         while not (subscriber.closed or subscriber.ended):
             await self._keep_rate()
@@ -166,16 +194,11 @@ class EventStream(Response):
             if chunks:
                 quiet_since = time.monotonic()
                 self._pacer.flushed(quiet_since)
-            elif time.monotonic() - quiet_since >= heartbeat_s:
+            elif time.monotonic() - quiet_since >= self._heartbeat_s:
                 await _write(send, sse.HEARTBEAT)
                 quiet_since = time.monotonic()
             else:
-                await subscriber.news(quiet_since + heartbeat_s - time.monotonic())
-
-    def _greeting(self) -> bytes:
-        retry = sse.retry(random.randint(*RECONNECT_MS))  # noqa: S311 - jitter
-        reset = b"".join([sse.encode_event(event, self._stream.epoch) for event in _reset(self._start)])
-        return sse.FIRST_BYTES + retry + self._status + reset
+                await subscriber.news(quiet_since + self._heartbeat_s - time.monotonic())
 
     async def _keep_rate(self) -> None:
         now = time.monotonic()
@@ -206,22 +229,22 @@ async def _take_within(subscriber: Subscriber, timeout_s: float) -> list[Chunk]:
     return []
 
 
-async def _poll(request: Request, stream: Stream, start: Start, timeout_s: float) -> Response:
+async def _poll(
+    stream: Stream, start: Start, subscriber: Subscriber, receive: Receive, timeout_s: float
+) -> Response:
     """What is there, or what comes within `timeout_s`: `{events, cursor, done}`."""
     found = [ev.encode(event) for event in _reset(start)]
-    with context_of(request).hub.subscribe(stream.name, start.after) as subscriber:
-        subscriber.ended = stream.ended and start.after == stream.tail
-        watch = asyncio.create_task(_close_when_gone(request.receive, subscriber))
-        try:
-            chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
-        finally:
-            watch.cancel()
-        if chunks:
-            found += sse.json_in(_frames(chunks, stream.epoch, start.after))
-        cursor = Cursor(stream.epoch, subscriber.position)
-        body = b'{"events":[%b],"cursor":"%b","done":%b}' % (
-            b",".join(found),
-            str(cursor).encode(),
-            b"true" if subscriber.ended else b"false",
-        )
+    watch = asyncio.create_task(_close_when_gone(receive, subscriber))
+    try:
+        chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
+    finally:
+        watch.cancel()
+    if chunks:
+        found += sse.json_in(_frames(chunks, stream.epoch, start.after))
+    cursor = Cursor(stream.epoch, subscriber.position)
+    body = b'{"events":[%b],"cursor":"%b","done":%b}' % (
+        b",".join(found),
+        str(cursor).encode(),
+        b"true" if subscriber.ended else b"false",
+    )
     return Response(body, headers=HEADERS, media_type="application/json")

@@ -10,7 +10,11 @@ import msgspec
 from ..errors import BadYield, EventTooLarge
 from ..events import BYTES_PIECE, MAX_EVENT_BYTES, AnyEvent, Bytes, Json, Replace, Text
 
-__all__ = ["Emission", "json_of", "optional_json", "plain_number", "plain_text", "size_of"]
+__all__ = ["Emission", "json_of", "message_of", "optional_json", "plain_number", "plain_text", "size_of"]
+
+
+ERROR_CHARS = 4000
+"""What is kept of an error's text: each run in a list of runs carries it."""
 
 
 def json_of(value: Any) -> msgspec.Raw:
@@ -22,18 +26,20 @@ def json_of(value: Any) -> msgspec.Raw:
     """
     try:
         data = msgspec.json.encode(value, enc_hook=_encode_other)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        if b"\n" in data or b"\r" in data:  # a msgspec.Raw brought it, and it would end the frame early
+            data = msgspec.json.format(data, indent=-1)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.DecodeError) as error:
         raise BadYield(
             f"A {type(value).__name__} can't be stored: {error}.",
             hint="Yield text, bytes, or what has a JSON form: dict, list, number, dataclass, msgspec, pydantic.",
         ) from error
     _check_size(len(data))
-    # Only a msgspec.Raw inside can have brought a line break, which would end the frame early.
-    return msgspec.Raw(msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data)
+    return msgspec.Raw(data)
 
 
 def plain_text(text: str) -> str:
     """The text as UTF-8 can carry it: half of a surrogate pair becomes U+FFFD, two halves their character."""
+    text = str.__str__(text)  # subclasses (markup, enums) are not taken by the encoder
     if text.isascii():
         return text
     try:
@@ -45,9 +51,23 @@ def plain_text(text: str) -> str:
 
 def plain_number(name: str, value: object) -> float:
     """A number as JSON can carry it. Raises BadYield."""
-    if isinstance(value, bool) or not (isinstance(value, int | float) and math.isfinite(value)):
-        raise BadYield(f"{name} is {value!r}.", hint="Progress is counted in finite numbers.")
-    return value
+    try:
+        number = value if type(value) is int else float(value)  # type: ignore[arg-type]  # NumPy's, say
+        if math.isfinite(number):
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise BadYield(f"{name} is {value!r}.", hint="Progress is counted in finite numbers.")
+
+
+def message_of(error: BaseException) -> str:
+    """An error's type and text, as its run keeps them."""
+    name = type(error).__name__
+    try:
+        text = plain_text(str(error))
+    except Exception:  # noqa: BLE001 - one that can't be shown must not hide that there was an error
+        return name
+    return f"{name}: {text[:ERROR_CHARS]}" if text else name
 
 
 def optional_json(value: Any) -> msgspec.Raw | None:
@@ -61,6 +81,8 @@ def size_of(data: msgspec.Raw | None) -> int:
 
 
 def _encode_other(value: Any) -> Any:
+    if isinstance(value, str):
+        return str.__str__(value)
     for method in ("model_dump", "tolist", "_asdict"):  # pydantic; NumPy's arrays and scalars
         if callable(convert := getattr(value, method, None)):
             return convert(mode="json") if method == "model_dump" else convert()

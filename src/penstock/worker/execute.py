@@ -5,12 +5,13 @@ import contextvars
 import inspect
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from typing import Any, cast
 
 from ..errors import PenstockError
+from ..events import AnyEvent
 from ..models import RunState
-from .emission import Emission, optional_json, plain_text
+from .emission import Emission, message_of, optional_json, plain_text
 from .function import Function
 from .recorder import Outcome, Recorder, RunStopped
 from .run import Run, current_span
@@ -53,23 +54,16 @@ class Execution:
         except (asyncio.CancelledError, RunStopped):
             return Outcome(RunState.CANCELLED)
         except PenstockError as error:
-            return Outcome(
-                RunState.FAILED, None, {"code": error.code, "message": error.message, "hint": error.hint}
-            )
-        except (Exception, SystemExit) as error:  # sys.exit() in a function ends its run, not the server
+            return _failure(error.code, plain_text(error.message), plain_text(error.hint))
+        except BaseException as error:  # sys.exit() in a function ends its run, not the server
             log.exception("Run %s of %s failed.", self._run.id, self._run.function)
-            message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            return Outcome(
-                RunState.FAILED, None, {"code": "exception", "message": plain_text(message), "hint": ""}
-            )
+            return _failure("exception", message_of(error))
 
-    def _emit(self, value: Any) -> None:
+    def _events(self, value: Any) -> Iterable[tuple[AnyEvent, int]]:
         span = current_span(self._run)
         if type(value) is str and not self._function.cumulative:  # tokens: the path that must be short
-            self._recorder.emit(*self._emission.text(value, span))
-            return
-        for event, size in self._emission.events(value, span):
-            self._recorder.emit(event, size)
+            return (self._emission.text(value, span),)
+        return self._emission.events(value, span)
 
     # async def
 
@@ -87,9 +81,10 @@ class Execution:
         async for value in generator:
             if self._recorder.stopping:  # a generator that swallowed its cancellation
                 raise RunStopped
-            self._emit(value)
-            if self._recorder.full:
-                await self._recorder.room()
+            for event, size in self._events(value):
+                self._recorder.emit(event, size)
+                if self._recorder.full:
+                    await self._recorder.room()
 
     # def
 
@@ -111,13 +106,18 @@ class Execution:
     def _exhaust(self, generator: Generator[Any, None, Any]) -> Any:
         try:
             while True:
-                self._emit(next(generator))
+                for event, size in self._events(next(generator)):
+                    self._recorder.emit(event, size)
                 if self._recorder.stopping:
                     raise RunStopped
         except StopIteration as end:
             return end.value
         finally:
             generator.close()
+
+
+def _failure(code: str, message: str, hint: str = "") -> Outcome:
+    return Outcome(RunState.FAILED, None, {"code": code, "message": message, "hint": hint})
 
 
 def run_in_thread(call: Callable[[], Any], name: str) -> asyncio.Future[Any]:

@@ -1,5 +1,6 @@
 """A registered function: how it is called, what it takes, and under which limit it runs."""
 
+import functools
 import inspect
 import re
 import typing
@@ -108,13 +109,19 @@ class Function:
 def _kind_of(call: Callable[..., Any]) -> Kind:
     if not callable(call):
         raise ConfigError(f"{call!r} is not callable.")
-    probe = call if inspect.isroutine(call) else type(call).__call__
-    probe = inspect.unwrap(probe)
+    probe = inspect.unwrap(_routine_of(call))
     if inspect.isasyncgenfunction(probe):
         return "async generator"
     if inspect.iscoroutinefunction(probe):
         return "coroutine"
     return "generator" if inspect.isgeneratorfunction(probe) else "function"
+
+
+def _routine_of(call: Callable[..., Any]) -> Callable[..., Any]:
+    """What is called in the end: the function in a partial, the method of a callable object."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    return call if inspect.isroutine(call) else type(call).__call__
 
 
 def _input_type(name: str, call: Callable[..., Any]) -> tuple[type[msgspec.Struct], str | None]:
@@ -143,9 +150,7 @@ def _input_type(name: str, call: Callable[..., Any]) -> tuple[type[msgspec.Struc
 
 def _hints(name: str, call: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(
-            call if inspect.isroutine(call) else type(call).__call__, include_extras=True
-        )
+        return typing.get_type_hints(_routine_of(call), include_extras=True)
     except NameError as error:
         raise ConfigError(
             f"{name}: an annotation can't be resolved: {error}.", hint="Define or import it."

@@ -1,6 +1,7 @@
 """Collects what one run emits, and hands it over as chunks, paced and bounded."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk
 
 __all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "Outcome", "Recorder", "RunStopped"]
+
+log = logging.getLogger("penstock")
 
 FLUSH_BYTES = 64 * 1024
 """Waiting bytes after which a chunk goes early and the function waits: with the chunk under way, a run then
@@ -182,7 +185,22 @@ class Recorder:
             if not pending:
                 return None
             self._pacer.flushed(time.monotonic())
-        return encode_chunk(coalesce(pending) if self._merges else pending, self._epoch)
+        try:
+            return encode_chunk(coalesce(pending) if self._merges else pending, self._epoch)
+        except (TypeError, ValueError) as error:
+            return self._spoiled(pending[0], error)
+
+    def _spoiled(self, first: AnyEvent, error: Exception) -> Chunk:
+        # What can't be encoded is refused where it is emitted; if something came through all the same, its run
+        # ends here, and no other run's chunks are held up.
+        log.error("Run %s emitted what can't be encoded.", self.lease.run_id, exc_info=error)
+        failed = {"code": "bad_yield", "message": f"An event can't be encoded: {error}.", "hint": ""}
+        with self._lock:
+            self._closed = True
+            self._pending = []
+            self._seq = first.seq
+            self.outcome = Outcome(RunState.FAILED, None, failed)
+        return encode_chunk([End("failed", None, failed, seq=first.seq, at_ms=first.at_ms)], self._epoch)
 
     def settle(self, *, stored: bool) -> None:
         """Nothing more will be written."""

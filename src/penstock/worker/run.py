@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from ..events import Log, Progress, SpanEnd, SpanStart
 from ..models import RunRecord
-from .emission import optional_json, plain_number, plain_text, size_of
+from .emission import message_of, optional_json, plain_number, plain_text, size_of
 from .recorder import Recorder
 
 __all__ = ["Run", "Span", "current_span"]
@@ -149,4 +149,4 @@ def _leave(token: Token[Span | None]) -> None:
 
 def _failure(error: BaseException) -> dict[str, str]:
     code = "exception" if isinstance(error, Exception) else "stopped"
-    return {"code": code, "message": plain_text(f"{type(error).__name__}: {error}".removesuffix(": "))}
+    return {"code": code, "message": message_of(error)}

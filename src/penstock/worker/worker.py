@@ -91,6 +91,7 @@ class Worker:
         self._threads = 0
         self._lingering: Counter[str] = Counter()  # group to threads that outlived their runs
         self._draining = False
+        self._look_for_cancels = False  # another process may have asked for a stop
 
     async def start(self) -> None:
         """Sign in and begin to claim. Raises StoreError."""
@@ -108,10 +109,15 @@ class Worker:
         """Stop a run that is under way here; False if it is not."""
         active = self._active.get(run_id)
         if active is None:
-            self._wake.set()  # it may be claimed in this moment; the request is found after it
+            self._look_for_cancels = True  # it may be claimed in this moment
+            self._wake.set()
             return False
         active.stop("cancelled")
         return True
+
+    def has(self, run_id: str) -> bool:
+        """Whether the run is under way here."""
+        return run_id in self._active
 
     @property
     def running(self) -> int:
@@ -139,8 +145,9 @@ class Worker:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        if self._loops:
-            self._unlisten()
+        if not self._loops:
+            return  # it never signed in, and a store that let it not takes long to say so again
+        self._unlisten()
         try:
             await self._store.leave(self.name)
         except StoreError as error:
@@ -148,6 +155,7 @@ class Worker:
 
     def _heard(self, stream: str | None, _chunk: Chunk | None) -> None:
         if stream is None:
+            self._look_for_cancels = True
             self._wake.set()
 
     # Leases
@@ -172,7 +180,7 @@ class Worker:
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
             except TimeoutError:
-                pass
+                self._look_for_cancels = True
             self._wake.clear()
             try:
                 await self._claim()
@@ -210,7 +218,8 @@ class Worker:
         return max(0, min(limits) - self._lingering[group]) if limits else None
 
     async def _notice_cancels(self) -> None:
-        if self._active:
+        looking, self._look_for_cancels = self._look_for_cancels, False
+        if looking and self._active:
             for run_id in await self._store.cancels(self.name):
                 self.cancel(run_id)
 
@@ -240,7 +249,7 @@ class Worker:
     def _prepare(self, active: _Active, function: Function) -> Execution:
         run, recorder = active.claimed.run, active.recorder
         if active.claimed.stream.tail > 0:
-            recorder.withdraw(to=0, reason=f"attempt {run.attempt} begins again")
+            recorder.withdraw(to=0, reason=f"its worker was lost; attempt {run.attempt} begins again")
         return Execution(function, Run(run, recorder), recorder, function.arguments(run.input))
 
     async def _conclude(self, active: _Active, outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -24,6 +25,8 @@ APPLICATION_ID = 0x50656E53
 
 BUSY_TIMEOUT_S = 5.0
 """How long we wait for another process's write. Ours take milliseconds; only a stuck program holds for longer."""
+
+_SWITCH_AGAIN_S = 0.01
 
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 """Size to which the write-ahead log is cut back once a reader no longer holds it open."""
@@ -79,17 +82,33 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str, *, wr
         connection.execute("PRAGMA query_only = 1")
         return
     _check_owner(connection, path)
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: fewer, larger copies back into the file
     _migrate(connection, path)
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # Two processes that switch a new file block each other, and SQLite then tells one of them without waiting.
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+                raise
+            time.sleep(_SWITCH_AGAIN_S)
+        else:
+            return
+
+
 def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if owner != APPLICATION_ID and tables:
+    # In one statement, so in one snapshot: another process may be making the store between two.
+    owner, tables = connection.execute(
+        "SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id"
+    ).fetchone()
+    if owner != APPLICATION_ID and (owner or tables):
         raise NotAStore(
             f"{path} is a database of another program.", hint="Name another file with --store sqlite:///PATH."
         )

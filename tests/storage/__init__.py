@@ -1,0 +1,1 @@
+"""Stores: one contract for all, and real faults for those on disk."""
