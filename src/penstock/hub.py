@@ -174,12 +174,14 @@ class Hub:
             tail.stale = True  # there may be more than one piece
 
     def _heard(self, stream: str | None, chunk: Chunk | None) -> None:
-        if stream is None or chunk is None:
-            for each in self._tails.values():
-                each.stale = True
-                each.wake()
-            return
+        if stream is None:
+            return  # runs have changed; what was appended is told stream by stream
         tail = self._tails.get(stream)
+        if chunk is None:
+            if tail is not None:
+                tail.stale = True
+                tail.wake()
+            return
         if tail is None:
             if chunk.first_seq > 1:
                 return  # only a beginning is worth keeping before anybody asks
@@ -253,8 +255,8 @@ class Subscriber:
         return chunks
 
     async def news(self, timeout_s: float) -> None:
-        """Wait for a wake-up, `timeout_s` seconds at most; it may come without anything new."""
-        if self._news:
+        """Wait for a wake-up, `timeout_s` seconds at most; it may come without anything new. Not once closed."""
+        if self._news or self.closed:
             return
         loop = asyncio.get_running_loop()
         self._ring_by(loop, loop.time() + timeout_s)
@@ -274,6 +276,7 @@ class Subscriber:
 
     def _ring(self) -> None:
         self._timer = None
+        self._tail.stale = True  # quiet for long: should a wake-up have been lost, the store knows
         self.wake()
 
 

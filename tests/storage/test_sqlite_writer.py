@@ -154,7 +154,7 @@ async def test_work_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
         connection.execute("INSERT INTO workers VALUES ('half', 1)")
         raise ValueError("no")
 
-    one = writer.Writer(path, "normal", lambda: None)
+    one = writer.Writer(path, "normal", lambda streams: None)
     answers = await asyncio.gather(
         *(one.do(work) for work in (sign("a"), fail, sign("b"))), return_exceptions=True
     )

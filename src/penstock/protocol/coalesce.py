@@ -5,7 +5,7 @@ the next `text` of its span, `progress` and `replace` with the next of theirs (t
 stands alone and so is an edge that no merge crosses: span starts and ends, resets, logs, values.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,10 +19,10 @@ MERGED_TEXT = 32 * 1024
 """Code points after which a merged `text` is full, so that a long answer travels in pieces."""
 
 
-def coalesce(batch: list[AnyEvent]) -> list[AnyEvent]:
+def coalesce(batch: Sequence[AnyEvent]) -> list[AnyEvent]:
     """The same row of events in as few as may be. A fold of the result equals a fold of the originals."""
     if len(batch) < 2:
-        return batch
+        return list(batch)
     return [row[0] if len(row) == 1 else _MERGES[type(row[0])](row) for row in _rows(batch)]
 
 

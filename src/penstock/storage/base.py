@@ -20,8 +20,8 @@ from ..models import Append, Chunk, Claimed, Group, Lease, RunPage, RunRecord, R
 __all__ = ["Listener", "RunStore", "Store", "StreamStore", "WorkerSign"]
 
 Listener = Callable[[str | None, Chunk | None], None]
-"""Called on the event loop with (stream, chunk) for an append of this process, with (None, None) when another
-process may have written anything."""
+"""Called on the event loop: with (stream, chunk) for an append of this process; with (stream, None) when another
+process has appended to the stream; with (None, None) when another process has written something."""
 
 
 class StreamStore(Protocol):

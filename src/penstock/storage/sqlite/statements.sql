@@ -85,3 +85,12 @@ SELECT expires_at_ms FROM workers WHERE id = :worker;
 
 -- name: take_over
 UPDATE runs SET worker = :worker WHERE state = 'running' AND worker = :lost RETURNING *;
+
+-- name: last_row
+-- Rows are numbered in the order of appends, over all streams.
+SELECT coalesce(max(rowid), 0) FROM chunks;
+
+-- name: appended_since
+-- One row, because each costs the interpreter's lock: the last number, and the streams as a JSON array.
+SELECT max(c.rowid), json_group_array(DISTINCT s.name)
+FROM chunks AS c JOIN streams AS s ON s.id = c.stream_id WHERE c.rowid > :row;

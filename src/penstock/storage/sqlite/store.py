@@ -77,10 +77,15 @@ class SqliteStore:
             raise StoreUnavailable(f"{self.path} is not open.", hint="Open the store first.")
         return self._writer
 
-    def _others_wrote(self) -> None:
+    def _others_wrote(self, streams: set[str]) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody listens any more
-                self._loop.call_soon_threadsafe(self._tell, None, None)
+                self._loop.call_soon_threadsafe(self._tell_of_others, streams)
+
+    def _tell_of_others(self, streams: set[str]) -> None:
+        for stream in streams:
+            self._tell(stream, None)
+        self._tell(None, None)
 
     def _tell(self, stream: str | None, chunk: Chunk | None) -> None:
         for listener in tuple(self._listeners):
@@ -93,9 +98,13 @@ class SqliteStore:
     # Streams
 
     async def append(self, batch: Sequence[Append]) -> list[bool]:
-        taken: list[bool] = await self._write(
-            lambda connection: work.append(connection, batch), lambda taken: self._tell_of(batch, taken)
-        )
+        writer = self._opened()
+
+        def append(connection: sqlite3.Connection) -> list[bool]:
+            writer.watch.wrote(item.stream for item in batch)
+            return work.append(connection, batch)
+
+        taken: list[bool] = await writer.do(append, lambda taken: self._tell_of(batch, taken))
         return taken
 
     def _tell_of(self, batch: Sequence[Append], taken: list[bool]) -> None:

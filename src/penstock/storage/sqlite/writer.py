@@ -16,6 +16,7 @@ from typing import Any
 
 from ...errors import PenstockError, StoreError, StoreUnavailable
 from .connection import connect, store_errors
+from .watch import Watch
 
 __all__ = ["MAX_GROUP", "POLL_S", "Work", "Writer"]
 
@@ -30,6 +31,10 @@ MAX_GROUP = 512
 
 RECONNECT_S = 1.0
 """How soon after an error we open the file again when nobody writes: readers still want to hear of others."""
+
+CLOSE_S = 1.0
+"""How long closing waits for the last commit: one that is held up by another program's lock must not hold up the
+end of the process. It is then in doubt, as a cancelled write is."""
 
 POLL_S = 0.02
 """How often we look for other processes' commits: their readers are promised 50 ms."""
@@ -50,15 +55,16 @@ class _Job:
 class Writer:
     """Runs work on its own connection, in its own thread.
 
-    on_foreign_commit: called in the thread when another process has committed something.
+    on_foreign_commit: called in the thread when another process has committed something, with the streams
+        that it has appended to.
     """
 
-    def __init__(self, path: Path, synchronous: str, on_foreign_commit: Callable[[], None]) -> None:
+    def __init__(self, path: Path, synchronous: str, on_foreign_commit: Callable[[set[str]], None]) -> None:
         self._path = path
         self._synchronous = synchronous
         self._on_foreign_commit = on_foreign_commit
         self._connection: sqlite3.Connection | None = None
-        self._version = 0
+        self.watch = Watch()
         self._polled_at = 0.0
         self._jobs: deque[_Job] = deque()
         self._wake = threading.Condition()
@@ -82,11 +88,11 @@ class Writer:
         return job.future
 
     def close(self) -> None:
-        """Finish the work given so far and end the thread. Blocks; called from a thread."""
+        """Finish the work given so far and end the thread. Blocks, `CLOSE_S` at most; called from a thread."""
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         while (group := self._next_group()) is not None:
@@ -132,8 +138,7 @@ class Writer:
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self._path, synchronous=self._synchronous, writer=True)
-        self._version = _data_version(connection)
-        self._on_foreign_commit()  # others may have written while we were not connected
+        self.watch.connected(connection)
         return connection
 
     def _look_for_others(self) -> None:
@@ -144,13 +149,12 @@ class Writer:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            version = _data_version(self._connection)
+            streams = self.watch.look(self._connection)
         except (StoreError, sqlite3.Error):
             self._disconnect()
             return
-        if version != self._version:
-            self._version = version
-            self._on_foreign_commit()
+        if streams is not None:
+            self._on_foreign_commit(streams)
 
     def _disconnect(self) -> None:
         self._polled_at = time.monotonic()
@@ -158,11 +162,6 @@ class Writer:
             connection, self._connection = self._connection, None
             with contextlib.suppress(sqlite3.Error):
                 connection.close()  # rolls back what is open
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
-    # Changes when any other connection commits, never by our own writes (https://sqlite.org/pragma.html).
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _answer(group: list[_Job]) -> None:

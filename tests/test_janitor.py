@@ -1,0 +1,204 @@
+"""Lost workers: noticed by their lease or their process, their runs settled once."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from penstock.events import End, Text
+from penstock.janitor import Janitor, process_is_gone, worker_name
+from penstock.models import Append, Claimed, Group, RunRecord, RunState
+from penstock.protocol.sse import encode_chunk, events_in
+from penstock.storage import make_store
+from penstock.storage.base import Store
+
+if TYPE_CHECKING:
+    from tests.conftest import Bench
+
+FAR_MS = 10**15
+EPOCH = "epoch00000"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    store = make_store("memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'runs.db'}")
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def start(
+    store: Store, worker: str, *, expires_at_ms: int, retries: int = 0, name: str = "run_1"
+) -> Claimed:
+    """A run that `worker` has begun and written two events of."""
+    run = RunRecord(id=name, function="f", group="f", state=RunState.QUEUED, created_at_ms=1, retries=retries)
+    await store.submit(run, EPOCH)
+    await store.sign(worker, expires_at_ms)
+    (claimed,) = await store.claim(worker, [Group("f", ("f",), None)], 1, 1)
+    chunk = encode_chunk([Text(0, "a", seq=1, at_ms=1), Text(1, "b", seq=2, at_ms=1)], EPOCH)
+    assert await store.append([Append(name, claimed.lease.fence, chunk)]) == [True]
+    return claimed
+
+
+async def last_event(store: Store, run_id: str) -> object:
+    chunks = await store.read(run_id, 0, 1 << 20)
+    return list(events_in(chunks[-1].data))[-1]
+
+
+async def record(store: Store, run_id: str = "run_1") -> RunRecord:
+    run = await store.run(run_id)
+    assert run is not None
+    return run
+
+
+# --- Whose process is gone ---
+
+
+def child(program: str = "import sys; sys.stdin.read()") -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+NAME = (
+    "from penstock.janitor import worker_name; import sys; print(worker_name(), flush=True); sys.stdin.read()"
+)
+
+
+def test_a_living_process_is_not_gone_and_a_dead_one_is() -> None:
+    with child(NAME) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().decode().strip()
+        assert not process_is_gone(name)
+        process.kill()
+        process.wait()
+        assert process_is_gone(name)
+
+
+def test_a_process_id_that_was_given_again() -> None:
+    """The id is that of a living process, but it started at another time."""
+    machine, pid, started, rest = worker_name().split("/")
+    assert not process_is_gone("/".join([machine, pid, started, rest]))
+    assert process_is_gone("/".join([machine, pid, str(int(started) - 1), rest]))
+
+
+def test_another_machines_processes_are_unknown() -> None:
+    _, _, started, rest = worker_name().split("/")
+    assert not process_is_gone(f"elsewhere/999999999/{started}/{rest}")
+    for nonsense in ("", "x", "a/b/c/d", f"{worker_name().split('/')[0]}/x/1/y"):
+        assert not process_is_gone(nonsense)
+
+
+def test_every_worker_has_its_own_name() -> None:
+    assert len({worker_name() for _ in range(100)}) == 100
+    assert str(os.getpid()) in worker_name()
+
+
+# --- Sweeping ---
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def test_a_lease_that_ran_out(store: Store) -> None:
+    await start(store, "elsewhere/1/1/x", expires_at_ms=now_ms() - 1)
+    assert await Janitor(store, "janitor", 10).sweep() == 1
+    run = await record(store)
+    assert (run.state, (run.error or {})["code"]) == ("interrupted", "worker_lost")
+    end = await last_event(store, "run_1")
+    assert isinstance(end, End)
+    assert (end.seq, end.state) == (3, "interrupted")
+    assert end.error == run.error
+    assert "on_crash" in (run.error or {})["hint"]
+    stream = await store.stream("run_1")
+    assert stream is not None
+    assert (stream.tail, stream.ended) == (3, True)
+
+
+async def test_a_lease_that_holds(store: Store) -> None:
+    await start(store, "elsewhere/1/1/x", expires_at_ms=FAR_MS)
+    await start(store, worker_name(), expires_at_ms=FAR_MS, name="run_2")
+    assert await Janitor(store, "janitor", 10).sweep() == 0
+    assert [(await record(store, name)).state for name in ("run_1", "run_2")] == ["running", "running"]
+
+
+async def test_a_dead_process_needs_no_lease_to_run_out(store: Store) -> None:
+    with child(NAME) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().decode().strip()
+        await start(store, name, expires_at_ms=FAR_MS)
+        janitor = Janitor(store, "janitor", 10)
+        assert await janitor.sweep() == 0
+        process.kill()
+    assert await janitor.sweep() == 1
+    assert (await record(store)).state == "interrupted"
+
+
+async def test_its_own_runs_are_left_alone(store: Store) -> None:
+    await start(store, "me", expires_at_ms=1)
+    assert await Janitor(store, "me", 10).sweep() == 0
+
+
+async def test_a_run_that_may_be_repeated_is_given_back_while_it_has_retries(store: Store) -> None:
+    janitor = Janitor(store, "janitor", 10)
+    lost = await start(store, "elsewhere/1/1/x", expires_at_ms=1, retries=1)
+    assert await janitor.sweep() == 1
+    run = await record(store)
+    assert (run.state, run.attempt, run.worker) == ("queued", 1, None)
+    assert run.not_before_ms <= now_ms(), "the first repetition is at once"
+    late = encode_chunk([Text(2, "late", seq=3, at_ms=1)], EPOCH)
+    assert await store.append([Append("run_1", lost.lease.fence, late)]) == [False]
+    await store.sign("second", 1)
+    (claimed,) = await store.claim("second", [Group("f", ("f",), None)], now_ms(), 1)
+    assert claimed.run.attempt == 2
+    assert await janitor.sweep() == 1
+    assert (await record(store)).state == "interrupted", "its retries are used up"
+
+
+async def test_one_that_was_to_be_stopped_is_cancelled(store: Store) -> None:
+    await start(store, "elsewhere/1/1/x", expires_at_ms=1, retries=3)
+    await store.request_cancel("run_1")
+    assert await Janitor(store, "janitor", 10).sweep() == 1
+    run = await record(store)
+    assert (run.state, run.error) == ("cancelled", None)
+
+
+async def test_several_janitors_settle_each_run_once(store: Store) -> None:
+    for number in range(5):
+        await start(store, f"elsewhere/1/{number}/x", expires_at_ms=1, name=f"run_{number}")
+    janitors = [Janitor(store, f"janitor {number}", 10) for number in range(4)]
+    settled = await asyncio.gather(*[janitor.sweep() for janitor in janitors])
+    assert sum(settled) == 5
+    for number in range(5):
+        chunks = await store.read(f"run_{number}", 0, 1 << 20)
+        events = [event for chunk in chunks for event in events_in(chunk.data)]
+        assert [event.seq for event in events] == [1, 2, 3]
+        assert isinstance(events[-1], End)
+    assert await store.workers() == []
+
+
+async def test_one_that_came_back_keeps_its_runs(store: Store) -> None:
+    """It signs between the look and the taking over."""
+    await start(store, "elsewhere/1/1/x", expires_at_ms=1)
+    (sign,) = await store.workers()
+    await store.sign("elsewhere/1/1/x", FAR_MS)
+    assert list(await store.take_over("janitor", sign)) == []
+    assert (await record(store)).worker == "elsewhere/1/1/x"
+
+
+async def test_a_running_app_sweeps_by_itself(make_bench: "type[Bench]") -> None:
+    async with make_bench(lease_s=1) as bench:
+        store = bench.services.store
+        await start(store, "elsewhere/1/1/x", expires_at_ms=now_ms() + 300)
+        begun = time.monotonic()
+        with bench.services.hub.subscribe("run_1", 2) as reader:
+            async with asyncio.timeout(10):
+                while not reader.ended:
+                    await reader.take()
+                    await reader.news(1)
+        assert 0.2 < time.monotonic() - begun < 2.5
