@@ -34,13 +34,14 @@ class Store(MemoryStore):
             raise StoreUnavailable("An I/O error.")
         return found
 
-    def _tell(self, stream: str | None, chunk: Chunk | None) -> None:
-        if self.told or stream is None:
+    def _tell(self, stream: str, chunk: Chunk) -> None:
+        if self.told:
             super()._tell(stream, chunk)
 
-    def hint(self) -> None:
-        """Another process may have written something."""
-        self._tell(None, None)
+    def hint(self, stream: str) -> None:
+        """Another process has appended to the stream."""
+        for listener in tuple(self._listeners):
+            listener(stream, None)
 
 
 class Log:
@@ -87,11 +88,12 @@ async def read_to(subscriber: Subscriber, seq: int) -> None:
     position = subscriber.position
     async with asyncio.timeout(5):
         while position < seq:
-            for chunk in await subscriber.take():
+            chunks = await subscriber.take()
+            for chunk in chunks:
                 assert chunk.first_seq <= position + 1 <= chunk.last_seq
                 position = chunk.last_seq
             assert subscriber.position == position
-            if position < seq:
+            if not chunks:
                 await subscriber.news(60)
 
 
@@ -130,7 +132,7 @@ async def test_what_another_process_wrote_is_found_at_its_hint(hub: Hub, log: Lo
     readers = [asyncio.create_task(read_to(subscriber, 3)) for subscriber in subscribers]
     await asyncio.sleep(0)
     await log.write(3)
-    store.hint()
+    store.hint(log.name)
     await asyncio.gather(*readers)
     assert store.reads <= 3, "all of them share the look into the store"
 
@@ -144,7 +146,7 @@ async def test_a_read_that_fails_is_repeated_by_whoever_looks_next(hub: Hub, log
     store.told = False
     await log.write()
     store.failures = 1
-    store.hint()
+    store.hint(log.name)
     with pytest.raises(StoreUnavailable):
         await one.take()
     await read_to(two, 3)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,8 +82,8 @@ def test_a_living_process_is_not_gone_and_a_dead_one_is() -> None:
 def test_a_process_id_that_was_given_again() -> None:
     """The id is that of a living process, but it started at another time."""
     machine, pid, started, rest = worker_name().split("/")
-    assert not process_is_gone("/".join([machine, pid, started, rest]))
-    assert process_is_gone("/".join([machine, pid, str(int(started) - 1), rest]))
+    assert not process_is_gone(f"{machine}/{pid}/{started}/{rest}")
+    assert process_is_gone(f"{machine}/{pid}/{int(started) - 1}/{rest}")
 
 
 def test_another_machines_processes_are_unknown() -> None:

@@ -11,7 +11,7 @@ from ..client import Client
 from ..errors import InvalidInput, RunFailed, UnknownFunction
 from ..events import AnyEvent, End, Json, Replace, Reset, Text
 from ..settings import load
-from .show import complain, note, print_event, print_json, print_runs
+from .show import Margin, complain, note, print_json, print_runs
 
 __all__ = ["cancel", "ps", "run", "tail"]
 
@@ -147,6 +147,7 @@ class _Text:
     def __init__(self) -> None:
         self._column = 0
         self._lengths: dict[str | None, int] = {}
+        self._margin = Margin()
 
     def show(self, event: AnyEvent) -> None:
         match event:
@@ -162,7 +163,7 @@ class _Text:
                 self._end(event)
             case _:
                 self._finish_line()
-                print_event(event)
+                self._margin.show(event)
 
     def _fresh(self, event: Text) -> str:
         # After --after the count begins in the middle; a merge may begin in what was printed.
@@ -171,6 +172,7 @@ class _Text:
         return event.text[max(0, have - event.pos) :]
 
     def _write(self, text: str) -> None:
+        self._margin.leave()
         sys.stdout.write(text)
         sys.stdout.flush()
         if text:
@@ -189,6 +191,7 @@ class _Text:
 
     def _end(self, event: End) -> None:
         self._finish_line()
+        self._margin.leave()
         if event.state == "succeeded":
             if event.result is not None:
                 self._line(json.dumps(event.result, ensure_ascii=False))

@@ -8,7 +8,10 @@ from typing import Any
 from ..errors import PenstockError
 from ..events import AnyEvent, Log, Progress, SpanEnd, SpanStart
 
-__all__ = ["age", "complain", "note", "print_event", "print_json", "print_runs"]
+__all__ = ["Margin", "age", "complain", "note", "print_json", "print_runs"]
+
+PROGRESS_S = 1.0
+"""Between two lines of progress in a file: a person skims it, and the last one is always there."""
 
 STATE_STYLE = {
     "queued": "yellow",
@@ -37,24 +40,55 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def print_event(event: AnyEvent) -> None:
-    """A step, a log line or progress, dimmed, on standard error."""
-    match event:
-        case SpanStart():
-            _dim(f"▸ {event.name}" + (f" ({event.kind})" if event.kind else ""))
-        case SpanEnd(error=dict() as error):
-            _dim(f"✗ {error.get('message', '')}")
-        case Log():
-            _dim(f"{event.level}: {event.message}")
-        case Progress():
-            total = "" if event.total is None else f" of {event.total:g}"
-            _dim(f"{event.done:g}{total} {event.unit}".rstrip())
-        case _:
+class Margin:
+    """What is told beside the output, dimmed, on standard error: steps, log lines and progress.
+
+    On a terminal progress rewrites its line; elsewhere it is told `PROGRESS_S` apart.
+    """
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self._rewriting = False
+        self._progress = ""
+        self._told_at = float("-inf")
+
+    def show(self, event: AnyEvent) -> None:
+        """One event; those that belong to the output are passed over."""
+        match event:
+            case SpanStart():
+                self._line(f"▸ {event.name}" + (f" ({event.kind})" if event.kind else ""))
+            case SpanEnd(error=dict() as error):
+                self._line(f"✗ {error.get('message', '')}")
+            case Log():
+                self._line(f"{event.level}: {event.message}")
+            case Progress():
+                self._advance(event)
+            case _:
+                return
+
+    def _advance(self, event: Progress) -> None:
+        total = "" if event.total is None else f" of {event.total:g}"
+        text = f"{event.done:g}{total} {event.unit}".rstrip()
+        if text == self._progress:
             return
+        self._progress = text
+        if self._on_terminal:
+            sys.stderr.write(f"\r\033[K\033[2m{text}\033[0m")
+            sys.stderr.flush()
+            self._rewriting = True
+        elif event.done == event.total or time.monotonic() - self._told_at >= PROGRESS_S:
+            self._told_at = time.monotonic()
+            note(text)
 
+    def _line(self, text: str) -> None:
+        self.leave()
+        note(f"\033[2m{text}\033[0m" if self._on_terminal else text)
 
-def _dim(text: str) -> None:
-    note(f"\033[2m{text}\033[0m" if sys.stderr.isatty() else text)
+    def leave(self) -> None:
+        """End the line that progress was rewriting: something else is to be written."""
+        if self._rewriting:
+            self._rewriting = False
+            note("")
 
 
 def print_runs(runs: list[dict[str, Any]]) -> None:

@@ -91,8 +91,11 @@ async def _opened(run: Run) -> Index:
         promise = shared.start()
         waited = not promise.done()
         built = asyncio.wrap_future(promise)
+        told = -1
         while not (await asyncio.wait([built], timeout=BUILD_TICK_S))[0]:
-            run.progress(shared.done, shared.total, "files")
+            if shared.done != told:
+                told = shared.done
+                run.progress(told, shared.total, "files")
         index = built.result()
         if waited:
             run.progress(shared.done, shared.total, "files")

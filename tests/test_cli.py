@@ -1,0 +1,292 @@
+"""The command line, every command as a process of its own: what is printed where, and the exit codes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import penstock
+from penstock.testing import ServerProcess
+
+SOURCE = """
+import asyncio, pathlib, penstock
+
+app = penstock.App()
+GO = pathlib.Path("go")
+
+@app.function(concurrency_limit=None)
+async def say(text: str, times: int = 1, run: penstock.Run = None):
+    run.log("about to speak")
+    run.progress(1, 2, "words")
+    with run.span("speaking", kind="tool"):
+        for _ in range(times):
+            yield text
+    return
+
+@app.function(concurrency_limit=None)
+def show(value):
+    yield {"got": value}
+    return [value]
+
+@app.function(concurrency_limit=None)
+async def fail():
+    yield "before "
+    raise ValueError("too much")
+
+@app.function(concurrency_limit=None)
+async def wait():
+    yield "begun"
+    while not GO.exists():
+        await asyncio.sleep(0.01)
+    yield " done"
+
+@app.function(concurrency_limit=None)
+async def flood():
+    for number in range(20_000):
+        yield f"line {number}\\n"
+"""
+
+PENSTOCK = [sys.executable, "-m", "penstock"]
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "app.py").write_text(SOURCE)
+    with ServerProcess("app.py", "--grace-s", "0", "--token", "secret", cwd=folder) as server:
+        yield server
+
+
+def cli(*argv: str, token: str = "secret", **env: str) -> Done:
+    environ = os.environ | {"PENSTOCK_TOKEN": token, "COLUMNS": "200"} | env
+    return subprocess.run([*PENSTOCK, *argv], env=environ, capture_output=True, text=True, timeout=30)
+
+
+def lines(done: Done) -> list[Any]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+# --- run ---
+
+
+def test_text_goes_out_as_it_is_and_the_rest_beside_it(server: ServerProcess) -> None:
+    done = cli("run", server.url, "say", "text=héllo ", "times=3")
+    assert (done.returncode, done.stdout) == (0, "héllo héllo héllo ")
+    assert "▸ speaking (tool)" in done.stderr
+    assert "info: about to speak" in done.stderr
+    assert "1 of 2 words" in done.stderr
+    assert "\033[" not in done.stdout + done.stderr, "no colours where nobody looks"
+
+
+def test_json_is_one_event_a_line(server: ServerProcess) -> None:
+    done = cli("run", server.url, "say", "text=hi", "--json")
+    events = lines(done)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [event["type"] for event in events] == ["log", "progress", "span-start", "text", "span-end", "end"]
+    assert [event["seq"] for event in events] == [1, 2, 3, 4, 5, 6]
+    assert events[-1]["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [("3", 3), ("1.5", 1.5), ("true", True), ("null", None), ('{"a": [1]}', {"a": [1]}), ("plain words", "plain words"),
+     ('"3"', "3"), ("a=b", "a=b"), ("", "")],
+)  # fmt: skip
+def test_values_are_json_where_they_can_be(server: ServerProcess, given: str, value: object) -> None:
+    done = cli("run", server.url, "show", f"value={given}")
+    assert done.returncode == 0
+    assert lines(done) == [{"got": value}, [value]]
+
+
+@pytest.mark.parametrize("text", ["3", "true", "{}", "null", "a=b"])
+def test_a_text_parameter_takes_what_is_given(server: ServerProcess, text: str) -> None:
+    assert cli("run", server.url, "say", f"text={text}").stdout == text
+
+
+def test_a_run_that_fails_is_1(server: ServerProcess) -> None:
+    done = cli("run", server.url, "fail")
+    assert (done.returncode, done.stdout) == (1, "before ")
+    assert "penstock: The run ended as failed: ValueError: too much" in done.stderr
+    done = cli("run", server.url, "fail", "--json")
+    assert (done.returncode, lines(done)[-1]["error"]["code"]) == (1, "exception")
+
+
+def test_detach_prints_the_id(server: ServerProcess) -> None:
+    done = cli("run", server.url, "say", "text=x", "--detach")
+    assert done.returncode == 0
+    assert done.stdout.startswith("run_")
+    assert cli("tail", server.url, done.stdout.strip()).stdout == "x"
+    (answer,) = lines(cli("run", server.url, "say", "text=x", "--detach", "--json"))
+    assert answer["run_id"].startswith("run_")
+
+
+def test_a_key_is_one_run(server: ServerProcess) -> None:
+    runs = {cli("run", server.url, "say", "text=x", "--key", "once", "--detach").stdout for _ in range(2)}
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("nothing",), "The server has no function 'nothing'."),
+        (("say", "text"), "'text' is not name=value."),
+        (("say", "text=x", "times=many"), "times: "),
+        (("say",), "text: It is required."),
+        (("say", "text=x", "more=1"), "more: There is no such parameter."),
+    ],
+)
+def test_a_wrong_call_is_2(server: ServerProcess, argv: tuple[str, ...], message: str) -> None:
+    done = cli("run", server.url, *argv)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"penstock: {message}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- tail, ps, cancel ---
+
+
+def test_tail_from_the_start_and_from_a_cursor(server: ServerProcess) -> None:
+    run_id = cli("run", server.url, "say", "text=ab", "times=2", "--detach").stdout.strip()
+    assert cli("tail", server.url, run_id).stdout == "abab"
+    events = lines(cli("tail", server.url, run_id, "--json"))
+    assert events[-1]["type"] == "end"
+    done = cli("tail", server.url, run_id, "--after", "elsewhere-1")
+    assert (done.returncode, done.stdout) == (0, "abab")
+    assert "withdrawn" in done.stderr
+    done = cli("tail", server.url, run_id, "--after", "nonsense")
+    assert done.returncode == 2
+    assert "'nonsense' is not a cursor." in done.stderr
+    done = cli("tail", server.url, "run_nothing")
+    assert done.returncode == 2
+    assert "There is no run 'run_nothing'." in done.stderr
+
+
+def test_ps_lists_and_filters(server: ServerProcess) -> None:
+    run_id = cli("run", server.url, "fail", "--detach").stdout.strip()
+    cli("tail", server.url, run_id)
+    done = cli("ps", server.url)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].split() == ["RUN", "FUNCTION", "STATE", "AGE", "TOOK"]
+    assert run_id in done.stdout
+    assert "failed (exception)" in done.stdout
+    found = lines(cli("ps", server.url, "--function", "fail", "--state", "failed", "--limit", "1", "--json"))
+    assert [run["run_id"] for run in found] == [run_id]
+    assert cli("ps", server.url, "--state", "lost").returncode == 2
+
+
+def test_cancel_prints_the_receipt(server: ServerProcess) -> None:
+    run_id = cli("run", server.url, "wait", "--detach").stdout.strip()
+    cli("cancel", server.url, run_id)
+    assert cli("tail", server.url, run_id).returncode == 1
+    assert cli("cancel", server.url, run_id).stdout == "stopped (the run is cancelled)\n"
+    (receipt,) = lines(cli("cancel", server.url, run_id, "--json"))
+    assert receipt == {"run_id": run_id, "state": "cancelled", "cancel": "stopped"}
+
+
+# --- Ctrl-C, pipes, servers that are not there ---
+
+
+def test_ctrl_c_leaves_the_run_alone(server: ServerProcess) -> None:
+    environ = os.environ | {"PENSTOCK_TOKEN": "secret"}
+    argv = [*PENSTOCK, "run", server.url, "wait"]
+    with subprocess.Popen(
+        argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5) == "begun"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+    command = next(line for line in err.splitlines() if "penstock tail" in line)
+    assert "The run goes on." in command
+    run_id = command.split()[-1]
+    (Path(str(server.cwd)) / "go").touch()
+    assert cli("tail", server.url, run_id).stdout == "begun done"
+    (Path(str(server.cwd)) / "go").unlink()
+
+
+def test_a_reader_that_has_enough(server: ServerProcess) -> None:
+    environ = os.environ | {"PENSTOCK_TOKEN": "secret"}
+    with subprocess.Popen(
+        [*PENSTOCK, "run", server.url, "flood"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"line 0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(15) == 0
+
+
+def test_no_server_is_3() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        done = cli("ps", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_token_is_3(server: ServerProcess) -> None:
+    done = cli("ps", server.url, token="wrong")
+    assert done.returncode == 3
+    assert "The token is missing or wrong." in done.stderr
+    assert cli("ps", server.url, "--token", "secret", token="wrong").returncode == 0
+
+
+def test_a_bad_address_is_2() -> None:
+    done = cli("ps", "localhost:8000")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+# --- Help ---
+
+COMMANDS = ("demo", "serve", "run", "tail", "ps", "cancel")
+
+
+def test_help_lists_what_there_is() -> None:
+    done = cli("--help")
+    assert done.returncode == 0
+    listed = [
+        line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "
+    ]
+    assert tuple(listed) == COMMANDS
+    for code in ("0 done", "1 the run", "2 wrong", "3 server", "130"):
+        assert code in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = cli(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--token" in done.stdout
+
+
+@pytest.mark.parametrize("argv", [(), ("nothing",), ("run",), ("ps", "x", "--limit", "many"), ("serve",)])
+def test_what_can_not_be_understood_is_2(argv: tuple[str, ...]) -> None:
+    done = cli(*argv)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: penstock")
+
+
+def test_version() -> None:
+    assert cli("--version").stdout == f"penstock {penstock.__version__}\n"
+
+
+def test_the_demo_serves(tmp_path: Path) -> None:
+    argv = [sys.executable, "-u", "-m", "penstock", "demo", "--port", "{port}", "--grace-s", "0"]
+    with ServerProcess(argv=argv, cwd=tmp_path) as server:
+        listed = cli("run", server.url, "nothing")
+        assert "has no function 'nothing'" in listed.stderr
+        assert "penstock run" in server.output
+        assert server.terminate() == 0
