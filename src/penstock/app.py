@@ -14,7 +14,7 @@ from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLock
 from .hub import Hub
 from .janitor import Janitor, worker_name
 from .queue import Queue
-from .server import Context, error_response, make_server
+from .server import Context, make_closed_server, make_server
 from .settings import Settings, load
 from .storage import make_store
 from .worker import Function, FunctionOptions, Worker
@@ -23,6 +23,9 @@ __all__ = ["App"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 log = logging.getLogger("penstock")
+
+CLOSING_S = 1.0
+"""What is kept of the grace time for closing the store, once the runs have had theirs."""
 
 START_RETRY_S = 1.0
 """How soon an app whose store was full or locked at the start looks at it again."""
@@ -49,6 +52,8 @@ class App:
         self._starting: asyncio.Task[_Services] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leave_by: float | None = None
+        self.start_error: PenstockError | None = None
+        """Why the app could not start under a server, which itself only says that it could not."""
 
     def configure(self, **settings: Any) -> None:
         """Set more settings, over those given before; those that are None stay. Before the app starts.
@@ -97,7 +102,7 @@ class App:
             try:
                 server = (await self.start()).server
             except StoreError as error:
-                server = error_response(error)
+                server = make_closed_server(error, self.settings)
             await server(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000, "reason": "no WebSocket here"})
@@ -124,7 +129,8 @@ class App:
         if self._services is not None and not self._services.queue.closing:
             self._services.queue.closing = True
             self._services.hub.drain()
-            self._leave_by = time.monotonic() + self.settings.grace_s
+            grace_s = self.settings.grace_s
+            self._leave_by = time.monotonic() + grace_s - min(CLOSING_S, grace_s / 10)
 
     async def stop(self) -> None:
         """Drain, give the runs what is left of the grace time, close the store."""
@@ -154,6 +160,7 @@ class App:
             log.error("The store can't be used yet: %s %s", error.message, error.hint)  # noqa: TRY400
             waiting = asyncio.create_task(self._start_later())
         except PenstockError as error:
+            self.start_error = error
             await send({"type": "lifespan.startup.failed", "message": f"{error.message} {error.hint}"})
             return
         await send({"type": "lifespan.startup.complete"})

@@ -24,7 +24,7 @@ WARM_TAILS = 1024
 after a run was submitted, or back after a broken connection, and then costs the store nothing."""
 
 WARM_BYTES = 16 * 1024
-"""What is kept of each (one chunk at least): with `WARM_TAILS`, about 16 MiB."""
+"""What is kept of each at most: 16 MiB with `WARM_TAILS`."""
 
 PIECE_BYTES = 256 * 1024
 """Most a subscriber is handed at once (one chunk at least): what a stalled reader can hold up in memory."""
@@ -61,8 +61,12 @@ class _Tail:
         self.chunks.append(chunk)
         self.end = chunk.last_seq
         self.size_bytes += len(chunk.data)
-        most = TAIL_BYTES if self.subscribers else WARM_BYTES
-        while self.size_bytes > most and len(self.chunks) > 1:
+        self.trim()
+
+    def trim(self) -> None:
+        """Let the oldest chunks go; for subscribers the newest one stays, whatever its size."""
+        most, least = (TAIL_BYTES, 1) if self.subscribers else (WARM_BYTES, 0)
+        while self.size_bytes > most and len(self.chunks) > least:
             oldest = self.chunks.popleft()
             self.begin = oldest.last_seq
             self.size_bytes -= len(oldest.data)
@@ -127,6 +131,7 @@ class Hub:
         return Stream(stream, epoch_of(last), last.last_seq, last.final)
 
     def _keep_warm(self, tail: _Tail) -> None:
+        tail.trim()
         self._tails[tail.stream] = tail
         self._warm[tail.stream] = None
         if len(self._warm) > WARM_TAILS:

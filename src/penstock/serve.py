@@ -6,7 +6,6 @@ is closed. A second Ctrl-C ends the process at once, which loses nothing that an
 """
 
 import asyncio
-import contextlib
 import gc
 import importlib
 import importlib.util
@@ -24,7 +23,7 @@ from types import FrameType, ModuleType
 import uvicorn
 
 from .app import App
-from .errors import ConfigError, StoreFull, StoreLocked
+from .errors import ConfigError
 from .server.auth import is_loopback, require_known_host
 
 __all__ = ["load_app", "serve"]
@@ -108,7 +107,7 @@ def serve(app: App, on_ready: Callable[[str], None]) -> None:
 
     Raises:
         ConfigError: The address can't be bound, or must not be without a token.
-        StoreError: The store can't be used, and won't by waiting.
+        StoreError: The store can't be used. One that is full or locked is waited for, with 503 for an answer.
     """
     settings = app.settings
     _check_exposure(settings.host, settings.token)
@@ -120,7 +119,7 @@ def serve(app: App, on_ready: Callable[[str], None]) -> None:
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="error",
+        log_level="critical",  # that the app could not start is raised below
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(min(CONNECTIONS_CLOSE_S, settings.grace_s))),
@@ -131,9 +130,7 @@ def serve(app: App, on_ready: Callable[[str], None]) -> None:
         try:
             server.run(sockets=[listener])
         except SystemExit as error:
-            raise ConfigError(
-                "The server could not start.", hint="What was logged above says why."
-            ) from error
+            raise (app.start_error or ConfigError("The server could not start.")) from error
 
 
 def _tune_interpreter() -> None:
@@ -166,6 +163,12 @@ def _address(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
+def _exit_in(wait_s: float) -> None:
+    end = threading.Timer(wait_s, os._exit, [0])
+    end.daemon = True
+    end.start()
+
+
 class _Server(uvicorn.Server):
     """uvicorn, with our order of shutdown and our signals."""
 
@@ -175,25 +178,21 @@ class _Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # A store that is full or locked may get well: then we answer 503 until it is. Any other error is told
-        # to whoever started us.
-        with contextlib.suppress(StoreFull, StoreLocked):
-            await self._app.start()
         await super().startup(sockets)
         if self.started:
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn waits for open streams to end; ours end only when told. Its lifespan then stops the app.
-        log.info("Leaving: readers are told, runs get up to %g s.", self._app.settings.grace_s)
+        grace_s = self._app.settings.grace_s
+        log.info("Leaving: readers are told, runs get up to %g s.", grace_s)
         started = time.monotonic()
+        _exit_in(max(grace_s, LEFTOVERS_S))  # whatever happens: nothing that is stored can be lost by it
         await self._app.drain()
         await asyncio.sleep(0)
         await super().shutdown(sockets)
         log.info("Stopped after %.1f s.", time.monotonic() - started)
-        end = threading.Timer(LEFTOVERS_S, os._exit, [0])
-        end.daemon = True
-        end.start()
+        _exit_in(LEFTOVERS_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """The first signal begins the shutdown; Ctrl-C after that ends the process."""

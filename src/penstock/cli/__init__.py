@@ -8,11 +8,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from .. import __version__
 from ..errors import ConfigError, PenstockError, RequestError, RunFailed, StoreError
 from ..settings import SETTINGS, Setting
-from . import reading, serving
 from .show import complain
 
 __all__ = ["build_parser", "main"]
@@ -66,6 +66,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    # A client's command must not wait for the server's libraries to load, nor the other way round.
+    def command(given: argparse.Namespace) -> int:
+        found: Callable[[argparse.Namespace], int] = getattr(import_module(f".{module}", __package__), name)
+        return found(given)
+
+    return command
+
+
 _Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse names the type of `add_subparsers` nowhere else
 
 
@@ -82,14 +91,14 @@ def _add_demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
         help="a file, or '$ COMMAND', that `follow` may show",
     )
     _add_settings(demo, SETTINGS)
-    demo.set_defaults(command=serving.demo)
+    demo.set_defaults(command=_lazily("serving", "demo"))
 
 
 def _add_serve(commands: "_Commands[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser("serve", help="serve the functions of an app")
     serve.add_argument("target", metavar="TARGET", help="module:app or file.py[:app]")
     _add_settings(serve, SETTINGS)
-    serve.set_defaults(command=serving.serve)
+    serve.set_defaults(command=_lazily("serving", "serve"))
 
 
 def _add_run(commands: "_Commands[argparse.ArgumentParser]") -> None:
@@ -100,7 +109,7 @@ def _add_run(commands: "_Commands[argparse.ArgumentParser]") -> None:
     run.add_argument("--key", help="idempotency key: the same key gives the same run")
     run.add_argument("--session", help="whom the run belongs to")
     run.add_argument("--detach", action="store_true", help="print the run's id and leave")
-    run.set_defaults(command=reading.run)
+    run.set_defaults(command=_lazily("reading", "run"))
 
 
 def _add_tail(commands: "_Commands[argparse.ArgumentParser]") -> None:
@@ -108,7 +117,7 @@ def _add_tail(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _add_url(tail)
     tail.add_argument("run", metavar="RUN")
     tail.add_argument("--after", metavar="CURSOR", help="print only what follows this cursor")
-    tail.set_defaults(command=reading.tail)
+    tail.set_defaults(command=_lazily("reading", "tail"))
 
 
 def _add_ps(commands: "_Commands[argparse.ArgumentParser]") -> None:
@@ -117,14 +126,14 @@ def _add_ps(commands: "_Commands[argparse.ArgumentParser]") -> None:
     ps.add_argument("--function", help="of this function only")
     ps.add_argument("--state", help="in this state only")
     ps.add_argument("--limit", type=int, default=20, help="how many (%(default)s)")
-    ps.set_defaults(command=reading.ps)
+    ps.set_defaults(command=_lazily("reading", "ps"))
 
 
 def _add_cancel(commands: "_Commands[argparse.ArgumentParser]") -> None:
     cancel = commands.add_parser("cancel", help="ask a run to stop, and print the receipt")
     _add_url(cancel)
     cancel.add_argument("run", metavar="RUN")
-    cancel.set_defaults(command=reading.cancel)
+    cancel.set_defaults(command=_lazily("reading", "cancel"))
 
 
 def _add_url(parser: argparse.ArgumentParser) -> None:

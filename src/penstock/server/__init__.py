@@ -1,6 +1,6 @@
 """The HTTP edge: what is answered on which route. `routes.py` is the whole of it on one screen."""
 
 from .context import Context
-from .routes import error_response, make_server
+from .routes import make_closed_server, make_server
 
-__all__ = ["Context", "error_response", "make_server"]
+__all__ = ["Context", "make_closed_server", "make_server"]

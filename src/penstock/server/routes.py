@@ -10,11 +10,12 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import MethodNotAllowed, NotFound, PenstockError, RequestError, StoreError
+from ..settings import Settings
 from . import health, page, runs, streams
 from .auth import require_token
 from .context import Context
 
-__all__ = ["error_response", "make_server"]
+__all__ = ["error_response", "make_closed_server", "make_server"]
 
 log = logging.getLogger("penstock")
 
@@ -28,8 +29,7 @@ def make_server(context: Context) -> ASGIApp:
         [
             Route("/", page.index),
             Route("/api/functions", runs.functions),
-            Route("/api/runs", runs.submit, methods=["POST"]),
-            Route("/api/runs", runs.page),
+            Route("/api/runs", runs.submit_or_list, methods=["GET", "POST"]),
             Route("/api/runs/{run_id}", runs.describe),
             Route("/api/runs/{run_id}/events", streams.Events(), methods=["GET"]),
             Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
@@ -48,6 +48,18 @@ def make_server(context: Context) -> ASGIApp:
             await _answer(Request(scope), error)(scope, receive, send)
 
     return require_token(server, context.settings.token) if context.settings.token else server
+
+
+def make_closed_server(error: StoreError, settings: Settings) -> ASGIApp:
+    """What answers while the app can't start: the error to whoever may know it, a sign of life to all."""
+
+    async def server(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        alive = request.url.path.endswith("/healthz")
+        response = await health.healthz(request) if alive else error_response(error)
+        await response(scope, receive, send)
+
+    return require_token(server, settings.token) if settings.token else server
 
 
 def error_response(error: PenstockError) -> Response:

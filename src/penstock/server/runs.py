@@ -10,7 +10,7 @@ from ..errors import BadRequest, BodyTooLarge, InvalidInput, UnsupportedMedia
 from ..models import RunRecord, RunState
 from .context import context_of
 
-__all__ = ["cancel", "describe", "functions", "page", "submit"]
+__all__ = ["cancel", "describe", "functions", "submit_or_list"]
 
 MAX_PAGE = 500
 """Runs in one page of the list."""
@@ -38,8 +38,12 @@ async def functions(request: Request) -> Response:
     return _json({"functions": listed})
 
 
-async def submit(request: Request) -> Response:
-    """POST /api/runs"""
+async def submit_or_list(request: Request) -> Response:
+    """POST and GET /api/runs"""
+    return await (_submit if request.method == "POST" else _page)(request)
+
+
+async def _submit(request: Request) -> Response:
     queue = context_of(request).queue
     given = _decode(await _body(request))
     if not bytes(given.input).startswith(b"{"):
@@ -57,8 +61,7 @@ async def submit(request: Request) -> Response:
     return _json(answer, 202)
 
 
-async def page(request: Request) -> Response:
-    """GET /api/runs"""
+async def _page(request: Request) -> Response:
     query = request.query_params
     found = await context_of(request).queue.page(
         function=query.get("function"),

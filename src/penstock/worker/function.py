@@ -1,10 +1,11 @@
 """A registered function: how it is called, what it takes, and under which limit it runs."""
 
+import copy
 import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypedDict, Unpack
 
 import msgspec
@@ -18,6 +19,7 @@ Kind = Literal["coroutine", "async generator", "function", "generator"]
 Limit = int | Literal["default"] | None
 """Runs of a group at once; "default" is the app's setting, None is no limit."""
 
+_DEFINITIONS = "#/$defs/"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -85,11 +87,14 @@ class Function:
     @property
     def input_schema(self) -> dict[str, Any]:
         """JSON Schema of the input object."""
-        _, components = msgspec.json.schema_components(
-            [self._input], schema_hook=_schema_of, ref_template="#/$defs/{name}"
+        (reference,), components = msgspec.json.schema_components(
+            [self._input], schema_hook=_schema_of, ref_template=f"{_DEFINITIONS}{{name}}"
         )
-        own: dict[str, Any] = components.pop(self._input.__name__)
+        own: dict[str, Any] = components.pop(reference["$ref"].removeprefix(_DEFINITIONS))
         own.pop("title", None)
+        # pydantic brings each model's own definitions along, inside; references look for them at the top.
+        for inner in list(_inner_definitions(own)) + list(_inner_definitions(components)):
+            components |= inner
         return own | ({"$defs": components} if components else {})
 
     def arguments(self, given: bytes | msgspec.Raw) -> dict[str, Any]:
@@ -160,8 +165,19 @@ def _hints(name: str, call: Callable[..., Any]) -> dict[str, Any]:
 def _default(value: Any) -> Any:
     # A mutable default is shared between calls in Python; between runs of different people it must not be.
     if isinstance(value, list | dict | set):
-        return msgspec.field(default_factory=value.copy)
+        return msgspec.field(default_factory=functools.partial(copy.deepcopy, value))
     return value
+
+
+def _inner_definitions(schema: Any) -> Iterator[dict[str, Any]]:
+    """The `$defs` inside of a schema, taken out of it."""
+    if isinstance(schema, dict):
+        if "$defs" in schema:
+            yield schema.pop("$defs")
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _inner_definitions(item)
 
 
 def _convert(wanted: type, value: Any) -> Any:
@@ -181,13 +197,16 @@ def _schema_of(wanted: type) -> dict[str, Any]:
 
 
 def _invalid(error: msgspec.DecodeError) -> InvalidInput:
-    # msgspec names the place at the end: "Expected `int`, got `str` - at `$.count`".
-    message, _, place = str(error).partition(" - at `$.")
-    field = re.split(r"[.\[`]", place)[0] or None
-    if field is None and (named := re.search(r"field `(\w+)`", message)):
-        field = named[1]
-    shown = "It is required" if "missing required" in message else message
-    shown = "There is no such parameter" if "unknown field" in message and not place else shown
+    # msgspec names the place at the end: "Expected `int`, got `str` - at `$.count`", or "at `key` in `$.table`".
+    message, _, place = str(error).partition(" - at ")
+    inside = re.search(r"`\$\.(\w+)", place)
+    named = inside or re.search(r"field `(\w+)`", message)
+    field = named[1] if named else None
+    shown = message
+    if not inside and "missing required" in message:
+        shown = "It is required"
+    elif not inside and "unknown field" in message:
+        shown = "There is no such parameter"
     return InvalidInput(
         f"{field}: {shown}." if field else f"{shown}.",
         hint="GET /api/functions describes the input of each function.",

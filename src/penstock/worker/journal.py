@@ -72,7 +72,12 @@ class Journal:
             await self._wake.wait()
             self._wake.clear()
             ready, self._ready = self._ready, {}
-            await self._write(ready)
+            try:
+                await self._write(ready)
+            except Exception:
+                log.exception("Chunks could not be written; their runs are given up, the others go on.")
+                for recorder in ready:
+                    recorder.abandon()
 
     async def _write(self, ready: dict[Recorder, None]) -> None:
         going: list[tuple[Recorder, Chunk]] = []

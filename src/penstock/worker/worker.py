@@ -11,6 +11,7 @@ from ..errors import Fenced, InvalidInput, StoreError
 from ..models import Chunk, Claimed, Group, RunState
 from ..settings import Settings
 from ..storage.base import Store
+from .emission import plain_text
 from .execute import STOP_GRACE_S, Execution
 from .function import Function
 from .journal import Journal
@@ -198,7 +199,7 @@ class Worker:
                     break
                 claimed = await self._store.claim(self.name, groups, time.time_ns() // 1_000_000, most)
                 for one in claimed:
-                    self._begin(one)
+                    await self._begin(one)
                 if len(claimed) < most:
                     break
 
@@ -225,7 +226,10 @@ class Worker:
 
     # Execution
 
-    def _begin(self, claimed: Claimed) -> None:
+    async def _begin(self, claimed: Claimed) -> None:
+        if self._draining:  # it was claimed in the moment in which the shutdown began
+            await self._store.requeue(claimed.lease, 0)
+            return
         function = self._functions[claimed.run.function]
         self._threads += function.threaded
         rate = self._settings.rate if function.rate is None else function.rate
@@ -240,6 +244,11 @@ class Worker:
             outcome = await active.outcome(self._prepare(active, function))
         except InvalidInput as error:  # the function's signature has changed since the run was submitted
             outcome = Outcome(RunState.FAILED, None, error.as_dict())
+        except Exception as error:
+            log.exception("Run %s could not be executed.", active.claimed.run.id)
+            outcome = Outcome(
+                RunState.FAILED, None, {"code": "exception", "message": plain_text(repr(error)), "hint": ""}
+            )
         try:
             await self._conclude(active, outcome)
         finally:
@@ -249,7 +258,9 @@ class Worker:
     def _prepare(self, active: _Active, function: Function) -> Execution:
         run, recorder = active.claimed.run, active.recorder
         if active.claimed.stream.tail > 0:
-            recorder.withdraw(to=0, reason=f"its worker was lost; attempt {run.attempt} begins again")
+            recorder.withdraw(
+                to=0, reason=f"attempt {run.attempt - 1} was cut short; attempt {run.attempt} begins again"
+            )
         return Execution(function, Run(run, recorder), recorder, function.arguments(run.input))
 
     async def _conclude(self, active: _Active, outcome: Outcome) -> None:
