@@ -15,12 +15,11 @@ import socket
 import time
 from pathlib import Path
 
-from . import events
 from .errors import Fenced, StoreError
 from .models import Claimed, RunState
 from .protocol.runs import retry_delay_s
-from .protocol.sse import encode_chunk
 from .storage.base import Store, WorkerSign
+from .worker import end_unexecuted
 
 __all__ = ["Janitor", "process_is_gone", "worker_name"]
 
@@ -102,14 +101,10 @@ class Janitor:
             log.info("Run %s was settled by another process.", run.id)
 
     async def _end(self, claimed: Claimed) -> None:
-        cancelled = claimed.run.cancel
-        state = RunState.CANCELLED if cancelled else RunState.INTERRUPTED
-        error = None if cancelled else _WORKER_LOST
-        now_ms = time.time_ns() // 1_000_000
-        end = events.End(state.value, None, error, seq=claimed.stream.tail + 1, at_ms=now_ms)  # type: ignore[arg-type]
-        await self._store.finish(
-            claimed.lease, state, error, encode_chunk([end], claimed.stream.epoch), now_ms
-        )
+        if claimed.run.cancel:
+            await end_unexecuted(self._store, claimed, RunState.CANCELLED)
+        else:
+            await end_unexecuted(self._store, claimed, RunState.INTERRUPTED, _WORKER_LOST)
 
 
 _WORKER_LOST = {

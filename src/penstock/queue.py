@@ -10,9 +10,9 @@ import msgspec
 from . import events
 from .errors import Fenced, ServerClosing, UnknownFunction, UnknownRun
 from .models import RunPage, RunRecord, RunState
-from .protocol.sse import encode_chunk, events_in
+from .protocol.sse import events_in
 from .storage.base import Store
-from .worker import Function, Worker
+from .worker import Function, Worker, end_unexecuted
 
 __all__ = ["Queue"]
 
@@ -141,11 +141,8 @@ class Queue:
         claimed = await self._store.seize(self._worker.name, run_id)
         if claimed is None:
             return False
-        now_ms = time.time_ns() // 1_000_000
-        end = events.End("cancelled", seq=claimed.stream.tail + 1, at_ms=now_ms)
-        chunk = encode_chunk([end], claimed.stream.epoch)
         try:
-            await self._store.finish(claimed.lease, RunState.CANCELLED, None, chunk, now_ms)
+            await end_unexecuted(self._store, claimed, RunState.CANCELLED)
         except Fenced:  # it was claimed in this moment; its worker finds the request with it
             return False
         return True
