@@ -199,6 +199,31 @@ async def test_who_lost_the_lease_stops(kind: str, bench: "Bench") -> None:
     assert (await bench.services.queue.get(run.id)).state == "running", "it is the other worker's"
 
 
+async def test_who_wakes_after_its_lease_stops_what_others_took(
+    bench: "Bench", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that writes nothing would else go on beside the one that took its place."""
+    stopped = asyncio.Event()
+
+    async def silent() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            stopped.set()
+
+    await bench.start(silent)
+    await until(lambda: bench.running == 1)
+    worker, store = bench.services.worker, bench.services.store
+    sign = next(sign for sign in await store.workers() if sign.worker == worker.name)
+    await store.take_over("another", sign)
+    asleep_s = 2 * bench.services.worker._settings.lease_s
+    now_ns = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns + round(asleep_s * 1e9))
+    await worker._sign()
+    await until(stopped.is_set)
+    await until(lambda: bench.running == 0)
+
+
 # --- Leaving ---
 
 

@@ -92,6 +92,7 @@ class Worker:
         self._threads = 0
         self._lingering: Counter[str] = Counter()  # group to threads that outlived their runs
         self._draining = False
+        self._lease_until_ms = 0
         self._look_for_cancels = False  # another process may have asked for a stop
 
     async def start(self) -> None:
@@ -162,8 +163,21 @@ class Worker:
     # Leases
 
     async def _sign(self) -> None:
+        # The wall clock, as in the store: it goes on while the process, or the machine, is asleep.
         now_ms = time.time_ns() // 1_000_000
-        await self._store.sign(self.name, now_ms + round(self._settings.lease_s * 1000))
+        lapsed = self._active and now_ms >= self._lease_until_ms
+        lease_until_ms = now_ms + round(self._settings.lease_s * 1000)
+        await self._store.sign(self.name, lease_until_ms)
+        self._lease_until_ms = lease_until_ms
+        if lapsed:
+            await self._give_up_lost()
+
+    async def _give_up_lost(self) -> None:
+        """Stop the runs that another worker took over while we gave no sign, before they notice by writing."""
+        for active in list(self._active.values()):
+            run = await self._store.run(active.claimed.run.id)
+            if run is None or run.worker != self.name or run.state is not RunState.RUNNING:
+                active.recorder.abandon()
 
     async def _sign_loop(self) -> None:
         while True:
