@@ -128,6 +128,7 @@ class App:
         """Take no more runs and send the readers away politely; what runs goes on, and its grace time begins."""
         if self._services is not None and not self._services.queue.closing:
             self._services.queue.closing = True
+            self._services.worker.hold()
             self._services.hub.drain()
             grace_s = self.settings.grace_s
             self._leave_by = time.monotonic() + grace_s - min(CLOSING_S, grace_s / 10)
@@ -184,7 +185,7 @@ class _Services:
         settings = app.settings
         self.store = make_store(settings.store, synchronous=settings.synchronous)
         self.worker = Worker(worker_name(), self.store, app.functions, settings)
-        self.janitor = Janitor(self.store, self.worker.name, settings.lease_s)
+        self.janitor = Janitor(self.store, self.worker.name, settings.lease_s, self.worker.wake)
         self.queue = Queue(self.store, app.functions, self.worker)
         self.hub = Hub(self.store)
         self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, self.queue, self.hub))
@@ -195,11 +196,12 @@ class _Services:
         services = cls(app)
         try:
             await services.store.open()
-            await services.worker.start()
+            await services.worker.sign_in()
             await services.janitor.sweep()
         except BaseException:
             await services.stop(0)
             raise
+        services.worker.start(services.janitor.settle)
         services._sweeping = asyncio.create_task(services.janitor.run())
         return services
 

@@ -13,6 +13,7 @@ import random
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import Fenced, StoreError
@@ -60,12 +61,21 @@ def process_is_gone(worker: str) -> bool:
 
 
 class Janitor:
-    """Sweeps on behalf of `worker`. Any number may sweep one store: each lost worker is taken over once."""
+    """Sweeps beside `worker`. Any number may sweep one store: each lost worker is taken over once.
 
-    def __init__(self, store: Store, worker: str, lease_s: float) -> None:
+    on_settled: called when runs have been given back or ended.
+    """
+
+    def __init__(
+        self, store: Store, worker: str, lease_s: float, on_settled: Callable[[], None] = lambda: None
+    ) -> None:
         self._store = store
         self._worker = worker
         self._lease_s = lease_s
+        self._on_settled = on_settled
+        # A name that never signs: what it took over and could not settle, because the store failed in between,
+        # is lost again, and found by the next sweep.
+        self._name = f"{worker}/janitor"
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -81,20 +91,24 @@ class Janitor:
         settled = 0
         for sign in await self._store.workers():
             if sign.worker != self._worker and self._is_lost(sign):
-                for claimed in await self._store.take_over(self._worker, sign):
-                    await self._settle(claimed)
+                for claimed in await self._store.take_over(self._name, sign):
+                    await self.settle(claimed)
                     settled += 1
+        if settled:
+            self._on_settled()
         return settled
 
     def _is_lost(self, sign: WorkerSign) -> bool:
         return sign.expires_at_ms <= time.time_ns() // 1_000_000 or process_is_gone(sign.worker)
 
-    async def _settle(self, claimed: Claimed) -> None:
+    async def settle(self, claimed: Claimed) -> None:
+        """Give a run that nobody executes back to the queue, or end it. Raises StoreError."""
         run = claimed.run
         try:
-            if run.attempt <= run.retries and not run.cancel:
-                delay_s = retry_delay_s(run.attempt, random.random())  # noqa: S311 - jitter, not a secret
-                await self._store.requeue(claimed.lease, time.time_ns() // 1_000_000 + round(delay_s * 1000))
+            if run.losses < run.retries and not run.cancel:
+                delay_s = retry_delay_s(run.losses + 1, random.random())  # noqa: S311 - jitter, not a secret
+                not_before_ms = time.time_ns() // 1_000_000 + round(delay_s * 1000)
+                await self._store.requeue(claimed.lease, not_before_ms, lost=True)
             else:
                 await self._end(claimed)
         except Fenced:

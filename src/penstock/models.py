@@ -88,7 +88,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     input: the function's input as JSON, one member per parameter.
     attempt: how often it was started; 0 while it waits for the first time.
-    retries: attempts that may follow one whose worker was lost.
+    retries: attempts that may follow one whose worker was lost; `losses`: how many have.
     cancel: a stop has been asked for.
     error: `{code, message, hint}` of a run that did not succeed.
     """
@@ -103,6 +103,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     attempt: int = 0
     retries: int = 0
+    losses: int = 0
     worker: str | None = None
     not_before_ms: int = 0
     started_at_ms: int | None = None

@@ -1,5 +1,6 @@
 """Taking runs in, stopping them, and saying where they stand."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping
@@ -7,10 +8,9 @@ from typing import Any
 
 import msgspec
 
-from . import events
 from .errors import Fenced, ServerClosing, UnknownFunction, UnknownRun
-from .models import RunPage, RunRecord, RunState
-from .protocol.sse import events_in
+from .models import Chunk, RunPage, RunRecord, RunState
+from .protocol.sse import json_in
 from .storage.base import Store
 from .worker import Function, Worker, end_unexecuted
 
@@ -27,6 +27,15 @@ EPOCH_CHARS = 10
 
 def _random(chars: int) -> str:
     return "".join([secrets.choice(ALPHABET) for _ in range(chars)])
+
+
+def _result_in(chunk: Chunk) -> msgspec.Raw:
+    """The result's JSON as it stands in a final chunk."""
+    return msgspec.json.decode(json_in(chunk.data)[-1], type=_Result).result
+
+
+class _Result(msgspec.Struct):
+    result: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Queue:
@@ -118,8 +127,7 @@ class Queue:
         if stream is None:
             return None
         for chunk in await self._store.read(run.id, stream.tail - 1, 1):
-            *_, last = events_in(chunk.data)
-            return last.result if isinstance(last, events.End) else None
+            return await asyncio.to_thread(_result_in, chunk)  # it may have megabytes
         return None
 
     async def cancel(self, run_id: str) -> tuple[RunRecord, str]:

@@ -184,10 +184,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn waits for open streams to end; ours end only when told. Its lifespan then stops the app.
-        grace_s = self._app.settings.grace_s
-        log.info("Leaving: readers are told, runs get up to %g s.", grace_s)
+        log.info("Leaving: readers are told, runs get up to %g s.", self._app.settings.grace_s)
         started = time.monotonic()
-        _exit_in(max(grace_s, LEFTOVERS_S))  # whatever happens: nothing that is stored can be lost by it
         await self._app.drain()
         await asyncio.sleep(0)
         await super().shutdown(sockets)
@@ -200,4 +198,8 @@ class _Server(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             os.write(2, b"\nStopped at once; unfinished runs are settled at the next start.\n")
             os._exit(EXIT_AT_ONCE)
+        if not self.should_exit:
+            # Here, not in `shutdown`: a function that blocks the event loop keeps us from getting there. Nothing
+            # that is stored can be lost by it.
+            _exit_in(max(self._app.settings.grace_s, LEFTOVERS_S))
         self.should_exit = True

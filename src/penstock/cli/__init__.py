@@ -36,13 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     except PenstockError as error:
         complain(error)
-        return _exit_code(error)
+        # A store's error is ours to mend where we serve it, and the server's where we ask one.
+        return _exit_code(error, own_store=not hasattr(given, "url"))
 
 
-def _exit_code(error: PenstockError) -> int:
+def _exit_code(error: PenstockError, *, own_store: bool) -> int:
     if isinstance(error, RunFailed):
         return RUN_FAILED
-    if isinstance(error, ConfigError | StoreError):
+    if isinstance(error, ConfigError) or (isinstance(error, StoreError) and own_store):
         return WRONG_CALL
     return WRONG_CALL if isinstance(error, RequestError) and error.status not in (401, 403) else NO_SERVER
 

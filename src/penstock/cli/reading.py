@@ -84,12 +84,16 @@ def _argument(pair: str, properties: dict[str, Any]) -> tuple[str, Any]:
         raise InvalidInput(
             f"{pair!r} is not name=value.", hint=f"It takes {', '.join(properties) or 'nothing'}."
         )
-    if properties.get(name, {}).get("type") == "string":
+    if _takes_text(properties.get(name, {})):
         return name, text
     try:
         return name, json.loads(text)
     except ValueError:
         return name, text  # the server says what it should have been
+
+
+def _takes_text(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "string" or any(map(_takes_text, schema.get("anyOf", [])))
 
 
 def _follow(run_id: str, given: argparse.Namespace, after: str | None) -> int:

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable
 
@@ -35,8 +36,8 @@ def _greet(address: str, *, show: bool) -> None:
     note(f"Penstock is ready at {address}")
     note("Open it, ask something, reload the page or kill this process: nothing is lost. Ctrl-C ends it.")
     note(f'From a terminal: penstock run {address} answer question="What does functools.lru_cache do?"')
-    if show:
-        webbrowser.open(address)
+    if show:  # in a thread: a browser in the terminal is waited for, and itself waits for the page
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
 def _settings(given: argparse.Namespace) -> dict[str, str | None]:

@@ -104,10 +104,6 @@ def draining(retry_ms: int) -> bytes:
     return status("draining", {"retry_ms": retry_ms}, retry_ms=retry_ms)
 
 
-MAX_RETRY_DIGITS = 9
-"""Digits of a `retry:` that are believed: 11 days. Python refuses to read numbers of over 4,300."""
-
-
 class Message(NamedTuple):
     """One dispatched event-stream message. `id` is the last id seen, which an event may inherit."""
 

@@ -102,7 +102,8 @@ async def _response(
     if subscriber.ended:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
     standing = None if stream.tail else await context.queue.standing(stream.name)
-    greeting = _reset_frame(start, stream.epoch) if standing is None else sse.status("status", standing)
+    status = b"" if standing is None else sse.status("status", standing)
+    greeting = _reset_frame(start, stream.epoch) + status
     return EventStream(stream, subscriber, Pacer(asked.rate), context.settings.heartbeat_s, greeting)
 
 

@@ -100,7 +100,8 @@ class RunStore(Protocol):
         ...
 
     async def seize(self, worker: str, run_id: str) -> Claimed | None:
-        """A lease on a run that is still queued, in order to end it unstarted; None if it is not queued."""
+        """A lease on a run that nobody executes, in order to settle it: one that is queued, or running in this
+        worker's own name. The fence rises. None for any other."""
         ...
 
     async def finish(
@@ -114,12 +115,23 @@ class RunStore(Protocol):
         """
         ...
 
-    async def requeue(self, lease: Lease, not_before_ms: int) -> None:
-        """Give a running run back to the queue; its stream's fence rises. Raises Fenced as `finish` does."""
+    async def requeue(self, lease: Lease, not_before_ms: int, *, lost: bool = False) -> None:
+        """Give a running run back to the queue; its stream's fence rises. Raises Fenced as `finish` does.
+
+        lost: its worker died; `losses` rises. Given back in order, it is as if it had not been tried.
+        """
         ...
 
     async def request_cancel(self, run_id: str) -> RunRecord | None:
         """Note that a stop was asked for, unless the run has ended. The run as it then is, or None."""
+        ...
+
+    async def held(self, worker: str) -> dict[str, int]:
+        """Ids of this worker's running runs, each with its stream's fence."""
+        ...
+
+    async def regroup(self, groups: Sequence[Group]) -> None:
+        """Put queued runs into the group that their function belongs to now; others are left."""
         ...
 
     async def cancels(self, worker: str) -> list[str]:

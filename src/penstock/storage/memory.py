@@ -1,7 +1,7 @@
 """Streams and runs in this process's memory: for tests, demos and work that may be forgotten."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -200,7 +200,7 @@ class MemoryStore:
 
     async def seize(self, worker: str, run_id: str) -> Claimed | None:
         run = self._kept.runs.get(run_id)
-        if run is None or run.state is not RunState.QUEUED:
+        if run is None or run.state.ended or (run.state is RunState.RUNNING and run.worker != worker):
             return None
         return self._lease(run, worker)
 
@@ -216,17 +216,31 @@ class MemoryStore:
             raise Fenced(f"Run {lease.run_id} is not this worker's to end.")
         self._put(msgspec.structs.replace(run, state=state, error=error, ended_at_ms=now_ms))
 
-    async def requeue(self, lease: Lease, not_before_ms: int) -> None:
+    async def requeue(self, lease: Lease, not_before_ms: int, *, lost: bool = False) -> None:
         run, log = self._kept.runs.get(lease.run_id), self._kept.logs.get(lease.run_id)
         if run is None or log is None or run.state is not RunState.RUNNING or log.fence != lease.fence:
             raise Fenced(f"Run {lease.run_id} is not this worker's to give back.")
         log.fence += 1
-        self._put(
-            msgspec.structs.replace(run, state=RunState.QUEUED, worker=None, not_before_ms=not_before_ms)
+        losses = run.losses + lost
+        self._queue_again(
+            msgspec.structs.replace(
+                run, state=RunState.QUEUED, worker=None, not_before_ms=not_before_ms, losses=losses
+            )
         )
-        self._kept.waiting[run.group] = dict.fromkeys(
-            sorted(self._kept.waiting[run.group], key=self._kept.order.__getitem__)
-        )
+
+    def _queue_again(self, run: RunRecord) -> None:
+        self._put(run)
+        waiting = self._kept.waiting[run.group]
+        self._kept.waiting[run.group] = dict.fromkeys(sorted(waiting, key=self._kept.order.__getitem__))
+
+    async def regroup(self, groups: Sequence[Group]) -> None:
+        home = {function: group.name for group in groups for function in group.functions}
+        for run_id in [run_id for waiting in self._kept.waiting.values() for run_id in waiting]:
+            run = self._kept.runs[run_id]
+            group = home.get(run.function, run.group)
+            if group != run.group:
+                del self._kept.waiting[run.group][run_id]
+                self._queue_again(msgspec.structs.replace(run, group=group))
 
     async def request_cancel(self, run_id: str) -> RunRecord | None:
         run = self._kept.runs.get(run_id)
@@ -235,9 +249,14 @@ class MemoryStore:
         self._kept.runs[run_id] = run = msgspec.structs.replace(run, cancel=True)
         return run
 
+    def _running(self) -> Iterator[RunRecord]:
+        return (self._kept.runs[run_id] for group in self._kept.running.values() for run_id in group)
+
     async def cancels(self, worker: str) -> list[str]:
-        running = (self._kept.runs[run_id] for group in self._kept.running.values() for run_id in group)
-        return [run.id for run in running if run.cancel and run.worker == worker]
+        return [run.id for run in self._running() if run.cancel and run.worker == worker]
+
+    async def held(self, worker: str) -> dict[str, int]:
+        return {run.id: self._kept.logs[run.id].fence for run in self._running() if run.worker == worker}
 
     async def sign(self, worker: str, expires_at_ms: int) -> None:
         self._kept.signs[worker] = _Sign(worker, expires_at_ms)
@@ -246,9 +265,7 @@ class MemoryStore:
         self._kept.signs.pop(worker, None)
 
     async def workers(self) -> Sequence[WorkerSign]:
-        holders = {
-            self._kept.runs[run_id].worker for group in self._kept.running.values() for run_id in group
-        }
+        holders = {run.worker for run in self._running()}
         unsigned = [_Sign(worker, 0) for worker in holders if worker and worker not in self._kept.signs]
         return [*self._kept.signs.values(), *unsigned]
 
@@ -257,9 +274,5 @@ class MemoryStore:
         if (signed.expires_at_ms if signed else 0) != lost.expires_at_ms:
             return []
         self._kept.signs.pop(lost.worker, None)
-        theirs = [self._kept.runs[run_id] for group in self._kept.running.values() for run_id in group]
-        return [
-            self._lease(self._put(msgspec.structs.replace(run, worker=worker)), worker)
-            for run in theirs
-            if run.worker == lost.worker
-        ]
+        theirs = [run for run in self._running() if run.worker == lost.worker]
+        return [self._lease(self._put(msgspec.structs.replace(run, worker=worker)), worker) for run in theirs]

@@ -10,7 +10,16 @@ import msgspec
 from ..errors import BadYield, EventTooLarge
 from ..events import BYTES_PIECE, MAX_EVENT_BYTES, AnyEvent, Bytes, Json, Replace, Text
 
-__all__ = ["Emission", "json_of", "message_of", "optional_json", "plain_number", "plain_text", "size_of"]
+__all__ = [
+    "Emission",
+    "check_size",
+    "json_of",
+    "message_of",
+    "optional_json",
+    "plain_number",
+    "plain_text",
+    "size_of",
+]
 
 
 ERROR_CHARS = 4000
@@ -26,6 +35,8 @@ def json_of(value: Any) -> msgspec.Raw:
     """
     try:
         data = msgspec.json.encode(value, enc_hook=_encode_other)
+        if isinstance(value, msgspec.Raw):  # taken at its word by the encoder
+            msgspec.json.decode(data)
         if b"\n" in data or b"\r" in data:  # a msgspec.Raw brought it, and it would end the frame early
             data = msgspec.json.format(data, indent=-1)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.DecodeError) as error:
@@ -33,7 +44,7 @@ def json_of(value: Any) -> msgspec.Raw:
             f"A {type(value).__name__} can't be stored: {error}.",
             hint="Yield text, bytes, or what has a JSON form: dict, list, number, dataclass, msgspec, pydantic.",
         ) from error
-    _check_size(len(data))
+    check_size(len(data))
     return msgspec.Raw(data)
 
 
@@ -91,7 +102,7 @@ def _encode_other(value: Any) -> Any:
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no JSON form")
 
 
-def _check_size(size_bytes: int) -> None:
+def check_size(size_bytes: int) -> None:
     if size_bytes > MAX_EVENT_BYTES:
         raise EventTooLarge(
             f"One event has {size_bytes} bytes; {MAX_EVENT_BYTES} is the most.",
@@ -126,11 +137,9 @@ class Emission:
         """The event of one yielded text, and about how many bytes it takes. Raises EventTooLarge."""
         text = plain_text(text)
         size = len(text) if text.isascii() else len(text.encode())
-        _check_size(size)
+        if size > MAX_EVENT_BYTES // 6:  # control characters have six as JSON
+            size = len(msgspec.json.encode(text)) - len('""')
+        check_size(size)
         position = self._lengths.get(span, 0)
         self._lengths[span] = position + len(text)
         return Text(position, text, span=span), size
-
-    def forget(self, span: str) -> None:
-        """The span has ended: no text of it will follow."""
-        self._lengths.pop(span, None)

@@ -114,12 +114,18 @@ class Function:
 def _kind_of(call: Callable[..., Any]) -> Kind:
     if not callable(call):
         raise ConfigError(f"{call!r} is not callable.")
-    probe = inspect.unwrap(_routine_of(call))
+    probe = inspect.unwrap(_routine_of(call), stop=_has_own_kind)
     if inspect.isasyncgenfunction(probe):
         return "async generator"
     if inspect.iscoroutinefunction(probe):
         return "coroutine"
     return "generator" if inspect.isgeneratorfunction(probe) else "function"
+
+
+def _has_own_kind(call: Callable[..., Any]) -> bool:
+    # An `async def` that wraps a plain function is called as what it is, not as what it wraps.
+    kinds = (inspect.isasyncgenfunction, inspect.iscoroutinefunction, inspect.isgeneratorfunction)
+    return any(is_kind(call) for is_kind in kinds)
 
 
 def _routine_of(call: Callable[..., Any]) -> Callable[..., Any]:

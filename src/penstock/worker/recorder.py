@@ -15,6 +15,7 @@ from ..models import Chunk, Claimed, Lease, RunState
 from ..protocol.coalesce import coalesce
 from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk
+from .emission import check_size
 
 __all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "Outcome", "Recorder", "RunStopped"]
 
@@ -85,8 +86,10 @@ class Recorder:
         Raises:
             RunStopped: The run was cancelled (once, and only in threads: tasks are cancelled) or is over. An
                 event of clean-up (`closing`) is dropped instead.
+            EventTooLarge: `size` is over what one event may have.
             BufferFull: In the event loop, when `MAX_BACKLOG_BYTES` are waiting.
         """
+        check_size(size)
         if threading.get_ident() != self._loop_thread:
             self._pause_thread(closing=closing)
         with self._lock:
@@ -187,7 +190,7 @@ class Recorder:
             self._pacer.flushed(time.monotonic())
         try:
             return encode_chunk(coalesce(pending) if self._merges else pending, self._epoch)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's alone
             return self._spoiled(pending[0], error)
 
     def _spoiled(self, first: AnyEvent, error: Exception) -> Chunk:

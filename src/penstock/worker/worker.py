@@ -1,14 +1,15 @@
 """Claims runs under their groups' limits, executes them, keeps the leases alive, and drains at shutdown."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
 
 from ..errors import Fenced, InvalidInput, StoreError
-from ..models import Chunk, Claimed, Group, RunState
+from ..models import Chunk, Claimed, Group, Lease, RunState
 from ..settings import Settings
 from ..storage.base import Store
 from .emission import plain_text
@@ -24,6 +25,9 @@ log = logging.getLogger("penstock")
 
 CLAIM_MOST = 256
 """Runs claimed in one transaction, so that others' writes are not held up."""
+
+LEAVE_S = 0.2
+"""What a stopped run's task gets beyond the wait for its thread, to come to its end."""
 
 LOOK_S = 1.0
 """The line is looked at this often unasked: a wake-up may be lost, and a retry's time may have come."""
@@ -43,6 +47,8 @@ class _Active:
         self.reason: Reason | None = "cancelled" if claimed.run.cancel else None
         self.execution: Execution | None = None
         self.task: asyncio.Task[Outcome] | None = None
+        self._stopped = asyncio.Event()
+        self._within_s = STOP_GRACE_S
         recorder.done.add_done_callback(self._settled)
 
     def stop(self, reason: Reason, within_s: float = STOP_GRACE_S) -> None:
@@ -50,11 +56,13 @@ class _Active:
         if self.reason is not None:
             return
         self.reason = reason
+        self._within_s = within_s
         self.recorder.stop()
         if self.execution is not None:
             self.execution.stop_grace_s = within_s
         if self.task is not None:
             self.task.cancel()
+        self._stopped.set()
 
     def _settled(self, stored: asyncio.Future[bool]) -> None:
         if not stored.cancelled() and not stored.result():
@@ -65,9 +73,18 @@ class _Active:
         if self.reason is not None:
             return Outcome(RunState.CANCELLED)
         self.execution = execution
-        self.task = asyncio.create_task(execution.outcome())
-        await asyncio.wait([self.task])
-        return Outcome(RunState.CANCELLED) if self.task.cancelled() else self.task.result()
+        self.task = task = asyncio.create_task(execution.outcome())
+        task.add_done_callback(lambda _: self._stopped.set())
+        await self._stopped.wait()
+        if not task.done():  # a function may swallow its cancellation: its run ends without it
+            await asyncio.wait([task], timeout=self._within_s + LEAVE_S)
+        return task.result() if task.done() and not task.cancelled() else Outcome(RunState.CANCELLED)
+
+    @property
+    def left_behind(self) -> asyncio.Future[Any] | None:
+        """What still executes the function, though the run has ended: its thread, or its task."""
+        thread = None if self.execution is None else self.execution.thread_done
+        return next((one for one in (thread, self.task) if one is not None and not one.done()), None)
 
 
 class Worker:
@@ -90,14 +107,22 @@ class Worker:
         self._runs: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._threads = 0
-        self._lingering: Counter[str] = Counter()  # group to threads that outlived their runs
+        self._lingering: Counter[str] = (
+            Counter()
+        )  # group to functions that go on though their runs have ended
         self._draining = False
-        self._lease_until_ms = 0
+        self._claiming = asyncio.Lock()
+        self._look_for_strays = False
         self._look_for_cancels = False  # another process may have asked for a stop
 
-    async def start(self) -> None:
-        """Sign in and begin to claim. Raises StoreError."""
+    async def sign_in(self) -> None:
+        """Give the first sign of life, under which runs may be claimed. Raises StoreError."""
         await self._sign()
+        await self._store.regroup([*self._groups(threaded=False), *self._groups(threaded=True)])
+
+    def start(self, settle: Callable[[Claimed], Awaitable[None]]) -> None:
+        """Begin to claim. `settle` ends, or gives back, a run in this worker's name that it does not execute."""
+        self._settle = settle
         self._unlisten = self._store.listen(self._heard)
         self._loops = [
             asyncio.create_task(loop()) for loop in (self._journal.run, self._claim_loop, self._sign_loop)
@@ -126,15 +151,22 @@ class Worker:
         """Runs under way in this process."""
         return len(self._active)
 
+    def hold(self) -> None:
+        """Claim no more."""
+        self._draining = True
+        self._wake.set()
+
     async def drain(self, grace_s: float) -> None:
         """Claim no more, give the runs time to finish, then interrupt them or give them back: all in `grace_s`.
 
         When this returns the store knows each run's fate, unless it can't be written or a function would not
         be stopped; such runs are settled by whoever sweeps next.
         """
-        self._draining = True
-        self._wake.set()
+        self.hold()
         wind_down_s = min(STOP_GRACE_S, grace_s / 4)
+        with contextlib.suppress(TimeoutError):  # a claim under way is to be given back, not forgotten
+            async with asyncio.timeout(wind_down_s), self._claiming:
+                pass
         if self._runs:
             await asyncio.wait(self._runs, timeout=grace_s - wind_down_s)
         for active in list(self._active.values()):
@@ -163,27 +195,33 @@ class Worker:
     # Leases
 
     async def _sign(self) -> None:
-        # The wall clock, as in the store: it goes on while the process, or the machine, is asleep.
         now_ms = time.time_ns() // 1_000_000
-        lapsed = self._active and now_ms >= self._lease_until_ms
-        lease_until_ms = now_ms + round(self._settings.lease_s * 1000)
-        await self._store.sign(self.name, lease_until_ms)
-        self._lease_until_ms = lease_until_ms
-        if lapsed:
-            await self._give_up_lost()
+        await self._store.sign(self.name, now_ms + round(self._settings.lease_s * 1000))
 
-    async def _give_up_lost(self) -> None:
-        """Stop the runs that another worker took over while we gave no sign, before they notice by writing."""
-        for active in list(self._active.values()):
-            run = await self._store.run(active.claimed.run.id)
-            if run is None or run.worker != self.name or run.state is not RunState.RUNNING:
-                active.recorder.abandon()
+    async def _reconcile(self) -> None:
+        """Compare what is executed here with what the store says is.
+
+        A run that another worker took over, while this process was asleep, is stopped before it notices by
+        writing. One in our name that is not executed, of a claim whose answer was lost, is settled.
+        """
+        executed = {run_id: active.recorder.lease.fence for run_id, active in self._active.items()}
+        held = await self._store.held(self.name)
+        for run_id, fence in executed.items():
+            if held.get(run_id) != fence and run_id in self._active:
+                self._active[run_id].recorder.abandon()
+        for run_id in held.keys() - executed.keys():
+            claimed = await self._store.seize(self.name, run_id)
+            if claimed is not None:
+                await self._settle(claimed)
+                self._wake.set()
 
     async def _sign_loop(self) -> None:
         while True:
             await asyncio.sleep(self._settings.lease_s / SIGNS_PER_LEASE)
             try:
                 await self._sign()
+                self._look_for_strays = True
+                self._wake.set()
             except StoreError as error:
                 log.error("The lease could not be renewed: %s %s", error.message, error.hint)  # noqa: TRY400
 
@@ -198,7 +236,11 @@ class Worker:
                 self._look_for_cancels = True
             self._wake.clear()
             try:
-                await self._claim()
+                async with self._claiming:
+                    await self._claim()
+                    if self._look_for_strays:  # here, where no claim is under way
+                        await self._reconcile()
+                        self._look_for_strays = False
                 await self._notice_cancels()
             except StoreError as error:
                 log.error("Runs can't be claimed: %s %s", error.message, error.hint)  # noqa: TRY400
@@ -226,7 +268,7 @@ class Worker:
         return [Group(name, tuple(names), limit) for name, (names, limit) in groups.items()]
 
     def _limit_of(self, group: str) -> int | None:
-        """The lowest limit given in the group, less the threads that still run for ended runs."""
+        """The lowest limit given in the group, less the functions that go on for ended runs."""
         default = self._settings.default_concurrency_limit
         given = (f.concurrency_limit for f in self._functions.values() if f.group == group)
         limits = [default if limit == "default" else limit for limit in given if limit is not None]
@@ -236,13 +278,14 @@ class Worker:
         looking, self._look_for_cancels = self._look_for_cancels, False
         if looking and self._active:
             for run_id in await self._store.cancels(self.name):
-                self.cancel(run_id)
+                if run_id in self._active:
+                    self._active[run_id].stop("cancelled")
 
     # Execution
 
     async def _begin(self, claimed: Claimed) -> None:
         if self._draining:  # it was claimed in the moment in which the shutdown began
-            await self._store.requeue(claimed.lease, 0)
+            await self._give_back(claimed.lease)
             return
         function = self._functions[claimed.run.function]
         self._threads += function.threaded
@@ -267,7 +310,7 @@ class Worker:
             await self._conclude(active, outcome)
         finally:
             del self._active[active.claimed.run.id]
-            self._free(function, active.execution)
+            self._free(function, active.left_behind)
 
     def _prepare(self, active: _Active, function: Function) -> Execution:
         run, recorder = active.claimed.run, active.recorder
@@ -280,33 +323,32 @@ class Worker:
     async def _conclude(self, active: _Active, outcome: Outcome) -> None:
         run = active.claimed.run
         if outcome.state is RunState.CANCELLED:
-            if active.reason == "shutdown" and run.attempt <= run.retries:
-                await self._give_back(active)
+            if active.reason == "shutdown" and run.retries > 0:
+                active.recorder.abandon()
+                await self._give_back(active.claimed.lease)
                 return
             outcome = _explain(active.reason, outcome)
         active.recorder.end(outcome)
         await active.recorder.done
 
-    async def _give_back(self, active: _Active) -> None:
-        active.recorder.abandon()
+    async def _give_back(self, lease: Lease) -> None:
         try:
-            await self._store.requeue(active.claimed.lease, 0)
+            await self._store.requeue(lease, 0)
         except (StoreError, Fenced) as error:
-            log.warning("Run %s was not given back: %s", active.claimed.run.id, error.message)
+            log.warning("Run %s was not given back: %s", lease.run_id, error.message)
 
-    def _free(self, function: Function, execution: Execution | None) -> None:
-        thread = execution.thread_done if execution is not None else None
-        if thread is None or thread.done():
+    def _free(self, function: Function, left_behind: asyncio.Future[Any] | None) -> None:
+        if left_behind is None:
             self._threads -= function.threaded
             self._wake.set()
             return
-        # The thread blocks on: the run has ended, its slot has not.
+        # It goes on: the run has ended, its slot has not.
         self._lingering[function.group] += 1
-        thread.add_done_callback(lambda _: self._thread_returned(function))
+        left_behind.add_done_callback(lambda _: self._returned(function))
 
-    def _thread_returned(self, function: Function) -> None:
+    def _returned(self, function: Function) -> None:
         self._lingering[function.group] -= 1
-        self._threads -= 1
+        self._threads -= function.threaded
         self._wake.set()
 
 

@@ -12,6 +12,7 @@ from .connection import STATEMENTS
 __all__ = [
     "Sign",
     "cancels",
+    "held",
     "read_chunks",
     "read_run",
     "read_runs",
@@ -42,6 +43,7 @@ def run_of(row: sqlite3.Row) -> RunRecord:
         session=row["session"],
         attempt=row["attempt"],
         retries=row["retries"],
+        losses=row["losses"],
         worker=row["worker"],
         not_before_ms=row["not_before_ms"],
         started_at_ms=row["started_at_ms"],
@@ -69,7 +71,7 @@ def read_run_by_key(connection: sqlite3.Connection, function: str, key: str | No
     return None if row is None else run_of(row)
 
 
-_LISTED = """id, function, grp, state, x'7b7d' AS input, key, session, attempt, retries, worker,
+_LISTED = """id, function, grp, state, x'7b7d' AS input, key, session, attempt, retries, losses, worker,
 not_before_ms, created_at_ms, started_at_ms, ended_at_ms, cancel, error"""
 
 
@@ -132,6 +134,11 @@ def read_chunks(connection: sqlite3.Connection, stream: str, after: int, limit_b
 def cancels(connection: sqlite3.Connection, worker: str) -> list[str]:
     """Ids of the worker's running runs that were asked to stop."""
     return [row[0] for row in connection.execute(STATEMENTS["cancels"], {"worker": worker})]
+
+
+def held(connection: sqlite3.Connection, worker: str) -> dict[str, int]:
+    """The worker's running runs with their streams' fences."""
+    return dict(connection.execute(STATEMENTS["held"], {"worker": worker}).fetchall())
 
 
 def workers(connection: sqlite3.Connection) -> list[Sign]:

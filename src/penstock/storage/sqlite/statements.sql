@@ -57,8 +57,17 @@ UPDATE runs SET state = :state, error = :error, ended_at_ms = :now_ms
 WHERE id = :id AND state IN (SELECT value FROM json_each(:sources));
 
 -- name: requeue
-UPDATE runs SET state = 'queued', worker = NULL, not_before_ms = :not_before_ms
+UPDATE runs SET state = 'queued', worker = NULL, not_before_ms = :not_before_ms, losses = losses + :lost
 WHERE id = :id AND state = 'running';
+
+-- name: regroup
+-- Functions may have moved to another group since their runs were queued.
+UPDATE runs SET grp = :grp
+WHERE state = 'queued' AND grp <> :grp AND function IN (SELECT value FROM json_each(:functions));
+
+-- name: held
+SELECT r.id, s.fence FROM runs AS r JOIN streams AS s ON s.name = r.id
+WHERE r.state = 'running' AND r.worker = :worker;
 
 -- name: request_cancel
 UPDATE runs SET cancel = 1 WHERE id = :id AND state IN ('queued', 'running');

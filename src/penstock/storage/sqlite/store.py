@@ -159,8 +159,14 @@ class SqliteStore:
             lambda _: self._tell(lease.run_id, last),
         )
 
-    async def requeue(self, lease: Lease, not_before_ms: int) -> None:
-        await self._write(lambda connection: work.requeue(connection, lease, not_before_ms))
+    async def requeue(self, lease: Lease, not_before_ms: int, *, lost: bool = False) -> None:
+        await self._write(lambda connection: work.requeue(connection, lease, not_before_ms, lost=lost))
+
+    async def regroup(self, groups: Sequence[Group]) -> None:
+        await self._write(lambda connection: work.regroup(connection, groups))
+
+    async def held(self, worker: str) -> dict[str, int]:
+        return await self._read(lambda connection: records.held(connection, worker))
 
     async def request_cancel(self, run_id: str) -> RunRecord | None:
         run: RunRecord | None = await self._write(lambda connection: work.request_cancel(connection, run_id))

@@ -18,6 +18,7 @@ __all__ = [
     "claim",
     "finish",
     "leave",
+    "regroup",
     "request_cancel",
     "requeue",
     "seize",
@@ -123,9 +124,11 @@ def _lease(connection: sqlite3.Connection, run: RunRecord, worker: str) -> Claim
 
 
 def seize(connection: sqlite3.Connection, worker: str, run_id: str) -> Claimed | None:
-    """A lease on a run that has not started."""
+    """A lease on a run that nobody executes: a queued one, or one that runs in this worker's own name."""
     run = read_run(connection, run_id)
-    return _lease(connection, run, worker) if run is not None and run.state is RunState.QUEUED else None
+    if run is None or run.state.ended or (run.state is RunState.RUNNING and run.worker != worker):
+        return None
+    return _lease(connection, run, worker)
 
 
 def finish(
@@ -149,10 +152,17 @@ def finish(
         raise Fenced(f"Run {lease.run_id} is not this worker's to end.")
 
 
-def requeue(connection: sqlite3.Connection, lease: Lease, not_before_ms: int) -> None:
+def regroup(connection: sqlite3.Connection, groups: Sequence[Group]) -> None:
+    """Queued runs follow their functions."""
+    for group in groups:
+        functions = msgspec.json.encode(group.functions).decode()
+        connection.execute(STATEMENTS["regroup"], {"grp": group.name, "functions": functions})
+
+
+def requeue(connection: sqlite3.Connection, lease: Lease, not_before_ms: int, *, lost: bool) -> None:
     """Back to the queue; the fence rises, so that whoever ran it can write no more."""
     row = connection.execute(STATEMENTS["fence_of"], {"name": lease.run_id}).fetchone()
-    given = {"id": lease.run_id, "not_before_ms": not_before_ms}
+    given = {"id": lease.run_id, "not_before_ms": not_before_ms, "lost": lost}
     if row is None or row[0] != lease.fence or connection.execute(STATEMENTS["requeue"], given).rowcount == 0:
         raise Fenced(f"Run {lease.run_id} is not this worker's to give back.")
     connection.execute(STATEMENTS["raise_fence"], {"name": lease.run_id}).fetchall()

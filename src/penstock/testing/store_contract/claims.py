@@ -18,7 +18,7 @@ __all__ = [
     "claim_without_a_limit_takes_all",
     "claims_of_many_tasks_take_each_run_once",
     "ended_and_requeued_runs_make_room",
-    "seize_takes_only_what_is_queued",
+    "seize_takes_only_what_nobody_executes",
     "seized_runs_may_be_claimed_from_under",
 ]
 
@@ -132,7 +132,7 @@ async def ended_and_requeued_runs_make_room(store: Store) -> None:
     assert ids(await store.claim("w", [group(3)], 9000, 9)) == ["b"]
 
 
-async def seize_takes_only_what_is_queued(store: Store) -> None:
+async def seize_takes_only_what_nobody_executes(store: Store) -> None:
     await submit(store, "r")
     seized = await store.seize("w", "r")
     assert seized is not None
@@ -142,8 +142,12 @@ async def seize_takes_only_what_is_queued(store: Store) -> None:
     await store.finish(seized.lease, RunState.CANCELLED, None, end(1), 2000)
     assert await store.seize("w", "r") is None, "it has ended"
     running = await started(store, "running")
-    assert await store.seize("w", "running") is None
+    assert await store.seize("another", "running") is None
     assert await append(store, running, chunk(1)) == [True], "a vain attempt raises no fence"
+    own = await store.seize(running.lease.worker, "running")
+    assert own is not None, "what runs in one's own name may be settled"
+    assert (own.run.state, own.stream.tail) == (RunState.RUNNING, 1)
+    assert await append(store, running, chunk(2)) == [False], "the fence has risen"
 
 
 async def seized_runs_may_be_claimed_from_under(store: Store) -> None:

@@ -223,6 +223,8 @@ function tick() {
   if (document.hidden) return;
   if (sleptMs > 10_000) wake();
   const state = page.run && stateOf(page.run);
+  // A connection can die without a word, and heartbeats are comments, which EventSource does not show.
+  if (isLive(state)) page.run.stream.wake();
   if (state === 'queued' && tickMs - page.run.askedMs > QUEUE_MS) loadRecord(page.run);
   if (isLive(state)) draw();
 }

@@ -45,6 +45,7 @@ CREATE TABLE runs (
     session       TEXT,
     attempt       INTEGER NOT NULL DEFAULT 0,
     retries       INTEGER NOT NULL DEFAULT 0,
+    losses        INTEGER NOT NULL DEFAULT 0,
     worker        TEXT,
     not_before_ms INTEGER NOT NULL DEFAULT 0,
     created_at_ms INTEGER NOT NULL,
