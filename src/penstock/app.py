@@ -185,7 +185,9 @@ class _Services:
         settings = app.settings
         self.store = make_store(settings.store, synchronous=settings.synchronous)
         self.worker = Worker(worker_name(), self.store, app.functions, settings)
-        self.janitor = Janitor(self.store, self.worker.name, settings.lease_s, self.worker.wake)
+        self.janitor = Janitor(
+            self.store, self.worker.name, settings.lease_s, self.worker.wake, self.worker.may_judge
+        )
         self.queue = Queue(self.store, app.functions, self.worker)
         self.hub = Hub(self.store)
         self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, self.queue, self.hub))

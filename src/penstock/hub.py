@@ -26,8 +26,9 @@ after a run was submitted, or back after a broken connection, and then costs the
 WARM_BYTES = 16 * 1024
 """What is kept of each at most: 16 MiB with `WARM_TAILS`."""
 
-PIECE_BYTES = 256 * 1024
-"""Most a subscriber is handed at once (one chunk at least): what a stalled reader can hold up in memory."""
+PIECE_BYTES = 128 * 1024
+"""Most a subscriber is handed at once (one chunk at least). A stalled reader holds it about four times, in chunks,
+frames and the connection's buffer: half of the 1 MB that it may cost."""
 
 
 class _Tail:

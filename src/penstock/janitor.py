@@ -64,11 +64,18 @@ class Janitor:
     """Sweeps beside `worker`. Any number may sweep one store: each lost worker is taken over once.
 
     on_settled: called when runs have been given back or ended.
+    may_judge: whether a lease that has run out means that its worker is lost; see `Worker.may_judge`.
     """
 
     def __init__(
-        self, store: Store, worker: str, lease_s: float, on_settled: Callable[[], None] = lambda: None
+        self,
+        store: Store,
+        worker: str,
+        lease_s: float,
+        on_settled: Callable[[], None] = lambda: None,
+        may_judge: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._may_judge = may_judge
         self._store = store
         self._worker = worker
         self._lease_s = lease_s
@@ -99,7 +106,9 @@ class Janitor:
         return settled
 
     def _is_lost(self, sign: WorkerSign) -> bool:
-        return sign.expires_at_ms <= time.time_ns() // 1_000_000 or process_is_gone(sign.worker)
+        if process_is_gone(sign.worker):
+            return True
+        return sign.expires_at_ms <= time.time_ns() // 1_000_000 and self._may_judge()
 
     async def settle(self, claimed: Claimed) -> None:
         """Give a run that nobody executes back to the queue, or end it. Raises StoreError."""

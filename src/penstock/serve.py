@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType, ModuleType
 
@@ -25,6 +25,7 @@ import uvicorn
 from .app import App
 from .errors import ConfigError
 from .server.auth import is_loopback, require_known_host
+from .server.transport import BoundedHead
 
 __all__ = ["load_app", "serve"]
 
@@ -35,6 +36,9 @@ CONNECTIONS_CLOSE_S = 2.0
 
 BACKLOG = 2048
 """Connections that may wait to be accepted: after a restart all readers come back within seconds."""
+
+EXIT_BROKEN = 70
+"""Exit code of a server that broke down and then could not even end: EX_SOFTWARE of sysexits.h."""
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the others from the interpreter. Python's 5 ms let the store's threads, which need
@@ -115,7 +119,7 @@ def serve(app: App, on_ready: Callable[[str], None]) -> None:
     allowed = frozenset(filter(None, map(str.strip, settings.allowed_hosts.lower().split(","))))
     config = uvicorn.Config(
         app if settings.token else require_known_host(app, allowed),
-        http="httptools",
+        http=BoundedHead,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -128,9 +132,30 @@ def serve(app: App, on_ready: Callable[[str], None]) -> None:
     _tune_interpreter()
     with listener:
         try:
-            server.run(sockets=[listener])
+            _run(server.serve(sockets=[listener]), config)
         except SystemExit as error:
             raise (app.start_error or ConfigError("The server could not start.")) from error
+
+
+def _run(main: Coroutine[None, None, None], config: uvicorn.Config) -> None:
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        loop = runner.get_loop()
+        serving = loop.create_task(main)
+        try:
+            while not serving.done():
+                _run_on(loop, serving)
+        finally:
+            _exit_in(LEFTOVERS_S, code=EXIT_BROKEN)  # a task that swallows its end must not keep the process
+
+
+def _run_on(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None]) -> None:
+    try:
+        loop.run_until_complete(serving)
+    except (SystemExit, KeyboardInterrupt):
+        if serving.done():
+            raise
+        # asyncio lets these two through from any task, past whoever awaits it.
+        log.exception("A task of a function asked for the end of the process; only the task has ended.")
 
 
 def _tune_interpreter() -> None:
@@ -163,8 +188,8 @@ def _address(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
-def _exit_in(wait_s: float) -> None:
-    end = threading.Timer(wait_s, os._exit, [0])
+def _exit_in(wait_s: float, code: int = 0) -> None:
+    end = threading.Timer(wait_s, os._exit, [code])
     end.daemon = True
     end.start()
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
+import re
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -16,6 +17,8 @@ from ..errors import ForbiddenHost, PenstockError, Unauthorized
 __all__ = ["is_loopback", "require_known_host", "require_token"]
 
 COOKIE = "penstock"
+
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?")
 
 OPEN_PATHS = ("/healthz",)
 """Answered to anyone: load balancers carry no token."""
@@ -72,7 +75,8 @@ def _path(scope: Scope) -> str:
 
 def _host(scope: Scope) -> str:
     host = Headers(scope=scope).get("host", "")
-    return (host.partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host).lower()
+    match = _HOST.fullmatch(host)
+    return (match[1] if match else host).lower()
 
 
 def _allowed(scope: Scope, token: str, cookie: str) -> bool:

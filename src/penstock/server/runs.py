@@ -149,7 +149,7 @@ def _decode(body: bytes) -> _Submission:
         raise BadRequest(
             f"{message}.", hint="Send {function, input, key?, session?}.", field=field
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(
             f"The body is not JSON: {error}.", hint="Send {function, input, key?, session?}."
         ) from error
@@ -167,6 +167,6 @@ def _state(text: str | None) -> RunState | None:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PAGE):
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_PAGE):
         raise BadRequest(f"{text!r} is no page size.", hint=f"1 to {MAX_PAGE}.", field="limit")
     return int(text)

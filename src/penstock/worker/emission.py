@@ -19,6 +19,7 @@ __all__ = [
     "plain_number",
     "plain_text",
     "size_of",
+    "text_size",
 ]
 
 
@@ -81,6 +82,12 @@ def message_of(error: BaseException) -> str:
     return f"{name}: {text[:ERROR_CHARS]}" if text else name
 
 
+def text_size(text: str) -> int:
+    """Bytes of a text, as JSON if it is large: control characters have six."""
+    size = len(text) if text.isascii() else len(text.encode())
+    return size if size <= MAX_EVENT_BYTES // 6 else len(msgspec.json.encode(text)) - len('""')
+
+
 def optional_json(value: Any) -> msgspec.Raw | None:
     """As `json_of`; None stays None, and is left out on the wire."""
     return None if value is None else json_of(value)
@@ -136,9 +143,7 @@ class Emission:
     def text(self, text: str, span: str | None) -> tuple[Text, int]:
         """The event of one yielded text, and about how many bytes it takes. Raises EventTooLarge."""
         text = plain_text(text)
-        size = len(text) if text.isascii() else len(text.encode())
-        if size > MAX_EVENT_BYTES // 6:  # control characters have six as JSON
-            size = len(msgspec.json.encode(text)) - len('""')
+        size = text_size(text)
         check_size(size)
         position = self._lengths.get(span, 0)
         self._lengths[span] = position + len(text)

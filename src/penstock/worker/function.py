@@ -103,6 +103,9 @@ class Function:
             value = msgspec.json.decode(given, type=self._input, dec_hook=_convert)
         except msgspec.DecodeError as error:
             raise _invalid(error) from error
+        except (UnicodeDecodeError, RecursionError) as error:
+            hint = "Send UTF-8, nested no deeper than a person could read."
+            raise InvalidInput(f"The input can't be read: {error}.", hint=hint, field="input") from error
         return {name: getattr(value, name) for name in value.__struct_fields__}
 
     def start(self, arguments: dict[str, Any], run: Run) -> Any:

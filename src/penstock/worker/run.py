@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from ..events import Log, Progress, SpanEnd, SpanStart
 from ..models import RunRecord
-from .emission import message_of, optional_json, plain_number, plain_text, size_of
+from .emission import message_of, optional_json, plain_number, plain_text, size_of, text_size
 from .recorder import Recorder
 
 __all__ = ["Run", "Span", "current_span"]
@@ -75,9 +75,8 @@ class Run:
     def log(self, message: object, level: str = "info", **fields: Any) -> None:
         """A line for whoever looks after the run. `fields` have a JSON form. Raises YieldError."""
         text, more = plain_text(str(message)), optional_json(fields or None)
-        self._recorder.emit(
-            Log(text, plain_text(level), more, span=current_span(self)), len(text) + size_of(more)
-        )
+        event = Log(text, plain_text(level), more, span=current_span(self))
+        self._recorder.emit(event, text_size(text) + text_size(event.level) + size_of(more))
 
     def progress(self, done: float, total: float | None = None, unit: str = "") -> None:
         """How far the work is: `done` of `total`, counted in `unit`. The latest replaces those before.
@@ -86,7 +85,7 @@ class Run:
         """
         total = None if total is None else plain_number("total", total)
         event = Progress(plain_number("done", done), total, plain_text(unit), span=current_span(self))
-        self._recorder.emit(event)
+        self._recorder.emit(event, text_size(event.unit))
 
     def tqdm(self, items: Iterable[T], total: float | None = None, unit: str = "it") -> Iterator[T]:
         """Iterate over `items`, reporting progress; `total` is their number where they have one."""
@@ -125,7 +124,7 @@ class Span:
     def __enter__(self) -> Self:
         given = optional_json(self._input)
         start = SpanStart(self.name, self._kind, current_span(self._run), given, span=self.id)
-        self._recorder.emit(start, size_of(given))
+        self._recorder.emit(start, text_size(start.name) + text_size(start.kind) + size_of(given))
         self._token = _span.set(self)
         return self
 

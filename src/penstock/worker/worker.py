@@ -52,8 +52,8 @@ class _Active:
         recorder.done.add_done_callback(self._settled)
 
     def stop(self, reason: Reason, within_s: float = STOP_GRACE_S) -> None:
-        """Once: the first reason stands. A thread is left behind after `within_s`."""
-        if self.reason is not None:
+        """Once: the first reason stands, and none does if the function has ended by itself."""
+        if self.reason is not None or (self.task is not None and self.task.done()):
             return
         self.reason = reason
         self._within_s = within_s
@@ -111,6 +111,8 @@ class Worker:
             Counter()
         )  # group to functions that go on though their runs have ended
         self._draining = False
+        self._signed_at = float("-inf")
+        self._steady_from = float("inf")
         self._claiming = asyncio.Lock()
         self._look_for_strays = False
         self._look_for_cancels = False  # another process may have asked for a stop
@@ -195,8 +197,21 @@ class Worker:
     # Leases
 
     async def _sign(self) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        await self._store.sign(self.name, now_ms + round(self._settings.lease_s * 1000))
+        lease_s = self._settings.lease_s
+        await self._store.sign(self.name, time.time_ns() // 1_000_000 + round(lease_s * 1000))
+        now = time.monotonic()
+        if now - self._signed_at > lease_s / 2:
+            self._steady_from = now
+        self._signed_at = now
+
+    def may_judge(self) -> bool:
+        """Whether another worker's silence is its own fault: for a whole lease nothing has kept us from signing.
+
+        While a store is locked or full nobody can sign, and whoever came first after it would else take the
+        others' runs.
+        """
+        lease_s, now = self._settings.lease_s, time.monotonic()
+        return now - self._signed_at < lease_s / 2 and now - self._steady_from >= lease_s
 
     async def _reconcile(self) -> None:
         """Compare what is executed here with what the store says is.
@@ -322,12 +337,13 @@ class Worker:
 
     async def _conclude(self, active: _Active, outcome: Outcome) -> None:
         run = active.claimed.run
-        if outcome.state is RunState.CANCELLED:
+        # Whatever a function makes of its cancellation, an error or a result: it was stopped.
+        if active.reason is not None or outcome.state is RunState.CANCELLED:
             if active.reason == "shutdown" and run.retries > 0:
                 active.recorder.abandon()
                 await self._give_back(active.claimed.lease)
                 return
-            outcome = _explain(active.reason, outcome)
+            outcome = _explain(active.reason)
         active.recorder.end(outcome)
         await active.recorder.done
 
@@ -352,7 +368,7 @@ class Worker:
         self._wake.set()
 
 
-def _explain(reason: Reason | None, outcome: Outcome) -> Outcome:
+def _explain(reason: Reason | None) -> Outcome:
     if reason == "shutdown":
         error = {
             "code": "shutdown",
@@ -367,4 +383,4 @@ def _explain(reason: Reason | None, outcome: Outcome) -> Outcome:
             "hint": "",
         }
         return Outcome(RunState.FAILED, None, error)
-    return outcome
+    return Outcome(RunState.CANCELLED)

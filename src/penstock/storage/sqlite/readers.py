@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...errors import StoreError
-from .connection import connect, store_errors
+from .connection import connect, identity_of, store_errors
 
 __all__ = ["Readers"]
 
@@ -45,9 +45,13 @@ class Readers:
             raise
 
     def _connection(self) -> sqlite3.Connection:
+        identity = identity_of(self._path)
+        if getattr(self._own, "identity", None) != identity:
+            self._disconnect()
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = connect(self._path, synchronous="off", writer=False)
+            self._own.identity = identity
             self._open.add(connection)
         return connection
 

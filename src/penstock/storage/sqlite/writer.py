@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PenstockError, StoreError, StoreUnavailable
-from .connection import connect, store_errors
+from .connection import connect, identity_of, store_errors
 from .watch import Watch
 
 __all__ = ["MAX_GROUP", "POLL_S", "Work", "Writer"]
@@ -64,6 +64,7 @@ class Writer:
         self._synchronous = synchronous
         self._on_foreign_commit = on_foreign_commit
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         self.watch = Watch()
         self._polled_at = 0.0
         self._jobs: deque[_Job] = deque()
@@ -120,9 +121,7 @@ class Writer:
         _answer(group)
 
     def _transact(self, group: list[_Job]) -> None:
-        if self._connection is None:
-            self._connection = self._connect()
-        connection = self._connection
+        connection = self._current()
         connection.execute("BEGIN IMMEDIATE")
         for job in group:
             connection.execute("SAVEPOINT job")
@@ -136,10 +135,21 @@ class Writer:
             connection.execute("RELEASE job")
         connection.execute("COMMIT")
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = connect(self._path, synchronous=self._synchronous, writer=True)
-        self.watch.connected(connection)
-        return connection
+    def _current(self) -> sqlite3.Connection:
+        """The connection to the file that stands at the path now."""
+        identity = identity_of(self._path)
+        if identity != self._identity and self._identity is not None:
+            self._disconnect()
+            self.watch = Watch()
+            if identity is None:  # made anew it would be empty, and whoever removed it should know
+                raise StoreUnavailable(
+                    f"{self._path} is gone.", hint="Put it back, or restart, which makes a new one."
+                )
+        if self._connection is None:
+            self._connection = connect(self._path, synchronous=self._synchronous, writer=True)
+            self._identity = identity_of(self._path)
+            self.watch.connected(self._connection)
+        return self._connection
 
     def _look_for_others(self) -> None:
         now = time.monotonic()
@@ -147,9 +157,7 @@ class Writer:
             return
         self._polled_at = now
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-            streams = self.watch.look(self._connection)
+            streams = self.watch.look(self._current())
         except (StoreError, sqlite3.Error):
             self._disconnect()
             return
