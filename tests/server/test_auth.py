@@ -108,6 +108,25 @@ async def test_strange_names_are_refused(connect: "type[Api]") -> None:
         assert "--allowed-hosts" in answer.json()["error"]["hint"]
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Host: localhost:80\r\n", 200), (b"Host: [::1]\r\n", 200), (b"Host: [::1]evil.com\r\n", 403),
+        (b"Host: localhost:80:80\r\n", 403), (b"Host: [::1]:80:80\r\n", 403), (b"Host: localhost:x\r\n", 403),
+        (b"Host: evil.com:80@localhost\r\n", 403), (b"Host: \xff\r\n", 403), (b"Host:\r\n", 403), (b"", 403),
+    ],
+)  # fmt: skip
+async def test_names_that_only_look_like_ours(header: bytes, status: int) -> None:
+    async with live_server(require_known_host(make_app(), frozenset())) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET /api/functions HTTP/1.1\r\n%bConnection: close\r\n\r\n" % header)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        assert int(answer.split()[1]) == status
+        assert (b"forbidden_host" in answer) is (status == 403)
+        writer.close()
+
+
 # --- Mounted in another application ---
 
 

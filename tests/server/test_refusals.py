@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -18,11 +18,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def make_app() -> penstock.App:
-    app = penstock.App(store="memory:", max_body_bytes=2048, grace_s=0)
+    app = penstock.App(store="memory:", max_body_bytes=1 << 20, grace_s=0)
 
     @app.function
     def add(a: int, b: int = 1) -> int:
         return a + b
+
+    @app.function
+    def take(value: Any) -> None:
+        del value
 
     return app
 
@@ -77,6 +81,42 @@ async def test_bodies_that_are_not_a_submission(api: "Api", body: bytes) -> None
     assert refusal(answer)[:2] == (400, "bad_request")
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        DEEP,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"function":"take","input":{"value":%b}}' % DEEP,
+        b'{"function":"take","input":%b}' % (b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+        b'{"function":"take\xff","input":{"value":1}}',
+        b'{"function":"take","key":"\xff","input":{"value":1}}',
+        b'{"function":"take","input":{"value":"\xff"}}',
+        b'{"function":"take","input":{"value\xff":1}}',
+        b'{"function":"take","input":{"value":"\\ud800"}}',
+        b'{"function":"take","input":{"value":1}} ,',
+        b'{"function":"take","input":{"value":NaN}}',
+        b'\xef\xbb\xbf{"function":"take","input":{"value":1}}',
+        b'{"function":"add","input":{"a":%b}}' % (b"9" * 5000),
+        b'{"function":"add","input":{"a":1e999}}',
+    ],
+    ids=lambda body: ascii(body[:60]),
+)
+async def test_bodies_made_to_break_something(api: "Api", body: bytes) -> None:
+    answer = await api.post("/api/runs", content=body, headers={"Content-Type": "application/json"})
+    assert refusal(answer)[0] in (400, 422), answer.text
+    assert (await api.get("/api/runs?function=take")).json()["runs"] == []
+
+
+async def test_a_refused_method_is_told_which_are_taken(api: "Api") -> None:
+    answer = await api.delete("/api/runs")
+    assert refusal(answer) == (405, "method_not_allowed", None)
+    assert {"GET", "POST"} <= {name.strip() for name in answer.headers["allow"].split(",")}
+
+
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", None])
 async def test_other_content_is_refused(api: "Api", media_type: str | None) -> None:
     headers = {} if media_type is None else {"Content-Type": media_type}
@@ -89,7 +129,7 @@ async def test_a_large_body_is_refused_as_soon_as_it_is_announced(api: "Api") ->
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(
         b"POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 2049\r\n\r\n"
+        b"Content-Length: 1048577\r\n\r\n"
     )
     async with asyncio.timeout(5):
         assert (await reader.readline()).split()[1] == b"413"  # not a byte of the body was sent
@@ -99,7 +139,7 @@ async def test_a_large_body_is_refused_as_soon_as_it_is_announced(api: "Api") ->
 async def test_a_large_body_is_refused_where_nothing_was_announced(api: "Api") -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(3):
-            yield b" " * 1000
+            yield b" " * 400_000
 
     headers = {"Content-Type": "application/json"}
     assert refusal(await api.post("/api/runs", content=pieces(), headers=headers)) == (
@@ -125,6 +165,9 @@ async def test_a_large_body_is_refused_where_nothing_was_announced(api: "Api") -
         ("GET", "/api/runs?limit=501", (400, "bad_request", "limit")),
         ("GET", "/api/runs?limit=x", (400, "bad_request", "limit")),
         ("GET", "/api/runs?limit=", (400, "bad_request", "limit")),
+        ("GET", f"/api/runs?limit={'1' * 5000}", (400, "bad_request", "limit")),
+        ("GET", "/api/runs?limit=%C2%B2", (400, "bad_request", "limit")),
+        ("GET", "/api/runs/%FF", (404, "unknown_run", None)),
         ("GET", "/api/runs?before=run_nothing", (400, "bad_request", "before")),
     ],
 )
@@ -148,6 +191,9 @@ async def test_what_is_not_there(
         ("poll=x", "bad_request", "poll"),
         ("poll=-1", "bad_request", "poll"),
         ("poll=nan", "bad_request", "poll"),
+        (f"poll={'9' * 5000}x", "bad_request", "poll"),
+        (f"rate={'9' * 5000}", "bad_request", "rate"),
+        (f"after=abcdefgh-{'9' * 5000}", "bad_cursor", "after"),
     ],
 )
 async def test_readings_that_can_not_be_asked_for(api: "Api", query: str, code: str, field: str) -> None:

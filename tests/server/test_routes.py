@@ -35,6 +35,13 @@ def make_app(**settings: Any) -> penstock.App:
     return app
 
 
+RESULTS: dict[str, Any] = {
+    "null": None, "true": True, "false": False, "zero": 0, "large": 2**63 - 1, "float": -1.5e-7, "empty": "",
+    "text": 'héllo "\\\u2028\0\U0001f58b', "list": [], "nested": [[None, {"": {"a": [1, "x", False]}}]],
+    "object": {}, "megabytes": {"text": "ä\n" * 700_000},
+}  # fmt: skip
+
+
 @pytest.fixture
 def app() -> penstock.App:
     return make_app(grace_s=0)
@@ -89,6 +96,18 @@ async def test_a_run_once_it_has_ended(api: "Api") -> None:
         "events": f"/api/runs/{run['run_id']}/events",
     }  # fmt: skip
     assert {name: run[name] for name in expected} == expected
+
+
+async def test_results_of_every_kind(api: "Api", app: penstock.App) -> None:
+    @app.function
+    def give(name: str) -> Any:
+        return RESULTS[name]
+
+    for name, value in RESULTS.items():
+        run = await api.ended(await api.submit("give", name=name))
+        assert run["state"] == "succeeded"
+        assert "result" in run
+        assert (type(run["result"]), run["result"]) == (type(value), value), name
 
 
 async def test_a_failed_run_says_why(api: "Api") -> None:
@@ -172,7 +191,14 @@ async def test_operations(api: "Api", app: penstock.App) -> None:
 async def test_the_page_and_its_files(api: "Api") -> None:
     page = await api.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'self'" in page.headers["content-security-policy"]
+    module = await api.get("/web/console/console.js")
+    assert module.headers["content-type"].partition(";")[0] == "text/javascript"
+    for answer in (page, module, await api.get("/web/console/index.html")):
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-cache"
+    again = await api.get("/web/console/console.js", headers={"If-None-Match": module.headers["etag"]})
+    assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
     assert refusal(await api.get("/web/nothing.js")) == (404, "not_found", None)
     assert refusal(await api.get("/web/../server/auth.py")) == (404, "not_found", None)
     assert refusal(await api.get("/web/%2e%2e/server/auth.py")) == (404, "not_found", None)

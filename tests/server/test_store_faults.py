@@ -153,3 +153,21 @@ async def test_not_a_store_says_so_to_every_caller(tmp_path: Path, connect: "typ
         async with live_server(make_app(path)):
             pass
     assert path.read_bytes().startswith(b"notes")
+
+
+async def test_why_a_store_can_not_open_is_for_those_with_the_token(
+    tmp_path: Path, connect: "type[Api]"
+) -> None:
+    path = tmp_path / "runs.db"
+    path.write_bytes(b"notes, not a database. " * 200)
+    app = make_app(path)
+    app.configure(token="secret")
+    async with live_server(Starlette(routes=[Mount("/p", app)])) as url, connect(f"{url}/p") as api:
+        for route in ("/", "/api/functions", "/readyz", "/api/runs/x/events"):
+            answer = await api.get(route)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
+            assert path.name not in answer.text
+            answer = await api.get(route, headers={"Authorization": "Bearer secret"})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_a_store")
+        alive = await api.get("/healthz")
+        assert (alive.status_code, alive.json()) == (200, {"status": "ok"})

@@ -262,6 +262,49 @@ async def test_a_cursor_that_fits_nothing_is_reset(
     assert seqs(rest) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("cursor", ["elsewhere-3", "{epoch}-7"])
+@pytest.mark.parametrize(
+    ("function", "state", "position"), [("silent", "running", None), ("one", "queued", 1)]
+)
+async def test_a_cursor_where_nothing_is_written_yet(
+    api: "Api", app: penstock.App, gate: Gate, cursor: str, function: str, state: str, position: int | None
+) -> None:
+    """What the reader shows is withdrawn, and it learns where the run stands, before anything comes."""
+    app.function(name="one", concurrency_limit=1)(app.functions["silent"].call)
+    first, run_id = await api.submit("one"), await api.submit(function)
+    for run in {first, run_id} if function == "silent" else {first}:
+        await until(lambda run=run: app._services is not None and app._services.worker.has(run))
+    polled = (await api.get(f"/api/runs/{run_id}/events?poll=0")).json()
+    epoch, _, seq = polled["cursor"].rpartition("-")
+    assert (polled["events"], seq) == ([], "0")
+    after = cursor.format(epoch=epoch)
+    async with reading(api, run_id, after=after) as reader:
+        await reader.until(b"event: status")
+        reset, status = reader.messages
+        assert msgspec.json.decode(reset.data)["type"] == "reset"
+        assert (reset.own_id, status.own_id) == (False, False)
+        expected = {"state": state, "position": position, "eta_s": None}
+        assert msgspec.json.decode(status.data) == expected
+        body = (await api.get(f"/api/runs/{run_id}/events?poll=10&after={after}")).json()
+        assert [event["type"] for event in body["events"]] == ["reset"]
+        assert (body["cursor"], body["done"]) == (f"{epoch}-0", False)
+        gate.open.set()
+        assert seqs((await reader.rest())[2:]) == [1]
+
+
+async def test_a_cursor_at_the_start_of_what_is_not_written_yet(api: "Api", gate: Gate) -> None:
+    run_id = await api.submit("silent")
+    cursor = (await api.get(f"/api/runs/{run_id}/events?poll=0")).json()["cursor"]
+    async with reading(api, run_id, after=cursor) as reader:
+        await reader.until(b"event: status")
+        assert len(reader.messages) == 1, "it fits: nothing is withdrawn"
+        for malformed in (cursor[1:-1], f"{cursor}x", cursor.replace("-", "")):
+            answer = await api.get(f"/api/runs/{run_id}/events", params={"after": malformed})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_cursor")
+        gate.open.set()
+        assert seqs((await reader.rest())[1:]) == [1]
+
+
 async def test_who_has_the_end_is_told_not_to_come_back(api: "Api", finished: tuple[str, str]) -> None:
     run_id, epoch = finished
     answer = await api.get(f"/api/runs/{run_id}/events", headers={"Last-Event-ID": f"{epoch}-6"})

@@ -16,6 +16,7 @@ from penstock.storage.memory import MemoryStore
 from penstock.storage.sqlite import SqliteStore
 
 FUNCTIONS = ("f", "g", "h")
+GROUPS = ("one", "other")
 GROUP_OF = {"f": "one", "g": "one", "h": "other"}
 WORKERS = ("w1", "w2", "w3")
 
@@ -30,6 +31,7 @@ class Player:
         self.ids: list[str] = []
         self.leases: list[Lease] = [Lease("nobody's", "w1", 1)]
         self.signs: list[WorkerSign] = []
+        self.home = dict(GROUP_OF)
 
     async def play(self, step: Step) -> object:
         name, *given = step
@@ -58,7 +60,7 @@ class Player:
         run = RunRecord(
             id=f"r{len(self.ids)}",
             function=function,
-            group=GROUP_OF[function],
+            group=self.home[function],
             state=RunState.QUEUED,
             created_at_ms=len(self.ids),
             input=msgspec.Raw(b'{"n":1}'),
@@ -80,8 +82,22 @@ class Player:
     async def claim(
         self, worker: str, limits: tuple[int | None, int | None], now_ms: int, limit: int
     ) -> object:
-        groups = [Group("one", ("f", "g"), limits[0]), Group("other", ("h",), limits[1])]
-        return self._leased(await self.store.claim(worker, groups, now_ms, limit))
+        return self._leased(await self.store.claim(worker, self._groups(*limits), now_ms, limit))
+
+    def _groups(self, *limits: int | None) -> list[Group]:
+        functions = {name: tuple(f for f in FUNCTIONS if self.home[f] == name) for name in GROUPS}
+        return [Group(name, functions[name], limit) for name, limit in zip(GROUPS, limits, strict=True)]
+
+    async def regroup(self, function: str, group: str) -> None:
+        self.home[function] = group
+        await self.store.regroup(self._groups(None, None))
+
+    async def held(self, worker: str) -> object:
+        held = await self.store.held(worker)
+        return {
+            run_id: [(lease.run_id, lease.fence) == (run_id, fence) for lease in self.leases]
+            for run_id, fence in sorted(held.items())
+        }
 
     async def seize(self, worker: str, place: int) -> object:
         seized = await self.store.seize(worker, self._id(place))
@@ -93,8 +109,8 @@ class Player:
         error = None if state is RunState.SUCCEEDED else {"code": state.value}
         await self.store.finish(lease, state, error, last, 77)
 
-    async def requeue(self, place: int, not_before_ms: int) -> None:
-        await self.store.requeue(self._lease(place), not_before_ms)
+    async def requeue(self, place: int, not_before_ms: int, lost: bool) -> None:
+        await self.store.requeue(self._lease(place), not_before_ms, lost=lost)
 
     async def request_cancel(self, place: int) -> object:
         return await self.store.request_cancel(self._id(place))
@@ -135,6 +151,7 @@ class Player:
             [await self.store.stream(run_id) for run_id in self.ids],
             [await self.store.read(run_id, 0, 1 << 20) for run_id in self.ids],
             [sorted(await self.store.cancels(worker)) for worker in WORKERS],
+            [await self.held(worker) for worker in WORKERS],
         )
 
 
@@ -152,7 +169,9 @@ appends = step("append", st.lists(items, max_size=4))
 others = st.one_of(
     step("seize", workers, places),
     step("finish", small, states, shifts),
-    step("requeue", small, small),
+    step("requeue", small, small, st.booleans()),
+    step("regroup", functions, st.sampled_from(GROUPS)),
+    step("held", workers),
     step("request_cancel", places),
     step("sign", workers, small),
     step("leave", workers),

@@ -18,6 +18,8 @@ __all__ = [
     "claim_without_a_limit_takes_all",
     "claims_of_many_tasks_take_each_run_once",
     "ended_and_requeued_runs_make_room",
+    "regroup_is_for_those_that_wait",
+    "regroup_lets_runs_follow_their_function",
     "seize_takes_only_what_nobody_executes",
     "seized_runs_may_be_claimed_from_under",
 ]
@@ -160,3 +162,41 @@ async def seized_runs_may_be_claimed_from_under(store: Store) -> None:
     (claimed,) = await store.claim("w", [group()], 2000, 1)
     assert await append(store, second, chunk(1)) == [False]
     assert await append(store, claimed, chunk(1)) == [True]
+
+
+async def _waiting(store: Store, *run_ids: str) -> list[int]:
+    runs = [await store.run(run_id) for run_id in run_ids]
+    return [await store.waiting_before(run) for run in runs if run is not None]
+
+
+async def regroup_lets_runs_follow_their_function(store: Store) -> None:
+    for name, function, where in (
+        ("a", "f", "g"), ("b", "other", "h"), ("c", "f", "g"), ("d", "third", "g"), ("e", "f", "h"),
+    ):  # fmt: skip
+        await submit(store, name, function=function, group=where)
+    home = group(name="h", functions=("f", "other"))
+    for _ in range(2):
+        await store.regroup([home])
+        runs = [await store.run(name) for name in "abcde"]
+        assert [run.group for run in runs if run] == ["h", "h", "h", "g", "h"]
+        assert await _waiting(store, *"abcde") == [0, 1, 2, 0, 3], "each waits where it was submitted"
+    assert await store.claim("w", [group()], 2000, 9) == [], "nothing of it is left where it was"
+    assert ids(await store.claim("w", [home], 2000, 3)) == ["a", "b", "c"]
+    assert ids(await store.claim("w", [home, group(functions=("third",))], 2000, 9)) == ["d", "e"]
+
+
+async def regroup_is_for_those_that_wait(store: Store) -> None:
+    await submit(store, *"abcd")
+    a, b = await store.claim("w", [group(2)], 2000, 2)
+    await store.finish(a.lease, RunState.SUCCEEDED, None, end(1), 2500)
+    before = [await store.run(name) for name in "ab"]
+    await store.regroup([])
+    await store.regroup([group(name="h", functions=("unknown",)), group(name="i", functions=())])
+    assert await _waiting(store, *"cd") == [0, 1]
+    await store.regroup([group(name="h")])
+    assert [await store.run(name) for name in "ab"] == before, "what has begun stays where it began"
+    assert await append(store, b, chunk(1)) == [True], "and its lease stands"
+    assert ids(await store.claim("w", [group(1, name="h")], 3000, 9)) == ["c"], "b takes no place there"
+    await store.requeue(b.lease, 0)
+    await store.regroup([group(name="h")])
+    assert ids(await store.claim("w", [group(name="h")], 3000, 9)) == ["b", "d"], "once it waits, it follows"

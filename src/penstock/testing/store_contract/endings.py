@@ -19,6 +19,7 @@ __all__ = [
     "finish_of_a_waiting_run_is_no_success",
     "request_cancel_leaves_ended_runs",
     "request_cancel_notes_the_wish",
+    "requeue_counts_losses_only",
     "requeue_ends_the_old_lease",
     "requeue_is_for_the_lease_alone",
     "requeue_keeps_the_order",
@@ -108,6 +109,21 @@ async def requeue_ends_the_old_lease(store: Store) -> None:
     assert await store.claim("w", [group(name=run.group)], 5999, 1) == []
     (again,) = await store.claim("w", [group(name=run.group)], 6000, 1)
     assert again.lease.fence > claimed.lease.fence
+
+
+async def requeue_counts_losses_only(store: Store) -> None:
+    """A run that is given back in order has lost no worker, however often."""
+    claimed = await started(store, retries=2)
+    for turn, (lost, losses) in enumerate([(False, 0), (True, 1), (False, 1), (True, 2)], start=1):
+        assert claimed.run.attempt == turn
+        await store.requeue(claimed.lease, 0, lost=lost)
+        with raising(Fenced, "it waits already"):
+            await store.requeue(claimed.lease, 0, lost=True)
+        run = await store.run("r")
+        assert run is not None
+        assert (run.state, run.losses, run.retries) == (RunState.QUEUED, losses, 2)
+        (claimed,) = await store.claim("w", [group(name=run.group)], 3000, 1)
+        assert claimed.run.losses == losses
 
 
 async def requeue_is_for_the_lease_alone(store: Store) -> None:

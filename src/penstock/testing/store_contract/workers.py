@@ -4,9 +4,11 @@ import asyncio
 
 from ...models import RunState
 from ...storage.base import Store, WorkerSign
-from .material import append, chunk, end, ids, started, submit
+from .material import append, chunk, end, group, ids, started, submit
 
 __all__ = [
+    "held_runs_are_told_with_their_fences",
+    "held_runs_follow_seizing_and_taking_over",
     "holders_that_never_signed_are_expired",
     "leaving_is_forgotten",
     "signs_are_kept",
@@ -105,3 +107,35 @@ async def take_over_is_once_against_many_tasks(store: Store) -> None:
     seen = await _sign_of(store, "lost")
     parts = await asyncio.gather(*(store.take_over(f"w{number}", seen) for number in range(8)))
     assert sorted(len(part) for part in parts) == [0] * 7 + [3], "one took them all"
+
+
+async def held_runs_are_told_with_their_fences(store: Store) -> None:
+    assert await store.held("w") == {}
+    a, b, c = [await started(store, name) for name in "abc"]
+    theirs = await started(store, "theirs", worker="other")
+    await submit(store, "waiting")
+    assert await store.held("w") == {one.run.id: one.lease.fence for one in (a, b, c)}
+    await append(store, a, chunk(1))
+    await store.request_cancel("a")
+    await store.finish(b.lease, RunState.SUCCEEDED, None, end(1), 3000)
+    await store.requeue(c.lease, 0)
+    assert await store.held("w") == {"a": a.lease.fence}, "of the running ones only"
+    (again,) = await store.claim("w", [group(name=c.run.group)], 3000, 1)
+    assert again.lease.fence > c.lease.fence
+    assert await store.held("w") == {"a": a.lease.fence, "c": again.lease.fence}
+    assert await store.held("other") == {"theirs": theirs.lease.fence}
+    assert await store.held("nobody") == {}
+
+
+async def held_runs_follow_seizing_and_taking_over(store: Store) -> None:
+    run = await started(store)
+    await submit(store, "waiting")
+    assert await store.seize("w", "waiting") is not None
+    seized = await store.seize("w", "r")
+    assert seized is not None
+    assert seized.lease.fence > run.lease.fence
+    assert await store.held("w") == {"r": seized.lease.fence}, "a seized run that waits is nobody's"
+    (moved,) = await store.take_over("other", await _sign_of(store, "w"))
+    assert moved.lease.fence > seized.lease.fence
+    assert await store.held("w") == {}
+    assert await store.held("other") == {"r": moved.lease.fence}

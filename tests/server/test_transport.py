@@ -1,0 +1,157 @@
+"""The connection itself, under `penstock serve`: heads too large or without end, and what must not suffer."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from penstock.server.transport import MAX_HEAD_BYTES
+from penstock.testing import ServerProcess
+
+HEAD_TIMEOUT_S = 0.3
+SOURCE = f"""
+import asyncio, penstock
+from penstock.server import transport
+
+transport.HEAD_TIMEOUT_S = {HEAD_TIMEOUT_S}
+app = penstock.App(rate=0)
+
+@app.function
+def size(text: str) -> int:
+    return len(text)
+
+@app.function
+async def slow():
+    for number in range(4):
+        yield f"{{number}} "
+        await asyncio.sleep({HEAD_TIMEOUT_S})
+"""
+PING = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+DEADLINE_S = 10
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "app.py").write_text(SOURCE)
+    with ServerProcess("app.py", "--grace-s", "0", cwd=folder) as server:
+        yield server
+
+
+@contextmanager
+def connected(server: ServerProcess) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S) as connection:
+        yield connection
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What comes until the server closes the connection."""
+    got = b""
+    while piece := connection.recv(65536):
+        got += piece
+    return got
+
+
+def until(connection: socket.socket, text: bytes) -> bytes:
+    got = b""
+    while text not in got:
+        piece = connection.recv(65536)
+        assert piece, f"closed after {got!r}"
+        got += piece
+    return got
+
+
+def post(function: str, **given: object) -> bytes:
+    body = json.dumps({"function": function, "input": given}).encode()
+    head = b"POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def submit(connection: socket.socket, request: bytes) -> str:
+    connection.sendall(request)
+    answer = until(connection, b"}")
+    assert answer.startswith(b"HTTP/1.1 202 "), answer
+    run_id: str = json.loads(answer.partition(b"\r\n\r\n")[2])["run_id"]
+    return run_id
+
+
+@pytest.mark.parametrize(
+    "start", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 9000]
+)
+def test_a_head_that_is_too_large_is_431(server: ServerProcess, start: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(start.ljust(MAX_HEAD_BYTES + 1, b"x"))
+        assert rest(connection).startswith(b"HTTP/1.1 431 ")
+
+
+def flood(connection: socket.socket) -> None:
+    for _ in range(1000):  # 64 MB: more than both sides' buffers hold
+        connection.sendall(b"X: ".ljust(64 * 1024 - 2, b"x") + b"\r\n")
+
+
+@pytest.mark.parametrize("before", [b"", PING], ids=["first", "later"])
+def test_a_head_without_end_is_not_taken(server: ServerProcess, before: bytes) -> None:
+    with connected(server) as connection:
+        if before:
+            connection.sendall(before)
+            until(connection, b'"ok"}')
+        connection.sendall(b"GET / HTTP/1.1\r\n")
+        with pytest.raises(ConnectionError):
+            flood(connection)
+
+
+def test_a_large_head_is_taken(server: ServerProcess) -> None:
+    with connected(server) as connection:
+        connection.sendall(PING[:-2] + b"X: ".ljust(MAX_HEAD_BYTES - 200, b"x") + b"\r\n\r\n")
+        until(connection, b'"ok"}')
+
+
+@pytest.mark.parametrize("half", [b"", b"G", b"GET / HTTP/1.1\r\nHost: localhost\r\n"])
+def test_half_a_head_is_closed(server: ServerProcess, half: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(half)
+        assert rest(connection) == b""
+
+
+def test_half_a_later_head_is_closed(server: ServerProcess) -> None:
+    with connected(server) as connection:
+        for _ in range(2):
+            connection.sendall(PING)
+            until(connection, b'"ok"}')
+        begun = time.monotonic()
+        connection.sendall(PING[:-2])
+        assert rest(connection) == b""
+        assert time.monotonic() - begun < 4, "uvicorn's own patience is 5 s"
+
+
+def test_large_bodies_are_not_heads(server: ServerProcess) -> None:
+    text = "x" * 3 * 1024 * 1024
+    with connected(server) as connection:
+        for _ in range(2):
+            submit(connection, post("size", text=text))
+        connection.sendall(PING)
+        until(connection, b'"ok"}')
+
+
+def test_a_slow_body_has_its_time(server: ServerProcess) -> None:
+    request = post("size", text="x")
+    with connected(server) as connection:
+        connection.sendall(request[:-2])
+        time.sleep(2 * HEAD_TIMEOUT_S)  # the head is complete: its clock must not run on
+        submit(connection, request[-2:])
+
+
+def test_a_stream_is_not_cut_nor_what_is_pipelined_behind_it(server: ServerProcess) -> None:
+    last = PING.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with connected(server) as connection:
+        run_id = submit(connection, post("slow"))
+        begun = time.monotonic()
+        events = b"GET /api/runs/%b/events HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode()
+        connection.sendall(events + PING * 300 + last)
+        answers = rest(connection)
+    assert time.monotonic() - begun > 2 * HEAD_TIMEOUT_S
+    assert answers.index(b'"succeeded"') < answers.index(b'"ok"')
+    assert answers.count(b"HTTP/1.1 200 ") == 302
