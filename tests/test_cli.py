@@ -1,23 +1,29 @@
 """The command line, every command as a process of its own: what is printed where, and the exit codes."""
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import penstock
-from penstock.testing import ServerProcess
+from penstock.testing import ServerProcess, until
 
 SOURCE = """
 import asyncio, pathlib, penstock
+from penstock.storage.sqlite import connection
 
+connection.BUSY_TIMEOUT_S = 0.3
 app = penstock.App()
 GO = pathlib.Path("go")
 
@@ -34,6 +40,10 @@ async def say(text: str, times: int = 1, run: penstock.Run = None):
 def show(value):
     yield {"got": value}
     return [value]
+
+@app.function(concurrency_limit=None)
+def perhaps(text: str | None = None):
+    return [text]
 
 @app.function(concurrency_limit=None)
 async def fail():
@@ -111,6 +121,11 @@ def test_a_text_parameter_takes_what_is_given(server: ServerProcess, text: str) 
     assert cli("run", server.url, "say", f"text={text}").stdout == text
 
 
+@pytest.mark.parametrize("text", ["3", "true", "{}", "null", '"x"', "", "two words"])
+def test_a_parameter_that_may_be_text_takes_what_is_given(server: ServerProcess, text: str) -> None:
+    assert lines(cli("run", server.url, "perhaps", f"text={text}")) == [[text]]
+
+
 def test_a_run_that_fails_is_1(server: ServerProcess) -> None:
     done = cli("run", server.url, "fail")
     assert (done.returncode, done.stdout) == (1, "before ")
@@ -183,6 +198,21 @@ def test_ps_lists_and_filters(server: ServerProcess) -> None:
     assert cli("ps", server.url, "--state", "lost").returncode == 2
 
 
+def test_ps_is_a_table_for_people_and_json_for_programs(server: ServerProcess) -> None:
+    runs = [
+        cli("run", server.url, name, "--detach").stdout.strip() for name in ("perhaps", "perhaps", "fail")
+    ]
+    for run_id in runs:
+        cli("tail", server.url, run_id)
+    head, *rows = cli("ps", server.url, "--limit", "3").stdout.splitlines()
+    listed = lines(cli("ps", server.url, "--limit", "3", "--json"))
+    assert [row.split()[0] for row in rows] == [run["run_id"] for run in listed] == runs[::-1]
+    assert head.index("STATE") == rows[0].index("failed") == rows[1].index("succeeded")
+    assert {"run_id", "function", "state", "created_at_ms", "ended_at_ms", "error", "events"} <= listed[
+        0
+    ].keys()
+
+
 def test_cancel_prints_the_receipt(server: ServerProcess) -> None:
     run_id = cli("run", server.url, "wait", "--detach").stdout.strip()
     cli("cancel", server.url, run_id)
@@ -244,6 +274,18 @@ def test_a_wrong_token_is_3(server: ServerProcess) -> None:
     assert cli("ps", server.url, "--token", "secret", token="wrong").returncode == 0
 
 
+def test_a_store_that_is_locked_is_3(server: ServerProcess) -> None:
+    """The server's trouble, not the caller's; what is asked is asked again for a while, here for none."""
+    program = "import sys; from penstock.cli import main, reading; reading.ASK_FOR_S = 0; sys.exit(main())"
+    argv = [sys.executable, "-c", program, "run", server.url, "say", "text=x", "--token", "secret"]
+    with closing(sqlite3.connect(Path(str(server.cwd)) / "penstock.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "penstock.db: database is locked." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_bad_address_is_2() -> None:
     done = cli("ps", "localhost:8000")
     assert done.returncode == 2
@@ -290,4 +332,22 @@ def test_the_demo_serves(tmp_path: Path) -> None:
         listed = cli("run", server.url, "nothing")
         assert "has no function 'nothing'" in listed.stderr
         assert "penstock run" in server.output
+        assert server.terminate() == 0
+
+
+def test_the_demo_answers_while_a_browser_is_open(tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f'#!/bin/sh\necho $$ "$1" > {tmp_path}/opened.part\n'
+        f"mv {tmp_path}/opened.part {tmp_path}/opened\nexec sleep 20 >/dev/null 2>&1\n"
+    )
+    browser.chmod(0o755)
+    argv = [sys.executable, "-u", "-m", "penstock", "demo", "--open", "--port", "{port}", "--grace-s", "0"]
+    with ServerProcess(argv=argv, cwd=tmp_path, env=os.environ | {"BROWSER": f"{browser} %s"}) as server:
+        assert httpx.get(f"{server.url}/healthz", timeout=5, trust_env=False).status_code == 200
+        asyncio.run(until((tmp_path / "opened").exists))
+        assert httpx.get(f"{server.url}/healthz", timeout=5, trust_env=False).status_code == 200
+        pid, address = (tmp_path / "opened").read_text().split()
+        os.kill(int(pid), signal.SIGKILL)
+        assert address == server.url
         assert server.terminate() == 0

@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from penstock.errors import StoreUnavailable
 from penstock.events import End, Text
 from penstock.janitor import Janitor, process_is_gone, worker_name
 from penstock.models import Append, Claimed, Group, RunRecord, RunState
@@ -189,6 +190,76 @@ async def test_one_that_came_back_keeps_its_runs(store: Store) -> None:
     await store.sign("elsewhere/1/1/x", FAR_MS)
     assert list(await store.take_over("janitor", sign)) == []
     assert (await record(store)).worker == "elsewhere/1/1/x"
+
+
+@pytest.mark.parametrize(("call", "retries", "state"), [("finish", 0, "interrupted"), ("requeue", 1, "queued")])
+async def test_what_could_not_be_settled_is_settled_by_the_next_sweep(
+    call: str, retries: int, state: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store fails between the taking over and the settling."""
+    for number in range(3):
+        name = f"run_{number}"
+        await start(store, "elsewhere/1/1/x", expires_at_ms=1, retries=retries, name=name)
+    settle, failures = getattr(store, call), [StoreUnavailable("The disk is gone.")]
+
+    async def fails_once(*given: Any, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await settle(*given, **more)
+
+    monkeypatch.setattr(store, call, fails_once)
+    await store.sign("me", FAR_MS)
+    janitor = Janitor(store, "me", 10)
+    with pytest.raises(StoreUnavailable):
+        await janitor.sweep()
+    assert await store.held("me") == {}, "nothing runs under the name of one that lives"
+    assert await janitor.sweep() == 3
+    runs = [await record(store, f"run_{number}") for number in range(3)]
+    assert [(run.state, run.losses) for run in runs] == [(state, retries)] * 3
+    assert [sign.worker for sign in await store.workers()] == ["me"]
+
+
+async def test_who_may_not_judge_leaves_leases_alone(store: Store) -> None:
+    """Nobody could sign for a while, so silence says nothing. A process that is gone is gone all the same."""
+    with child(NAME) as process:
+        assert process.stdout is not None
+        gone = process.stdout.readline().decode().strip()
+        process.kill()
+    await start(store, "elsewhere/1/1/x", expires_at_ms=1, name="silent")
+    await start(store, gone, expires_at_ms=FAR_MS, name="gone")
+    steady: list[bool] = []
+    janitor = Janitor(store, "me", 10, may_judge=lambda: bool(steady))
+    assert await janitor.sweep() == 1
+    assert [(await record(store, name)).state for name in ("silent", "gone")] == ["running", "interrupted"]
+    assert await janitor.sweep() == 0
+    steady.append(True)
+    assert await janitor.sweep() == 1
+    assert (await record(store, "silent")).state == "interrupted"
+
+
+async def test_only_lost_workers_use_up_retries(store: Store) -> None:
+    """A run that was given back at many shutdowns has all its retries left."""
+    run = await start(store, "w", expires_at_ms=1, retries=1)
+    for _ in range(5):
+        await store.requeue(run.lease, 0)
+        (run,) = await store.claim("w", [Group("f", ("f",), None)], 1, 1)
+    assert (run.run.attempt, run.run.losses) == (6, 0)
+    janitor = Janitor(store, "me", 10)
+    assert await janitor.sweep() == 1
+    assert ((await record(store)).state, (await record(store)).losses) == ("queued", 1)
+    await store.claim("w", [Group("f", ("f",), None)], FAR_MS, 1)
+    assert await janitor.sweep() == 1
+    assert (await record(store)).state == "interrupted"
+
+
+async def test_who_waits_for_room_is_told(store: Store) -> None:
+    told: list[int] = []
+    janitor = Janitor(store, "me", 10, on_settled=lambda: told.append(1))
+    await start(store, "elsewhere/1/1/x", expires_at_ms=FAR_MS)
+    assert (await janitor.sweep(), told) == (0, [])
+    for number in range(3):
+        await start(store, f"elsewhere/1/2/{number}", expires_at_ms=1, name=f"lost_{number}")
+    assert (await janitor.sweep(), told) == (3, [1])
 
 
 async def test_a_running_app_sweeps_by_itself(make_bench: "type[Bench]") -> None:

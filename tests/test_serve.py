@@ -10,14 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
 import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
+import penstock
 from penstock.errors import ConfigError
 from penstock.events import End, decode
 from penstock.protocol.coalesce import Fold
@@ -58,9 +62,57 @@ async def deaf_in_a_pool():
     print("deaf is on", flush=True)
     await asyncio.to_thread(threading.Event().wait)
 
+@app.function(concurrency_limit=None)
+async def block():
+    print("block is on", flush=True)
+    time.sleep(20)
+
+@app.function(concurrency_limit=None)
+async def leave():
+    async def child():
+        raise SystemExit(5)
+    await asyncio.gather(child(), asyncio.sleep(60))
+
+@app.function(concurrency_limit=None)
+async def stubborn():
+    print("stubborn is on", flush=True)
+    while not GO.exists():
+        try:
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            print("stubborn stays", flush=True)
+
 @app.function
 def add(a: int) -> int:
     return a + 1
+
+@app.function(concurrency_limit=1)
+async def line(name: str):
+    with open("begun", "a") as begun:
+        begun.write(f"{name} ")
+    while not GO.exists():
+        await asyncio.sleep(0.01)
+
+@app.function(concurrency_limit=None)
+async def flood():
+    for _ in range(2000):
+        yield "x" * 10_000
+
+@app.function(on_crash="retry", concurrency_limit=None)
+async def log(run: penstock.Run, steps: int = 0):
+    yield f"attempt {run.attempt} "
+    number = 0
+    while number < steps or (not steps and not GO.exists()):
+        with open(f"log-{run.attempt}", "a") as lines:
+            lines.write(f"{number}\\n")
+        await asyncio.sleep(0.02)
+        number += 1
+
+@app.function(concurrency_limit=None)
+async def steps(number: int):
+    for step in range(60):
+        yield f"{step} "
+        await asyncio.sleep(0.08)
 """
 AGAIN = "".join([f"{number} " for number in range(50)])
 
@@ -212,6 +264,118 @@ async def test_a_stalled_reader_does_not_hold_it(server: ServerProcess, connect:
             begun = time.monotonic()
             assert await asyncio.to_thread(server.terminate) == 0
             assert time.monotonic() - begun < 4
+
+
+async def test_a_function_that_blocks_the_loop_does_not_hold_it(
+    server: ServerProcess, connect: "type[Api]", tmp_path: Path
+) -> None:
+    server = make_server(tmp_path, "--grace-s", "1.5")
+    async with started(server, connect) as api:
+        run_id = await api.submit("block")
+        await until(lambda: "block is on" in server.output)
+        begun = time.monotonic()
+        assert await asyncio.to_thread(server.terminate) == 0
+        assert time.monotonic() - begun < 6
+        await asyncio.to_thread(server.restart)
+        run = await api.ended(run_id)
+        assert (run["state"], run["error"]["code"]) == ("interrupted", "worker_lost")
+
+
+@pytest.mark.parametrize("company", ["", "stubborn"])
+async def test_a_function_that_exits_ends_its_run_only(
+    server: ServerProcess, connect: "type[Api]", tmp_path: Path, company: str
+) -> None:
+    """From a task of its own: asyncio ends the loop for that, whoever else is on it."""
+    async with started(server, connect) as api:
+        if company:
+            other = await api.submit(company)
+            await until(lambda: "stubborn is on" in server.output)
+            assert (await api.post(f"/api/runs/{other}/cancel")).status_code == 202
+            await until(lambda: "stubborn stays" in server.output)
+        run = await api.ended(await api.submit("leave"))
+        assert run["state"] == "failed"
+        assert "SystemExit" in run["error"]["message"]
+        assert (await api.ended(await api.submit("add", a=1)))["result"] == 2
+        reading = Reading(api, await api.submit("wait"))
+        await reading.sees("before")
+        leaving = asyncio.create_task(asyncio.to_thread(server.terminate))
+        assert (await asyncio.wait_for(reading.task, 5))[-1].event == "draining"
+        (tmp_path / "go").touch()
+        assert await leaving == 0
+        assert "Stopped after" in server.output
+
+
+async def test_a_reader_that_takes_nothing_does_not_hold_it(
+    server: ServerProcess, connect: "type[Api]"
+) -> None:
+    """20 MB wait for it: more than all buffers take, so its stream can't be ended in order."""
+    async with started(server, connect) as api:
+        run_id = await api.submit("flood")
+        await api.ended(run_id)
+        with socket.socket() as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(("127.0.0.1", server.port))
+            stalled.sendall(
+                b"GET /api/runs/%b/events?rate=0 HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode()
+            )
+            assert stalled.recv(100).startswith(b"HTTP/1.1 200")
+            begun = time.monotonic()
+            assert await asyncio.to_thread(server.terminate) == 0
+            assert time.monotonic() - begun < 4.5
+            assert "Traceback" not in server.output
+
+
+async def test_who_is_late_is_refused_and_who_waits_is_kept(
+    server: ServerProcess, connect: "type[Api]", tmp_path: Path
+) -> None:
+    async with started(server, connect) as api:
+        runs = [await api.submit("line", name=name) for name in "abc"]
+        begun = tmp_path / "begun"
+        await until(lambda: begun.exists() and begun.read_text() == "a ")
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        body = b'{"function":"add","input":{"a":1}}'
+        head = b"POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:-1])
+        await api.get("/healthz")  # what was sent before it has been read
+        leaving = asyncio.create_task(asyncio.to_thread(server.terminate))
+        await until(lambda: "Leaving" in server.output)
+        writer.write(body[-1:])
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert not answer or (answer.split()[1], b"server_closing" in answer) == (b"503", True)
+        (tmp_path / "go").touch()
+        assert await leaving == 0
+        assert begun.read_text() == "a ", "nothing is begun by a server that leaves"
+        await asyncio.to_thread(server.restart)
+        assert [(await api.ended(run))["state"] for run in runs] == ["succeeded"] * 3
+        assert begun.read_text() == "a b c "
+        assert len((await api.get("/api/runs")).json()["runs"]) == 3
+
+
+async def test_under_an_ordinary_uvicorn_drain_ends_the_streams(
+    connect: "type[Api]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs say for an app mounted in another: uvicorn would wait for its streams for ever."""
+    monkeypatch.setattr(uvicorn.Server, "capture_signals", nullcontext)
+    app = penstock.App(store="memory:", grace_s=0)
+
+    @app.function
+    async def wait() -> AsyncIterator[str]:
+        yield "before"
+        await asyncio.Event().wait()
+
+    outer = Starlette(routes=[Mount("/p", app)], lifespan=app.lifespan)
+    server = uvicorn.Server(uvicorn.Config(outer, log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await until(lambda: server.started)
+        async with connect(f"http://127.0.0.1:{listener.getsockname()[1]}/p") as api:
+            reading = Reading(api, await api.submit("wait"))
+            await reading.sees("before")
+            server.should_exit = True
+            await app.drain()
+            assert (await asyncio.wait_for(reading.task, 5))[-1].event == "draining"
+        await asyncio.wait_for(serving, 5)
 
 
 # --- Dying ---
@@ -395,6 +559,68 @@ def test_two_processes_share_one_store(server: ServerProcess, tmp_path: Path, co
             assert ends[0].state == "cancelled"
 
     asyncio.run(both())
+
+
+@asynccontextmanager
+async def pair(
+    folder: Path, connect: "type[Api]", *options: str
+) -> "AsyncIterator[list[tuple[ServerProcess, Api]]]":
+    """Two servers of one store."""
+    servers = [make_server(folder, *options) for _ in range(2)]
+    async with started(servers[0], connect) as one, started(servers[1], connect) as two:
+        yield list(zip(servers, (one, two), strict=True))
+
+
+async def test_nobody_is_lost_while_nobody_can_write(
+    connect: "type[Api]", tmp_path: Path, write_app: Callable[[str], Path]
+) -> None:
+    """A lock that is held for longer than a lease keeps all from signing: that is nobody's death."""
+    write_app(f"{SOURCE}\nfrom penstock.storage.sqlite import connection\nconnection.BUSY_TIMEOUT_S = 1")
+    async with pair(tmp_path, connect, "--lease-s", "1.5") as both:
+        runs = [(api, await api.submit("steps", number=number)) for _, api in both for number in range(3)]
+        runs += [(api, await api.submit("log", steps=200)) for _, api in both]
+        readings = [Reading(api, run_id) for api, run_id in runs]
+        for reading in readings:
+            await reading.sees('"text"')
+        with closing(sqlite3.connect(tmp_path / "penstock.db", isolation_level=None, timeout=5)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            await asyncio.sleep(3)  # two leases
+            other.execute("ROLLBACK")
+        for reading, (api, run_id) in zip(readings, runs, strict=True):
+            messages = await asyncio.wait_for(reading.task, 20)
+            run = await api.ended(run_id)
+            assert (run["state"], run["attempt"]) == ("succeeded", 1)
+            assert not any('"reset"' in message.data for message in messages)
+            if run["function"] == "steps":
+                assert folded(messages).text == "".join([f"{step} " for step in range(60)])
+
+
+async def test_a_server_that_overslept_does_not_go_on(
+    server: ServerProcess, connect: "type[Api]", tmp_path: Path
+) -> None:
+    first, second = [make_server(tmp_path, "--lease-s", "1.5") for _ in range(2)]
+    lines = [tmp_path / f"log-{attempt}" for attempt in (1, 2, 3)]
+
+    async def still() -> bool:
+        size = lines[0].stat().st_size
+        await asyncio.sleep(0.4)  # the time in which it would write twenty lines
+        return lines[0].stat().st_size == size
+
+    async with started(first, connect) as one:
+        run_id = await one.submit("log")
+        await until(lines[0].exists)  # before there is another who could have the run
+        async with started(second, connect) as two:
+            os.kill(first.pid, signal.SIGSTOP)
+            await until(lines[1].exists, 15, "the other takes it over")
+            os.kill(first.pid, signal.SIGCONT)
+            await one.get("/healthz")
+            await until(still, 5, "the first has noticed, though its run writes nothing")
+            (tmp_path / "go").touch()
+            run = await two.ended(run_id)
+            assert (run["state"], run["attempt"]) == ("succeeded", 2)
+            for api in (one, two):
+                assert folded(await api.messages(run_id)).text == "attempt 2 "
+            assert not lines[2].exists()
 
 
 # --- Targets ---

@@ -125,6 +125,13 @@ def test_what_has_no_json_form(value: object) -> None:
     assert "pydantic" in caught.value.hint
 
 
+@pytest.mark.parametrize("data", [b"{nonsense", b'{"a": 1', b"1 2", b"", b"[1,]", b'"\xff"'])
+def test_ready_json_is_not_taken_at_its_word(data: bytes) -> None:
+    for value in (msgspec.Raw(data), penstock.Replace(msgspec.Raw(data))):
+        with pytest.raises(BadYield, match="can't be stored"):
+            events_of(value)
+
+
 def test_a_value_that_holds_itself() -> None:
     loop: list[object] = []
     loop.append(loop)

@@ -74,14 +74,17 @@ def _from_doc(name: str, doc: str) -> tuple[str, str] | None:
 
 
 def _signature(thing: Any, kind: str) -> str:
-    if kind == "property":
-        return ""
-    with suppress(ValueError, TypeError):
-        return str(inspect.signature(thing))
-    return ""
+    found = None if kind == "property" else _signed(thing)
+    return "" if found is None else str(found)
 
 
 def _parameters(thing: Any) -> tuple[str, ...]:
-    with suppress(ValueError, TypeError):
-        return tuple(inspect.signature(thing).parameters)
-    return ()
+    found = _signed(thing)
+    return () if found is None else tuple(found.parameters)
+
+
+def _signed(thing: Any) -> inspect.Signature | None:
+    # Defaults of C functions are looked up by name, where Python 3.13 does not always find them (select.EPOLLIN).
+    with suppress(ValueError, TypeError, AttributeError, NameError):
+        return inspect.signature(thing)
+    return None
