@@ -192,7 +192,9 @@ async def test_one_that_came_back_keeps_its_runs(store: Store) -> None:
     assert (await record(store)).worker == "elsewhere/1/1/x"
 
 
-@pytest.mark.parametrize(("call", "retries", "state"), [("finish", 0, "interrupted"), ("requeue", 1, "queued")])
+@pytest.mark.parametrize(
+    ("call", "retries", "state"), [("finish", 0, "interrupted"), ("requeue", 1, "queued")]
+)
 async def test_what_could_not_be_settled_is_settled_by_the_next_sweep(
     call: str, retries: int, state: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ from .errors import ConfigError
 from .server.auth import is_loopback, require_known_host
 from .server.transport import BoundedHead
 
-__all__ = ["load_app", "serve"]
+__all__ = ["can_listen", "load_app", "serve"]
 
 log = logging.getLogger("penstock")
 
@@ -181,6 +181,15 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         hint = "Choose another with --port, or 0 for a free one."
         raise ConfigError(f"Can't listen on {host} port {port}: {error.strerror}.", hint=hint) from error
+
+
+def can_listen(host: str, port: int) -> bool:
+    """Whether the port is free at this moment."""
+    try:
+        _listen(host, port).close()
+    except ConfigError:
+        return False
+    return True
 
 
 def _address(host: str, listener: socket.socket) -> str:

@@ -230,7 +230,9 @@ async def test_too_large_a_word_fails_its_run_alone(
     assert [event.message for event in await run.events() if isinstance(event, Log)] == ["before"]
 
 
-@pytest.mark.parametrize("text", [LARGE, ESCAPED, '"' * (MAX_EVENT_BYTES // 2 + 1)], ids=["large", "0", "quote"])
+@pytest.mark.parametrize(
+    "text", [LARGE, ESCAPED, '"' * (MAX_EVENT_BYTES // 2 + 1)], ids=["large", "0", "quote"]
+)
 async def test_too_large_a_text_fails_its_run_alone(text: str, bench: "Bench", other: "Started") -> None:
     async def yields() -> AsyncIterator[str]:
         yield text

@@ -26,10 +26,13 @@ def serve(given: argparse.Namespace) -> int:
 def demo(given: argparse.Namespace) -> int:
     """Serve the demo."""
     from ..demo import make_app
+    from ..serve import can_listen
 
-    return _serve(
-        make_app(follow=given.follow, **_settings(given)), lambda address: _greet(address, show=given.open)
-    )
+    app = make_app(follow=given.follow, **_settings(given))
+    if given.port is None and not can_listen(app.settings.host, app.settings.port):
+        note(f"Port {app.settings.port} is taken; taking a free one.")
+        app.configure(port=0)
+    return _serve(app, lambda address: _greet(address, show=given.open))
 
 
 def _greet(address: str, *, show: bool) -> None:
