@@ -276,7 +276,8 @@ def test_a_wrong_token_is_3(server: ServerProcess) -> None:
 
 def test_a_store_that_is_locked_is_3(server: ServerProcess) -> None:
     """The server's trouble, not the caller's; what is asked is asked again for a while, here for none."""
-    program = "import sys; from penstock.cli import main, reading; reading.ASK_FOR_S = 0; sys.exit(main())"
+    start = "import sys; from penstock.cli import main, reading; reading._client.__defaults__ = "
+    program = start + "(0,); sys.exit(main())"
     argv = [sys.executable, "-c", program, "run", server.url, "say", "text=x", "--token", "secret"]
     with closing(sqlite3.connect(Path(str(server.cwd)) / "penstock.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -351,3 +352,22 @@ def test_the_demo_answers_while_a_browser_is_open(tmp_path: Path) -> None:
         os.kill(int(pid), signal.SIGKILL)
         assert address == server.url
         assert server.terminate() == 0
+
+
+def test_an_app_that_can_not_be_imported_is_2(tmp_path: Path) -> None:
+    target = tmp_path / "broken.py"
+    target.write_text("raise ValueError('boom')\n")
+    done = cli("serve", str(target))
+    assert done.returncode == 2
+    assert "ValueError: boom" in done.stderr
+    assert "broken.py can't be imported" in done.stderr
+
+
+def test_the_demo_takes_a_free_port_where_its_own_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        # The default comes from the environment here, so that no port of the machine is claimed by the test.
+        argv = [*PENSTOCK, "demo", "--store", "memory:"]
+        with ServerProcess(argv=argv, cwd=tmp_path, env={"PENSTOCK_PORT": str(port)}) as server:
+            assert server.port != port
+            assert "is taken" in server.output

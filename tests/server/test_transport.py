@@ -155,3 +155,25 @@ def test_a_stream_is_not_cut_nor_what_is_pipelined_behind_it(server: ServerProce
     assert time.monotonic() - begun > 2 * HEAD_TIMEOUT_S
     assert answers.index(b'"succeeded"') < answers.index(b'"ok"')
     assert answers.count(b"HTTP/1.1 200 ") == 302
+
+
+def test_a_line_break_between_requests_does_not_hold_the_connection(server: ServerProcess) -> None:
+    """The parser skips it, and with it uvicorn's own timer was gone."""
+    with connected(server) as connection:
+        connection.sendall(PING)
+        until(connection, b"ok")
+        connection.sendall(b"\r\n")
+        rest(connection)
+
+
+def test_trailers_are_passed_over(server: ServerProcess) -> None:
+    """Headers after a body in chunks are kept by nobody, however many."""
+    body = post("size", text="four").partition(b"\r\n\r\n")[2]
+    head = b"POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    trailers = b"".join(b"X-%d: %b\r\n" % (number, b"y" * 1000) for number in range(200))
+    with connected(server) as connection:
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(body), body))
+        connection.sendall(trailers + b"\r\n")
+        assert b" 202 " in until(connection, b"run_id")
+        connection.sendall(PING)
+        until(connection, b"ok")

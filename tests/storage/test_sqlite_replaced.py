@@ -76,3 +76,21 @@ async def test_another_store_in_its_place_is_served_and_written(tmp_path: Path) 
         assert await store.read("theirs", 0, EVERYTHING) == [chunk(1), chunk(2)]
     assert execute(path, "SELECT id FROM runs") == [("theirs",)]
     assert execute(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_another_store_beside_the_old_ones_log_is_refused(tmp_path: Path) -> None:
+    """SQLite would play the old log back over it, and what it held would be gone."""
+    path, other = tmp_path / "store.db", tmp_path / "other.db"
+    async with opened(other) as store:
+        await append(store, await started(store, "theirs"), chunk(1))
+    async with opened(path) as store:
+        await append(store, await started(store, "mine"), chunk(1))
+        other.replace(path)
+        for call in calls(store).values():
+            with pytest.raises(StoreUnavailable, match="replaced") as refused:
+                await call()
+            assert "store.db-wal" in refused.value.hint
+        for rest in tmp_path.glob("store.db-*"):
+            rest.unlink()
+        assert await store.run("theirs") is not None
+        assert await store.read("theirs", 0, EVERYTHING) == [chunk(1)]

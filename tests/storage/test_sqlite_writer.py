@@ -14,6 +14,7 @@ import pytest
 from penstock.errors import StoreLocked, StoreUnavailable
 from penstock.models import Chunk, Claimed, RunState
 from penstock.storage.sqlite import SqliteStore, connection, writer
+from penstock.storage.sqlite.file import StoreFile
 from penstock.testing.store_contract import CHECKS
 
 from .sqlite_files import EPOCH, Watch, append, chunk, execute, opened, queued, started
@@ -154,7 +155,7 @@ async def test_work_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
         connection.execute("INSERT INTO workers VALUES ('half', 1)")
         raise ValueError("no")
 
-    one = writer.Writer(path, "normal", lambda streams: None)
+    one = writer.Writer(StoreFile(path), "normal", lambda streams: None)
     answers = await asyncio.gather(
         *(one.do(work) for work in (sign("a"), fail, sign("b"))), return_exceptions=True
     )

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import penstock
 from penstock.errors import StoreUnavailable
-from penstock.models import Claimed, Group
+from penstock.events import AnyEvent, Log
+from penstock.models import Chunk, Claimed, Group
+from penstock.protocol.sse import encode_chunk
 from penstock.settings import load
 from penstock.storage.memory import MemoryStore
 from penstock.testing import until
@@ -172,7 +175,7 @@ async def test_giving_back_uses_up_no_retries(make_bench: "type[Bench]", tmp_pat
             if "for_ever" not in bench.app.functions:
                 bench.app.function(on_crash="retry")(for_ever)
                 bench.services.worker.wake()
-            await until(lambda: bench.running == 1)  # noqa: B023 - called at once
+            await until(lambda: bench.running == 1)
             await bench.services.worker.drain(0.1)
             record = await bench.services.queue.get(run.id)
             assert (record.state, record.losses, record.retries) == ("queued", 0, CRASH_RETRIES)
@@ -249,3 +252,45 @@ async def test_signs_that_fail_are_a_gap(monkeypatch: pytest.MonkeyPatch) -> Non
                 await worker._sign()
     await worker._sign()
     assert not worker.may_judge()
+
+
+async def test_a_run_that_was_spoiled_stops_its_function(
+    bench: "Bench", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that emits nothing more would else go on, and keep its place in the group."""
+
+    def encode(batch: list[AnyEvent], epoch: str) -> Chunk:
+        if any(isinstance(event, Log) for event in batch):
+            raise ValueError("no such bytes")
+        return encode_chunk(batch, epoch)
+
+    async def poisoned(run: penstock.Run) -> None:
+        run.log("poison")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("penstock.worker.recorder.encode_chunk", encode)
+    run = await bench.start(poisoned)
+    assert await run.outcome() == ("failed", "bad_yield")
+    await until(lambda: bench.running == 0)
+
+
+async def test_a_lost_run_comes_back_into_its_functions_new_group(
+    tmp_path: Path, make_bench: "type[Bench]"
+) -> None:
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+
+    async def function() -> int:
+        return 1
+
+    async with make_bench(store=store) as before:
+        before.services.worker.hold()
+        run = await before.start(function, concurrency_id="old", on_crash="retry")
+        await before.services.store.claim("elsewhere", [Group("old", ("function",), None)], 2**53, 1)
+    after = make_bench(store=store, lease_s=1)
+    after.app.function(concurrency_id="new", on_crash="retry")(function)
+    async with after:
+
+        async def done() -> bool:
+            return (await after.services.queue.get(run.id)).state == "succeeded"
+
+        await until(done)

@@ -4,10 +4,12 @@ import argparse
 import logging
 import sys
 import threading
+import traceback
 import webbrowser
 from collections.abc import Callable
 
 from ..app import App
+from ..errors import ConfigError, PenstockError
 from ..settings import SETTINGS
 from .show import note
 
@@ -18,7 +20,13 @@ def serve(given: argparse.Namespace) -> int:
     """Serve the app that TARGET names."""
     from ..serve import load_app
 
-    app = load_app(given.target)
+    try:
+        app = load_app(given.target)
+    except PenstockError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise ConfigError(f"{given.target} can't be imported.", hint="What it raised is above.") from error
     app.configure(**_settings(given))
     return _serve(app, lambda address: note(f"Penstock is ready at {address}"))
 

@@ -22,6 +22,7 @@ class BoundedHead(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _in_body = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -36,6 +37,8 @@ class BoundedHead(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
+        if not (self._in_head or self._in_body):  # a next request, or a line break that never becomes one
+            self._expect_head()
         self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -50,14 +53,25 @@ class BoundedHead(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Its head is complete; what follows is bounded by `max_body_bytes`."""
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         self._head_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; those that follow a body in chunks are passed over, as nobody asks for them."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        self._in_body = False
+        super().on_message_complete()
+
     def _expect_head(self) -> None:
         self._in_head = True
         self._head_bytes = 0
+        self._stop_timer()
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
 
     def _stop_timer(self) -> None:

@@ -65,7 +65,10 @@ class _Active:
         self._stopped.set()
 
     def _settled(self, stored: asyncio.Future[bool]) -> None:
-        if not stored.cancelled() and not stored.result():
+        if stored.cancelled():
+            return
+        # No more can be written: the lease is lost, or the run was ended because it emitted what can't be encoded.
+        if not stored.result() or (self.task is not None and not self.task.done()):
             self.stop("fenced")
 
     async def outcome(self, execution: Execution) -> Outcome:
@@ -120,7 +123,7 @@ class Worker:
     async def sign_in(self) -> None:
         """Give the first sign of life, under which runs may be claimed. Raises StoreError."""
         await self._sign()
-        await self._store.regroup([*self._groups(threaded=False), *self._groups(threaded=True)])
+        await self._store.regroup(self._all_groups())
 
     def start(self, settle: Callable[[Claimed], Awaitable[None]]) -> None:
         """Begin to claim. `settle` ends, or gives back, a run in this worker's name that it does not execute."""
@@ -220,6 +223,8 @@ class Worker:
         writing. One in our name that is not executed, of a claim whose answer was lost, is settled.
         """
         executed = {run_id: active.recorder.lease.fence for run_id, active in self._active.items()}
+        # Runs may have come back to the queue, or from an older process, in a group that their function has left.
+        await self._store.regroup(self._all_groups())
         held = await self._store.held(self.name)
         for run_id, fence in executed.items():
             if held.get(run_id) != fence and run_id in self._active:
@@ -281,6 +286,9 @@ class Worker:
                 names, _ = groups.setdefault(function.group, ([], self._limit_of(function.group)))
                 names.append(function.name)
         return [Group(name, tuple(names), limit) for name, (names, limit) in groups.items()]
+
+    def _all_groups(self) -> list[Group]:
+        return [*self._groups(threaded=False), *self._groups(threaded=True)]
 
     def _limit_of(self, group: str) -> int | None:
         """The lowest limit given in the group, less the functions that go on for ended runs."""

@@ -18,7 +18,7 @@ from ...errors import (
     StoreUnavailable,
 )
 
-__all__ = ["APPLICATION_ID", "STATEMENTS", "connect", "identity_of", "schema_version", "store_errors"]
+__all__ = ["APPLICATION_ID", "STATEMENTS", "connect", "schema_version", "store_errors"]
 
 APPLICATION_ID = 0x50656E53
 """`PenS`: written into the file's header, so that another program's database is not taken for a store."""
@@ -75,16 +75,6 @@ def connect(path: Path, *, synchronous: str, writer: bool) -> sqlite3.Connection
             connection.close()
             raise
         return connection
-
-
-def identity_of(path: Path) -> tuple[int, int] | None:
-    """Which file stands at the path now; None for none. An open connection goes on with a file that was removed
-    or replaced, and what it writes then is lost."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str, *, writer: bool) -> None:

@@ -5,11 +5,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 from ...errors import StoreError
-from .connection import connect, identity_of, store_errors
+from .connection import connect, store_errors
+from .file import StoreFile
 
 __all__ = ["Readers"]
 
@@ -19,8 +19,9 @@ T = TypeVar("T")
 class Readers:
     """Does reads in the pool's threads. A WAL reader never waits for the writer and never holds it up."""
 
-    def __init__(self, path: Path, pool: ThreadPoolExecutor) -> None:
-        self._path = path
+    def __init__(self, file: StoreFile, pool: ThreadPoolExecutor) -> None:
+        self._file = file
+        self._path = file.path
         self._pool = pool
         self._own = threading.local()
         self._open: set[sqlite3.Connection] = set()
@@ -45,7 +46,7 @@ class Readers:
             raise
 
     def _connection(self) -> sqlite3.Connection:
-        identity = identity_of(self._path)
+        identity = self._file.identity()
         if getattr(self._own, "identity", None) != identity:
             self._disconnect()
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)

@@ -21,6 +21,7 @@ from ...models import Append, Chunk, Claimed, Group, Lease, RunPage, RunRecord, 
 from ..base import Listener, WorkerSign
 from . import records, work
 from .connection import schema_version
+from .file import StoreFile
 from .readers import Readers
 from .writer import Committed, Work, Writer
 
@@ -44,8 +45,9 @@ class SqliteStore:
         self._synchronous = synchronous
         self._writer: Writer | None = None
         self._closed = False
+        self._file = StoreFile(self.path)
         self._readers = Readers(
-            self.path, ThreadPoolExecutor(READERS, thread_name_prefix="penstock-sqlite-reader")
+            self._file, ThreadPoolExecutor(READERS, thread_name_prefix="penstock-sqlite-reader")
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Listener] = []
@@ -55,7 +57,7 @@ class SqliteStore:
             raise StoreUnavailable(f"{self.path} has been closed.", hint="Make another store for the file.")
         self._loop = asyncio.get_running_loop()
         if self._writer is None:
-            self._writer = Writer(self.path, self._synchronous, self._others_wrote)
+            self._writer = Writer(self._file, self._synchronous, self._others_wrote)
         await self._write(schema_version)  # any work connects, and so finds out what is wrong
 
     async def close(self) -> None:

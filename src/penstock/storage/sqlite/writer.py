@@ -11,11 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ...errors import PenstockError, StoreError, StoreUnavailable
-from .connection import connect, identity_of, store_errors
+from .connection import connect, store_errors
+from .file import Identity, StoreFile
 from .watch import Watch
 
 __all__ = ["MAX_GROUP", "POLL_S", "Work", "Writer"]
@@ -59,12 +59,15 @@ class Writer:
         that it has appended to.
     """
 
-    def __init__(self, path: Path, synchronous: str, on_foreign_commit: Callable[[set[str]], None]) -> None:
-        self._path = path
+    def __init__(
+        self, file: StoreFile, synchronous: str, on_foreign_commit: Callable[[set[str]], None]
+    ) -> None:
+        self._file = file
+        self._path = file.path
         self._synchronous = synchronous
         self._on_foreign_commit = on_foreign_commit
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
         self.watch = Watch()
         self._polled_at = 0.0
         self._jobs: deque[_Job] = deque()
@@ -136,19 +139,16 @@ class Writer:
         connection.execute("COMMIT")
 
     def _current(self) -> sqlite3.Connection:
-        """The connection to the file that stands at the path now."""
-        identity = identity_of(self._path)
-        if identity != self._identity and self._identity is not None:
+        """The connection to the file that stands at the path now. Raises StoreError."""
+        identity = self._file.identity()
+        if identity != self._identity:
             self._disconnect()
             self.watch = Watch()
-            if identity is None:  # made anew it would be empty, and whoever removed it should know
-                raise StoreUnavailable(
-                    f"{self._path} is gone.", hint="Put it back, or restart, which makes a new one."
-                )
         if self._connection is None:
             self._connection = connect(self._path, synchronous=self._synchronous, writer=True)
-            self._identity = identity_of(self._path)
             self.watch.connected(self._connection)
+            self._file.opened()
+            self._identity = self._file.identity()
         return self._connection
 
     def _look_for_others(self) -> None:
