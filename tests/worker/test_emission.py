@@ -116,9 +116,19 @@ def test_no_event_has_a_line_break_in_its_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {"a": object()}, {1j}, lambda: 1, float, msgspec.Raw(b"{nonsense\n"), {"a": msgspec.Raw(b"{broken")}, msgspec.Raw(b"\"\xff\"")],
+    "value",
+    [
+        object(),
+        {"a": object()},
+        {1j},
+        lambda: 1,
+        float,
+        msgspec.Raw(b"{nonsense\n"),
+        {"a": msgspec.Raw(b"{broken")},
+        msgspec.Raw(b'"\xff"'),
+    ],
     ids=lambda value: type(value).__name__,
-)  # fmt: skip
+)
 def test_what_has_no_json_form(value: object) -> None:
     with pytest.raises(BadYield, match="can't be stored") as caught:
         events_of(value)
