@@ -171,10 +171,22 @@ async def test_an_answer_survives_a_reload_and_a_lost_network(
     assert (await fold_on_disk(tmp_path, run_id)).events == fold.events
 
 
-async def test_an_answer_whose_server_is_killed_ends_as_interrupted(demo: ServerProcess, tab: Tab) -> None:
+async def test_an_answer_whose_server_is_killed_is_written_again(demo: ServerProcess, tab: Tab) -> None:
+    await tab.page.goto(demo.url)
+    run_id = await tab.run("answer", question=QUESTION, pace_ms=PACE_MS)
+    await tab.grows()
+    await asyncio.to_thread(demo.kill)
+    await tab.stands("connection", "reconnecting")
+    await asyncio.to_thread(demo.restart)
+    await tab.page.locator("#notices li", has_text="attempt 2 begins again").wait_for()
+    await tab.stands("run-state", "succeeded")
+    await tab.check(await fold_in(demo, run_id))
+
+
+async def test_a_run_whose_server_is_killed_ends_as_interrupted(demo: ServerProcess, tab: Tab) -> None:
     async with FaultProxy(demo.port) as proxy:
         await tab.page.goto(proxy.url)
-        run_id = await tab.run("answer", question=QUESTION, pace_ms=PACE_MS)
+        run_id = await tab.run("follow")
         await tab.grows()
         await asyncio.to_thread(demo.kill)
         await tab.stands("connection", "reconnecting")

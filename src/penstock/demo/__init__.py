@@ -27,7 +27,8 @@ def make_app(follow: Sequence[str] = (), **settings: Any) -> App:
     settings: as for `App`.
     """
     app = App(**settings)
-    app.function(concurrency_limit=MAX_ANSWERS)(answer)
+    # It changes nothing but its own run, so it may be run again: kill the server in the middle and see.
+    app.function(concurrency_limit=MAX_ANSWERS, on_crash="retry")(answer)
     app.function(concurrency_limit=MAX_FOLLOWERS)(make_follow(follow))
     return app
 
