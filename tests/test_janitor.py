@@ -275,3 +275,14 @@ async def test_a_running_app_sweeps_by_itself(make_bench: "type[Bench]") -> None
                     await reader.take()
                     await reader.news(1)
         assert 0.2 < time.monotonic() - begun < 2.5
+
+
+def test_a_name_that_is_cut_inside_a_character() -> None:
+    """The kernel keeps 15 bytes of a process's name: what is left of it need not be text."""
+    code = "import ctypes; ctypes.CDLL(None).prctl(15, 'prozeß-überwachung'.encode(), 0, 0, 0); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        try:
+            machine = worker_name().partition("/")[0]
+            assert process_is_gone(f"{machine}/{process.pid}/1/x"), "another process has its number now"
+        finally:
+            process.kill()

@@ -131,7 +131,7 @@ class App:
             self._services.worker.hold()
             self._services.hub.drain()
             grace_s = self.settings.grace_s
-            self._leave_by = time.monotonic() + grace_s - min(CLOSING_S, grace_s / 10)
+            self._leave_by = time.monotonic() + grace_s - min(CLOSING_S, grace_s / 4)
 
     async def stop(self) -> None:
         """Drain, give the runs what is left of the grace time, close the store."""

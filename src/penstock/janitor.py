@@ -46,7 +46,8 @@ def _machine() -> str:
 def _started(pid: int) -> str:
     # Field 22 of proc_pid_stat(5), counted after the name, which may itself hold spaces and brackets.
     with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        # Bytes: the name is cut at 15 of them, inside a character if need be.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
     return ""
 
 
@@ -57,7 +58,19 @@ def process_is_gone(worker: str) -> bool:
     started = rest.partition("/")[0]
     if machine != _machine() or not started or not pid.isdigit():
         return False
-    return _started(int(pid)) != started
+    found = _started(int(pid))
+    return found != started if found else _is_free(int(pid))
+
+
+def _is_free(pid: int) -> bool:
+    # A system may hide other users' processes (hidepid): one that can't be seen is not gone for that.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class Janitor:
@@ -92,6 +105,8 @@ class Janitor:
                 await self.sweep()
             except StoreError as error:
                 log.error("Lost workers can't be looked for: %s %s", error.message, error.hint)  # noqa: TRY400
+            except Exception:
+                log.exception("Lost workers can't be looked for.")
 
     async def sweep(self) -> int:
         """Settle the runs of every lost worker; returns how many there were. Raises StoreError."""

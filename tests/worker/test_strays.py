@@ -294,3 +294,43 @@ async def test_a_lost_run_comes_back_into_its_functions_new_group(
             return (await after.services.queue.get(run.id)).state == "succeeded"
 
         await until(done)
+
+
+async def test_a_leap_of_the_wall_clock_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine was asleep, and the other clock with it: every lease seems to have run out."""
+    now_s, leap_s = 1000.0, 0
+    clock = SimpleNamespace(monotonic=lambda: now_s, time_ns=lambda: int((now_s + leap_s) * 1e9))
+    monkeypatch.setattr("penstock.worker.worker.time", clock)
+    worker = Worker("w", MemoryStore(), {}, load({"lease_s": 9.0}))
+    for _ in range(5):
+        now_s += 3
+        await worker._sign()
+    assert worker.may_judge()
+    leap_s = 3600
+    assert not worker.may_judge()
+    for judges in (False, False, False, True):
+        await worker._sign()
+        assert worker.may_judge() is judges
+        now_s += 3
+
+
+# --- Nothing ends the loops ---
+
+
+async def test_a_fault_of_ours_does_not_end_the_claims(
+    bench: "Bench", store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, faults = store.claim, iter([ValueError("a fault")])
+
+    async def faulty(*given: Any) -> list[Claimed]:
+        for fault in faults:
+            raise fault
+        return await claim(*given)
+
+    monkeypatch.setattr(store, "claim", faulty)
+
+    async def function() -> str:
+        return "claimed all the same"
+
+    run = await bench.start(function)
+    assert (await run.end()).result == "claimed all the same"

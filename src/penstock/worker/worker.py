@@ -6,17 +6,18 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import Fenced, InvalidInput, StoreError
 from ..models import Chunk, Claimed, Group, Lease, RunState
 from ..settings import Settings
 from ..storage.base import Store
+from .active import Active, Reason
 from .emission import plain_text
 from .execute import STOP_GRACE_S, Execution
 from .function import Function
 from .journal import Journal
-from .recorder import Outcome, Recorder
+from .recorder import Outcome
 from .run import Run
 
 __all__ = ["Worker"]
@@ -26,68 +27,11 @@ log = logging.getLogger("penstock")
 CLAIM_MOST = 256
 """Runs claimed in one transaction, so that others' writes are not held up."""
 
-LEAVE_S = 0.2
-"""What a stopped run's task gets beyond the wait for its thread, to come to its end."""
-
 LOOK_S = 1.0
 """The line is looked at this often unasked: a wake-up may be lost, and a retry's time may have come."""
 
 SIGNS_PER_LEASE = 3
 """Signs of life in one lease: two may be lost."""
-
-Reason = Literal["cancelled", "shutdown", "fenced"]
-
-
-class _Active:
-    """A run under way here."""
-
-    def __init__(self, claimed: Claimed, recorder: Recorder) -> None:
-        self.claimed = claimed
-        self.recorder = recorder
-        self.reason: Reason | None = "cancelled" if claimed.run.cancel else None
-        self.execution: Execution | None = None
-        self.task: asyncio.Task[Outcome] | None = None
-        self._stopped = asyncio.Event()
-        self._within_s = STOP_GRACE_S
-        recorder.done.add_done_callback(self._settled)
-
-    def stop(self, reason: Reason, within_s: float = STOP_GRACE_S) -> None:
-        """Once: the first reason stands, and none does if the function has ended by itself."""
-        if self.reason is not None or (self.task is not None and self.task.done()):
-            return
-        self.reason = reason
-        self._within_s = within_s
-        self.recorder.stop()
-        if self.execution is not None:
-            self.execution.stop_grace_s = within_s
-        if self.task is not None:
-            self.task.cancel()
-        self._stopped.set()
-
-    def _settled(self, stored: asyncio.Future[bool]) -> None:
-        if stored.cancelled():
-            return
-        # No more can be written: the lease is lost, or the run was ended because it emitted what can't be encoded.
-        if not stored.result() or (self.task is not None and not self.task.done()):
-            self.stop("fenced")
-
-    async def outcome(self, execution: Execution) -> Outcome:
-        """Run the function, unless a stop came first."""
-        if self.reason is not None:
-            return Outcome(RunState.CANCELLED)
-        self.execution = execution
-        self.task = task = asyncio.create_task(execution.outcome())
-        task.add_done_callback(lambda _: self._stopped.set())
-        await self._stopped.wait()
-        if not task.done():  # a function may swallow its cancellation: its run ends without it
-            await asyncio.wait([task], timeout=self._within_s + LEAVE_S)
-        return task.result() if task.done() and not task.cancelled() else Outcome(RunState.CANCELLED)
-
-    @property
-    def left_behind(self) -> asyncio.Future[Any] | None:
-        """What still executes the function, though the run has ended: its thread, or its task."""
-        thread = None if self.execution is None else self.execution.thread_done
-        return next((one for one in (thread, self.task) if one is not None and not one.done()), None)
 
 
 class Worker:
@@ -106,7 +50,7 @@ class Worker:
         self._settings = settings
         self._journal = Journal(store)
         self._wake = asyncio.Event()
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, Active] = {}
         self._runs: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._threads = 0
@@ -115,6 +59,8 @@ class Worker:
         )  # group to functions that go on though their runs have ended
         self._draining = False
         self._signed_at = float("-inf")
+        self._signed_ms = 0
+        self._left: set[asyncio.Future[Any]] = set()  # what goes on; asyncio itself holds tasks weakly
         self._steady_from = float("inf")
         self._claiming = asyncio.Lock()
         self._look_for_strays = False
@@ -169,13 +115,14 @@ class Worker:
         """
         self.hold()
         wind_down_s = min(STOP_GRACE_S, grace_s / 4)
+        interrupt_at = time.monotonic() + grace_s - wind_down_s
         with contextlib.suppress(TimeoutError):  # a claim under way is to be given back, not forgotten
-            async with asyncio.timeout(wind_down_s), self._claiming:
+            async with asyncio.timeout(grace_s - wind_down_s), self._claiming:
                 pass
         if self._runs:
-            await asyncio.wait(self._runs, timeout=grace_s - wind_down_s)
+            await asyncio.wait(self._runs, timeout=max(0.0, interrupt_at - time.monotonic()))
         for active in list(self._active.values()):
-            active.stop("shutdown", within_s=wind_down_s / 2)
+            active.stop("shutdown", within_s=wind_down_s / 3)
         if self._runs:
             await asyncio.wait(self._runs, timeout=wind_down_s)
 
@@ -200,12 +147,13 @@ class Worker:
     # Leases
 
     async def _sign(self) -> None:
-        lease_s = self._settings.lease_s
-        await self._store.sign(self.name, time.time_ns() // 1_000_000 + round(lease_s * 1000))
+        lease_s, now_ms = self._settings.lease_s, _now_ms()
+        await self._store.sign(self.name, now_ms + round(lease_s * 1000))
         now = time.monotonic()
-        if now - self._signed_at > lease_s / 2:
+        # Both clocks: one stands still while the machine sleeps, the other is set.
+        if now - self._signed_at > lease_s / 2 or now_ms - self._signed_ms > lease_s * 500:
             self._steady_from = now
-        self._signed_at = now
+        self._signed_at, self._signed_ms = now, now_ms
 
     def may_judge(self) -> bool:
         """Whether another worker's silence is its own fault: for a whole lease nothing has kept us from signing.
@@ -214,7 +162,8 @@ class Worker:
         others' runs.
         """
         lease_s, now = self._settings.lease_s, time.monotonic()
-        return now - self._signed_at < lease_s / 2 and now - self._steady_from >= lease_s
+        fresh = now - self._signed_at < lease_s / 2 and _now_ms() - self._signed_ms < lease_s * 500
+        return fresh and now - self._steady_from >= lease_s
 
     async def _reconcile(self) -> None:
         """Compare what is executed here with what the store says is.
@@ -244,6 +193,8 @@ class Worker:
                 self._wake.set()
             except StoreError as error:
                 log.error("The lease could not be renewed: %s %s", error.message, error.hint)  # noqa: TRY400
+            except Exception:
+                log.exception("The lease could not be renewed.")
 
     # Claims
 
@@ -265,6 +216,9 @@ class Worker:
             except StoreError as error:
                 log.error("Runs can't be claimed: %s %s", error.message, error.hint)  # noqa: TRY400
                 await asyncio.sleep(LOOK_S)
+            except Exception:  # a fault of ours, but while this process signs, no other would claim for it
+                log.exception("Runs can't be claimed.")
+                await asyncio.sleep(LOOK_S)
 
     async def _claim(self) -> None:
         for threaded in (False, True):
@@ -274,8 +228,7 @@ class Worker:
                 if not groups or most <= 0:
                     break
                 claimed = await self._store.claim(self.name, groups, time.time_ns() // 1_000_000, most)
-                for one in claimed:
-                    await self._begin(one)
+                await asyncio.gather(*[self._begin(one) for one in claimed])
                 if len(claimed) < most:
                     break
 
@@ -313,13 +266,13 @@ class Worker:
         function = self._functions[claimed.run.function]
         self._threads += function.threaded
         rate = self._settings.rate if function.rate is None else function.rate
-        active = _Active(claimed, self._journal.record(claimed, rate))
+        active = Active(claimed, self._journal.record(claimed, rate))
         self._active[claimed.run.id] = active
         task = asyncio.create_task(self._see_through(active, function), name=f"penstock-run-{claimed.run.id}")
         self._runs.add(task)
         task.add_done_callback(self._runs.discard)
 
-    async def _see_through(self, active: _Active, function: Function) -> None:
+    async def _see_through(self, active: Active, function: Function) -> None:
         try:
             outcome = await active.outcome(self._prepare(active, function))
         except InvalidInput as error:  # the function's signature has changed since the run was submitted
@@ -335,7 +288,7 @@ class Worker:
             del self._active[active.claimed.run.id]
             self._free(function, active.left_behind)
 
-    def _prepare(self, active: _Active, function: Function) -> Execution:
+    def _prepare(self, active: Active, function: Function) -> Execution:
         run, recorder = active.claimed.run, active.recorder
         if active.claimed.stream.tail > 0:
             recorder.withdraw(
@@ -343,7 +296,7 @@ class Worker:
             )
         return Execution(function, Run(run, recorder), recorder, function.arguments(run.input))
 
-    async def _conclude(self, active: _Active, outcome: Outcome) -> None:
+    async def _conclude(self, active: Active, outcome: Outcome) -> None:
         run = active.claimed.run
         # Whatever a function makes of its cancellation, an error or a result: it was stopped.
         if active.reason is not None or outcome.state is RunState.CANCELLED:
@@ -368,12 +321,18 @@ class Worker:
             return
         # It goes on: the run has ended, its slot has not.
         self._lingering[function.group] += 1
+        self._left.add(left_behind)
+        left_behind.add_done_callback(self._left.discard)
         left_behind.add_done_callback(lambda _: self._returned(function))
 
     def _returned(self, function: Function) -> None:
         self._lingering[function.group] -= 1
         self._threads -= function.threaded
         self._wake.set()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _explain(reason: Reason | None) -> Outcome:

@@ -13,6 +13,7 @@ __all__ = [
     "Sign",
     "cancels",
     "held",
+    "homes",
     "read_chunks",
     "read_run",
     "read_runs",
@@ -134,6 +135,11 @@ def read_chunks(connection: sqlite3.Connection, stream: str, after: int, limit_b
 def cancels(connection: sqlite3.Connection, worker: str) -> list[str]:
     """Ids of the worker's running runs that were asked to stop."""
     return [row[0] for row in connection.execute(STATEMENTS["cancels"], {"worker": worker})]
+
+
+def homes(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """Functions with the groups in which runs of theirs wait."""
+    return set(connection.execute(STATEMENTS["homes"]).fetchall())
 
 
 def held(connection: sqlite3.Connection, worker: str) -> dict[str, int]:

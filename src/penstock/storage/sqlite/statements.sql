@@ -60,6 +60,10 @@ WHERE id = :id AND state IN (SELECT value FROM json_each(:sources));
 UPDATE runs SET state = 'queued', worker = NULL, not_before_ms = :not_before_ms, losses = losses + :lost
 WHERE id = :id AND state = 'running';
 
+-- name: homes
+-- Which functions' runs wait in which groups.
+SELECT DISTINCT function, grp FROM runs INDEXED BY runs_waiting_by_function WHERE state = 'queued';
+
 -- name: regroup
 -- Functions may have moved to another group since their runs were queued.
 UPDATE runs SET grp = :grp

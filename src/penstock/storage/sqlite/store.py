@@ -165,7 +165,10 @@ class SqliteStore:
         await self._write(lambda connection: work.requeue(connection, lease, not_before_ms, lost=lost))
 
     async def regroup(self, groups: Sequence[Group]) -> None:
-        await self._write(lambda connection: work.regroup(connection, groups))
+        home = {function: group.name for group in groups for function in group.functions}
+        # A look first, beside the writer: it is asked often, and there is hardly ever anything to do.
+        if any(home.get(function, group) != group for function, group in await self._read(records.homes)):
+            await self._write(lambda connection: work.regroup(connection, groups))
 
     async def held(self, worker: str) -> dict[str, int]:
         return await self._read(lambda connection: records.held(connection, worker))

@@ -56,6 +56,7 @@ CREATE TABLE runs (
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (function, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_waiting ON runs (grp, number) WHERE state = 'queued';
+CREATE INDEX runs_waiting_by_function ON runs (function, grp) WHERE state = 'queued';
 CREATE INDEX runs_running ON runs (grp) WHERE state = 'running';
 CREATE INDEX runs_by_function ON runs (function, number);
 CREATE INDEX runs_by_state ON runs (state, number);
