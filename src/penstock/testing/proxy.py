@@ -211,17 +211,23 @@ class _Link:
         filter_ = fault.filter(self.proxy.chance) if fault else None
         while piece := await reader.read(PIECE_BYTES):
             await self._pass()
-            self.writer.write(filter_.feed(piece) if filter_ else piece)
+            passed = filter_.feed(piece) if filter_ else piece
+            over = fault if filter_ and filter_.over else None
+            self._count(over)  # before anybody can see it happen
+            self.writer.write(passed)
             await self.writer.drain()
-            if fault and filter_ and filter_.over:
-                return self._fail(fault)
+            if over:
+                return self._fail(over)
         return False
 
-    def _fail(self, fault: Fault) -> bool:
-        if fault.clean:
+    def _count(self, fault: Fault | None) -> None:
+        if fault is not None and fault.clean:
             self.proxy.ends += 1
-        else:
+        elif fault is not None:
             self.proxy.cuts += 1
+
+    def _fail(self, fault: Fault) -> bool:
+        if not fault.clean:
             self.reset()
         return fault.keep_alive
 
