@@ -144,7 +144,8 @@ def homes(connection: sqlite3.Connection) -> set[tuple[str, str]]:
 
 def held(connection: sqlite3.Connection, worker: str) -> dict[str, int]:
     """The worker's running runs with their streams' fences."""
-    return dict(connection.execute(STATEMENTS["held"], {"worker": worker}).fetchall())
+    (found,) = connection.execute(STATEMENTS["held"], {"worker": worker}).fetchone()
+    return msgspec.json.decode(found, type=dict[str, int])
 
 
 def workers(connection: sqlite3.Connection) -> list[Sign]:

@@ -70,7 +70,8 @@ UPDATE runs SET grp = :grp
 WHERE state = 'queued' AND grp <> :grp AND function IN (SELECT value FROM json_each(:functions));
 
 -- name: held
-SELECT r.id, s.fence FROM runs AS r JOIN streams AS s ON s.name = r.id
+-- One row: a thousand would each cost the interpreter's lock, beside a busy event loop.
+SELECT json_group_object(r.id, s.fence) FROM runs AS r JOIN streams AS s ON s.name = r.id
 WHERE r.state = 'running' AND r.worker = :worker;
 
 -- name: request_cancel
