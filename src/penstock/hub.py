@@ -149,19 +149,15 @@ class Hub:
         """Hear no more of the store."""
         self._stop_listening()
 
-    async def chunks_after(self, tail: _Tail, seq: int) -> list[Chunk]:
-        """What follows `seq`, from memory where it can be. Raises StoreError."""
-        found = tail.after(seq)
-        if found is None:
-            found = await self._store.read(tail.stream, seq, PIECE_BYTES)
-            if not found:
-                tail.anchor(seq)
-        elif not found and tail.stale:
-            await self._refresh(tail)
-            found = tail.after(seq) or []
+    async def read_past(self, tail: _Tail, seq: int) -> list[Chunk]:
+        """What the store holds past `seq`, for a reader that memory can't serve. Raises StoreError."""
+        found = await self._store.read(tail.stream, seq, PIECE_BYTES)
+        if not found:
+            tail.anchor(seq)
         return found
 
-    async def _refresh(self, tail: _Tail) -> None:
+    async def refresh(self, tail: _Tail) -> None:
+        """Take in what another process may have appended. Raises StoreError."""
         # One read for all subscribers of the tail, however many were woken.
         if tail.refresh is None:
             tail.refresh = asyncio.create_task(self._read_on(tail))
@@ -252,8 +248,11 @@ class Subscriber:
         """
         self._news = False  # before looking: what comes while we look must not be missed
         found = self._tail.after(self.position)
-        if found is None or (not found and self._tail.stale):
-            found = await self._hub.chunks_after(self._tail, self.position)
+        if found is None:
+            found = await self._hub.read_past(self._tail, self.position)
+        elif not found and self._tail.stale:
+            await self._hub.refresh(self._tail)
+            found = self._tail.after(self.position) or []
         chunks = _first(found)
         if chunks:
             self.position = chunks[-1].last_seq

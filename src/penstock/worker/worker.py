@@ -227,7 +227,7 @@ class Worker:
                 groups = self._groups(threaded=threaded)
                 if not groups or most <= 0:
                     break
-                claimed = await self._store.claim(self.name, groups, time.time_ns() // 1_000_000, most)
+                claimed = await self._store.claim(self.name, groups, _now_ms(), most)
                 await asyncio.gather(*[self._begin(one) for one in claimed])
                 if len(claimed) < most:
                     break
