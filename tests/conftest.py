@@ -117,7 +117,7 @@ class Bench:
         name = options.get("name") or call.__name__
         if name not in self.app.functions:
             self.app.function(**options)(call)
-        run = await self.services.queue.submit(name, msgspec.json.encode(given or {}))
+        run, _ = await self.services.queue.submit(name, msgspec.json.encode(given or {}))
         return Started(self, run.id)
 
     @property

@@ -38,7 +38,9 @@ async def start(
     store: Store, worker: str, *, expires_at_ms: int, retries: int = 0, name: str = "run_1"
 ) -> Claimed:
     """A run that `worker` has begun and written two events of."""
-    run = RunRecord(id=name, function="f", group="f", state=RunState.QUEUED, created_at_ms=1, retries=retries)
+    run = RunRecord(
+        id=name, function="f", group="f", state=RunState.QUEUED, created_at_ms=1, crash_retries=retries
+    )
     await store.submit(run, EPOCH)
     await store.sign(worker, expires_at_ms)
     (claimed,) = await store.claim(worker, [Group("f", ("f",), None)], 1, 1)

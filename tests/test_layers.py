@@ -15,9 +15,22 @@ FLOORS = (
     ("errors", "events", "models", "settings"),
     ("protocol",),
     ("storage",),
-    ("hub", "queue", "worker", "janitor"),
+    ("hub", "queue", "worker", "janitor", "presence"),
     ("server", "faces", "client", "integrations"),
-    ("app", "serve", "cli", "doctor", "deploy", "demo", "testing", "__main__", "__init__"),
+    (
+        "app",
+        "process",
+        "serve",
+        "executor",
+        "gunicorn",
+        "cli",
+        "doctor",
+        "deploy",
+        "demo",
+        "testing",
+        "__main__",
+        "__init__",
+    ),
 )
 """The rooms of each floor, ground first. A room is a module or a package directly under `penstock`."""
 
@@ -27,7 +40,7 @@ IMPURE = {
 }  # fmt: skip
 """What no rule of floor 1 may import: I/O, clocks and chance come in as arguments."""
 
-DOORS = {"sqlite3": {"storage", "demo"}, "signal": {"serve"}}
+DOORS = {"sqlite3": {"storage", "demo"}, "signal": {"process"}}
 """Modules that only these rooms import. The demo uses SQLite's full-text index as a search library."""
 
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}

@@ -1,6 +1,6 @@
 """Settings: each has bounds and a help text; arguments beat the environment; a bad value is named."""
 
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, Union, get_origin
 
 import msgspec
 import pytest
@@ -26,7 +26,7 @@ def lowest(setting: Setting) -> Any:
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_every_setting_says_what_it_is(setting: Setting) -> None:
     assert setting.help.endswith(".")
-    assert setting.type in (str, int, float) or get_origin(setting.type) is Literal
+    assert setting.type in (str, int, float) or get_origin(setting.type) in (Literal, Union)
     assert setting.variable == f"PENSTOCK_{setting.name.upper()}"
     assert setting.flag == f"--{setting.name.replace('_', '-')}"
 

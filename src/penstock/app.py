@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
@@ -13,13 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLocked
 from .hub import Hub
 from .janitor import Janitor, worker_name
-from .queue import Queue
+from .presence import Presence
+from .queue import Queue, Standings
 from .server import Context, make_closed_server, make_server
 from .settings import Settings, load
 from .storage import make_store
 from .worker import Function, FunctionOptions, Worker
 
-__all__ = ["App"]
+__all__ = ["STARTED", "App"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 log = logging.getLogger("penstock")
@@ -29,6 +31,9 @@ CLOSING_S = 1.0
 
 START_RETRY_S = 1.0
 """How soon an app whose store was full or locked at the start looks at it again."""
+
+STARTED: "weakref.WeakSet[App]" = weakref.WeakSet()
+"""The apps that have started in this process, for a server that stops and knows only what they are mounted in."""
 
 
 class App:
@@ -52,6 +57,8 @@ class App:
         self._starting: asyncio.Task[_Services] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leave_by: float | None = None
+        self.serves = True
+        """Whether readers come here; a process that only executes can't know that nobody watches a run."""
         self.start_error: PenstockError | None = None
         """Why the app could not start under a server, which itself only says that it could not."""
 
@@ -75,8 +82,25 @@ class App:
 
         Args:
             name: What it is called on the wire; its own name by default.
-            concurrency_limit: Runs of its group at once; "default" for the app's setting, None for no limit.
+            concurrency_limit: Calls of its group at once; "default" for the app's setting, None for no limit.
             concurrency_id: Name of a group of functions that share one limit, the lowest given.
+            concurrency_key: "session", a parameter's name, or a function of the input: runs of one key share
+                `concurrency_key_limit` (1), and keys take turns.
+            queue: False runs at once, outside the line; the run is stored and streamed all the same.
+            max_size: Runs of its group that may wait; more are refused with 503.
+            priority: Minutes of waiting that a run is given for free, or a function of the input.
+            rate_limit: Starts, of one key where there are keys: "10/min"; s, min, h, day.
+            batch: One call serves up to `max_batch_size` (4) runs: each parameter, `run` too, is a list with a
+                value of each run, and so is what it yields or returns. A batch that is not full waits
+                `max_wait_ms` (0) for more.
+            on_repeat: What becomes of a run whose session has one that has not ended: "enqueue", "reject",
+                "replace" those that wait, "interrupt" the running one too.
+            time_limit_s: An attempt's longest duration. queue_timeout_s: the longest wait for the first one.
+            stall_timeout_s: The longest time without an event. Each ends the run as failed, with its own code.
+            on_abandon: "cancel" stops a run that nobody has read for `abandon_grace_s` (60).
+            retries: Attempts that may follow one that raised, each from the last checkpoint.
+            isolation: "process" runs it in a child process, which is killed if it does not stop.
+            stop_grace_s: How long a stopped run is waited for, 2 s by default.
             rate: Appends a second at most, by default the app's; 0 merges and delays nothing.
             cumulative: Each value replaces those before it.
             on_crash: What becomes of a run whose process died: it ends as interrupted ("fail"), or it goes
@@ -122,16 +146,22 @@ class App:
     def _started(self, starting: "asyncio.Task[_Services]") -> None:
         self._starting = None
         if not starting.cancelled() and starting.exception() is None:
-            self._services = starting.result()
+            self._services, self._leave_by = starting.result(), None
+            STARTED.add(self)
+
+    def hold(self) -> None:
+        """Begin no more runs, though requests are answered as ever; the grace time of what runs begins."""
+        if self._services is not None and self._leave_by is None:
+            self._services.worker.hold()
+            grace_s = self.settings.grace_s
+            self._leave_by = time.monotonic() + grace_s - min(CLOSING_S, grace_s / 4)
 
     async def drain(self) -> None:
         """Take no more runs and send the readers away politely; what runs goes on, and its grace time begins."""
         if self._services is not None and not self._services.queue.closing:
+            self.hold()
             self._services.queue.closing = True
-            self._services.worker.hold()
             self._services.hub.drain()
-            grace_s = self.settings.grace_s
-            self._leave_by = time.monotonic() + grace_s - min(CLOSING_S, grace_s / 4)
 
     async def stop(self) -> None:
         """Drain, give the runs what is left of the grace time, close the store."""
@@ -140,8 +170,9 @@ class App:
             await asyncio.wait([self._starting])
         await self.drain()
         services, self._services = self._services, None
-        if services is not None and self._leave_by is not None:
-            await services.stop(max(0.0, self._leave_by - time.monotonic()))
+        leave_by, self._leave_by = self._leave_by, None
+        if services is not None and leave_by is not None:
+            await services.stop(max(0.0, leave_by - time.monotonic()))
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -185,13 +216,24 @@ class _Services:
         settings = app.settings
         self.store = make_store(settings.store, synchronous=settings.synchronous)
         self.worker = Worker(worker_name(), self.store, app.functions, settings)
+        watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
         self.janitor = Janitor(
-            self.store, self.worker.name, settings.lease_s, self.worker.wake, self.worker.may_judge
+            self.store,
+            self.worker.name,
+            settings.lease_s,
+            self.worker.wake,
+            self.worker.may_judge,
+            watches=watches,
         )
-        self.queue = Queue(self.store, app.functions, self.worker)
         self.hub = Hub(self.store)
-        self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, self.queue, self.hub))
-        self._sweeping: asyncio.Task[None] | None = None
+        groups = self.worker.groups
+        self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
+        self.queue = Queue(self.store, app.functions, self.worker, self.standings)
+        self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
+        self.server: ASGIApp = make_server(
+            Context(settings, self.store, app.functions, self.queue, self.standings, self.hub)
+        )
+        self._beside: list[asyncio.Task[None]] = []
 
     @classmethod
     async def start(cls, app: App) -> "_Services":
@@ -203,13 +245,21 @@ class _Services:
         except BaseException:
             await services.stop(0)
             raise
+        for conflict in services.worker.groups.conflicts():
+            log.warning("The group %s", conflict)
         services.worker.start(services.janitor.settle)
-        services._sweeping = asyncio.create_task(services.janitor.run())
+        services._begin()
         return services
 
+    def _begin(self) -> None:
+        beside = [self.janitor.run(), self.janitor.enforce(self.queue.stop_for), self.standings.run()]
+        if self.presence is not None:
+            beside.append(self.presence.run())
+        self._beside = [asyncio.create_task(one) for one in beside]
+
     async def stop(self, grace_s: float) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for task in self._beside:
+            task.cancel()
         await self.worker.drain(grace_s)
         await self.worker.stop()
         self.hub.close()

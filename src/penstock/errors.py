@@ -10,9 +10,11 @@ PenstockError
 │   ├── UnknownRun           404  unknown_run
 │   ├── NotFound             404  not_found
 │   ├── MethodNotAllowed     405  method_not_allowed
+│   ├── AlreadyRunning       409  already_running (`on_repeat="reject"`)
 │   ├── BodyTooLarge         413  body_too_large
 │   ├── UnsupportedMedia     415  unsupported_media_type
-│   └── InvalidInput         422  invalid_input (names the field)
+│   ├── InvalidInput         422  invalid_input (names the field)
+│   └── QueueFull            503  queue_full
 ├── YieldError               the function's to mend; its run ends as failed
 │   ├── BadYield             500  bad_yield
 │   ├── EventTooLarge        500  event_too_large
@@ -36,6 +38,7 @@ PenstockError
 from typing import Any, ClassVar
 
 __all__ = [
+    "AlreadyRunning",
     "BadCursor",
     "BadRequest",
     "BadYield",
@@ -53,6 +56,7 @@ __all__ = [
     "NotFound",
     "PenstockError",
     "ProtocolError",
+    "QueueFull",
     "RequestError",
     "RunFailed",
     "ServerClosing",
@@ -170,6 +174,26 @@ class InvalidInput(RequestError):
 
     code = "invalid_input"
     status = 422
+
+
+class AlreadyRunning(RequestError):
+    """The session has a run of this function that has not ended, and the function takes one at a time."""
+
+    code = "already_running"
+    status = 409
+
+
+class QueueFull(RequestError):
+    """As many runs wait in the group as may. `retry_after_s`: whole seconds until there is likely to be room."""
+
+    code = "queue_full"
+    status = 503
+
+    def __init__(
+        self, message: str, *, hint: str = "", field: str | None = None, retry_after_s: int = 1
+    ) -> None:
+        super().__init__(message, hint=hint, field=field)
+        self.retry_after_s = retry_after_s
 
 
 class YieldError(PenstockError):

@@ -44,12 +44,14 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type", 
     at_ms: Unix milliseconds of the yield; of the last one where events were merged.
     span: id of the span it belongs to; of the span itself for `span-start` and `span-end`.
     n: it stands for the events `seq-n+1 … seq`.
+    edge: it follows a checkpoint, to which a `reset` may lead back: no merge joins it to what came before.
     """
 
     seq: int = 0
     at_ms: int = 0
     span: str | None = None
     n: int = 1
+    edge: bool = False
 
 
 class Text(Event, tag="text"):

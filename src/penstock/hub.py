@@ -6,14 +6,14 @@ shared by all, or in the store. A wake-up only says "look again", so a lost one 
 
 import asyncio
 from collections import deque
-from typing import Self
+from typing import Any, Self
 
 from .errors import StoreError
 from .models import Chunk, Stream
 from .protocol.sse import epoch_of
 from .storage.base import Store
 
-__all__ = ["PIECE_BYTES", "TAIL_BYTES", "Hub", "Subscriber"]
+__all__ = ["PIECE_BYTES", "TAIL_BYTES", "Hub", "Status", "Subscriber"]
 
 TAIL_BYTES = 256 * 1024
 """Recent chunks a tail keeps for its subscribers: seconds of any model's output. Who is further behind reads
@@ -29,6 +29,10 @@ WARM_BYTES = 16 * 1024
 PIECE_BYTES = 128 * 1024
 """Most a subscriber is handed at once (one chunk at least). A stalled reader holds it about four times, in chunks,
 frames and the connection's buffer: half of the 1 MB that it may cost."""
+
+
+Status = dict[str, Any]
+"""Where a run stands: `{state, position, eta_s}`, and more."""
 
 
 class _Tail:
@@ -131,6 +135,26 @@ class Hub:
         last = tail.chunks[-1]
         return Stream(stream, epoch_of(last), last.last_seq, last.final)
 
+    @property
+    def read(self) -> set[str]:
+        """Streams that have readers here."""
+        return {name for name, tail in self._tails.items() if tail.subscribers}
+
+    def told(self, state: str) -> list[str]:
+        """Streams of which a reader was last told this state, and nothing was written since."""
+        return [
+            name
+            for name, tail in self._tails.items()
+            if any(one.status is not None and one.status["state"] == state for one in tail.subscribers)
+        ]
+
+    def tell(self, stream: str, status: Status) -> None:
+        """Let the readers of a run know where it stands."""
+        tail = self._tails.get(stream)
+        for subscriber in () if tail is None else tail.subscribers:
+            subscriber.status = status
+            subscriber.wake()
+
     def _keep_warm(self, tail: _Tail) -> None:
         tail.trim()
         self._tails[tail.stream] = tail
@@ -195,12 +219,25 @@ class Hub:
 class Subscriber:
     """One reader's place in one stream."""
 
-    __slots__ = ("_hub", "_news", "_tail", "_timer", "_waiter", "closed", "ended", "position")
+    __slots__ = (
+        "_hub",
+        "_news",
+        "_tail",
+        "_timer",
+        "_waiter",
+        "closed",
+        "ended",
+        "position",
+        "status",
+        "told",
+    )
 
     def __init__(self, hub: Hub, tail: _Tail, after: int) -> None:
         self.position = after
         self.ended = False
         self.closed = False
+        self.status: Status | None = None
+        self.told: Status | None = None
         self._hub = hub
         self._tail = tail
         self._news = False
@@ -241,6 +278,13 @@ class Subscriber:
         """The server is leaving."""
         return self._hub.draining
 
+    def untold(self) -> Status | None:
+        """The run's status, where it has changed since it was last asked for."""
+        if self.status == self.told:
+            return None
+        self.told = self.status
+        return self.status
+
     async def take(self) -> list[Chunk]:
         """The next chunks, about `PIECE_BYTES` at most, and moves past them; empty where there are none yet.
 
@@ -257,6 +301,7 @@ class Subscriber:
         if chunks:
             self.position = chunks[-1].last_seq
             self.ended = chunks[-1].final
+            self.status = self.told = None  # the events say more
         return chunks
 
     async def news(self, timeout_s: float) -> None:

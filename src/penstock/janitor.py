@@ -13,11 +13,11 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from .errors import Fenced, StoreError
-from .models import Claimed, RunState
+from .models import Claimed
 from .protocol.runs import retry_delay_s
 from .storage.base import Store, WorkerSign
 from .worker import end_unexecuted
@@ -73,10 +73,18 @@ def _is_free(pid: int) -> bool:
     return False
 
 
+LIMITS_S = 1.0
+"""How often limits in time are looked at: they are in seconds."""
+
+OVERDUE_MOST = 100
+"""Runs ended for having waited too long, in one look: each is a commit."""
+
+
 class Janitor:
     """Sweeps beside `worker`. Any number may sweep one store: each lost worker is taken over once.
 
     on_settled: called when runs have been given back or ended.
+    watches: whether runs are to stop that nobody reads; only a process that serves readers can know.
     may_judge: whether a lease that has run out means that its worker is lost; see `Worker.may_judge`.
     """
 
@@ -87,7 +95,11 @@ class Janitor:
         lease_s: float,
         on_settled: Callable[[], None] = lambda: None,
         may_judge: Callable[[], bool] = lambda: True,
+        *,
+        watches: bool = False,
     ) -> None:
+        self._watches = watches
+        self._started = time.monotonic()
         self._may_judge = may_judge
         self._store = store
         self._worker = worker
@@ -96,6 +108,30 @@ class Janitor:
         # A name that never signs: what it took over and could not settle, because the store failed in between,
         # is lost again, and found by the next sweep.
         self._name = f"{worker}/janitor"
+
+    async def enforce(self, end: Callable[[str, str], Awaitable[object]]) -> None:
+        """End what has waited too long, or what nobody watches any more, until cancelled.
+
+        end: takes a run's id and the reason.
+        """
+        while True:
+            await asyncio.sleep(LIMITS_S)
+            try:
+                await self._enforce(end)
+            except StoreError as error:
+                log.warning("Limits in time can't be kept: %s %s", error.message, error.hint)
+            except Exception:
+                log.exception("Limits in time can't be kept.")
+
+    async def _enforce(self, end: Callable[[str, str], Awaitable[object]]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        for run_id in await self._store.overdue(now_ms, OVERDUE_MOST):
+            await end(run_id, "queue_timeout")
+        if self._watches:
+            # Readers of a server that was away need time to come back before they count as gone.
+            up_ms = round((time.monotonic() - self._started) * 1000)
+            for run_id in await self._store.abandoned(now_ms, up_ms):
+                await end(run_id, "abandoned")
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -129,24 +165,12 @@ class Janitor:
         """Give a run that nobody executes back to the queue, or end it. Raises StoreError."""
         run = claimed.run
         try:
-            if run.losses < run.retries and not run.cancel:
+            if run.losses < run.crash_retries and not run.cancel:
                 delay_s = retry_delay_s(run.losses + 1, random.random())  # noqa: S311 - jitter, not a secret
                 not_before_ms = time.time_ns() // 1_000_000 + round(delay_s * 1000)
                 await self._store.requeue(claimed.lease, not_before_ms, lost=True)
             else:
-                await self._end(claimed)
+                reason = run.cancel_reason or "cancelled" if run.cancel else "worker_lost"
+                await end_unexecuted(self._store, claimed, reason)
         except Fenced:
             log.info("Run %s was settled by another process.", run.id)
-
-    async def _end(self, claimed: Claimed) -> None:
-        if claimed.run.cancel:
-            await end_unexecuted(self._store, claimed, RunState.CANCELLED)
-        else:
-            await end_unexecuted(self._store, claimed, RunState.INTERRUPTED, _WORKER_LOST)
-
-
-_WORKER_LOST = {
-    "code": "worker_lost",
-    "message": "The process that executed the run ended before the run did.",
-    "hint": "Submit it again, or declare the function with on_crash='retry'.",
-}

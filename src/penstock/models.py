@@ -1,7 +1,7 @@
 """The values that travel between floors: frozen, without behaviour beyond reading them."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -11,12 +11,22 @@ __all__ = [
     "Claimed",
     "Cursor",
     "Group",
+    "Intake",
     "Lease",
+    "OnRepeat",
+    "Pace",
+    "Rate",
     "RunPage",
     "RunRecord",
     "RunState",
+    "Standing",
     "Stream",
+    "Submitted",
+    "Tally",
+    "Terms",
 ]
+
+OnRepeat = Literal["enqueue", "reject", "replace", "interrupt"]
 
 
 class RunState(StrEnum):
@@ -66,13 +76,23 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     final: bool = False
 
+    @property
+    def empty(self) -> bool:
+        """It has no event, and marks a place only."""
+        return self.last_seq < self.first_seq
+
 
 class Append(msgspec.Struct, frozen=True, gc=False):
-    """One chunk on its way into a stream, with the fence of the lease under which it was made."""
+    """One chunk on its way into a stream, with the fence of the lease under which it was made.
+
+    checkpoint: kept with the run that writes the stream, as of `chunk.last_seq`. The chunk may then be empty:
+        `last_seq` is one less than `first_seq`.
+    """
 
     stream: str
     fence: int
     chunk: Chunk
+    checkpoint: bytes | None = None
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -87,10 +107,17 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run as the store keeps it. Times are Unix milliseconds.
 
     input: the function's input as JSON, one member per parameter.
+    lane: what its concurrency key is worth; runs of one lane of a group share a limit and take turns with others.
+    priority: minutes of waiting that it is given for free.
+    call: the run whose place in the group it shares, because one call serves both; its own id otherwise.
     attempt: how often it was started; 0 while it waits for the first time.
-    retries: attempts that may follow one whose worker was lost; `losses`: how many have.
-    cancel: a stop has been asked for.
-    error: `{code, message, hint}` of a run that did not succeed.
+    crash_retries: attempts that may follow one whose worker was lost; `losses`: how many have.
+    failures: attempts that raised and were followed by another.
+    start_by_ms: when it has waited too long.
+    abandon_grace_ms: how long it goes on with nobody watching; None is for ever.
+    cancel: a stop has been asked for; `cancel_reason` says why, and `acknowledged` that its worker knows.
+    checkpoint: what it goes on from, as of event `checkpoint_seq` of its stream.
+    error: `{code, message, hint}` of a run that did not succeed, or of its last attempt.
     """
 
     id: str
@@ -101,14 +128,24 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     input: msgspec.Raw = msgspec.Raw(b"{}")
     key: str | None = None
     session: str | None = None
+    lane: str = ""
+    priority: int = 0
+    call: str | None = None
     attempt: int = 0
-    retries: int = 0
+    crash_retries: int = 0
     losses: int = 0
+    failures: int = 0
     worker: str | None = None
     not_before_ms: int = 0
+    start_by_ms: int | None = None
+    abandon_grace_ms: int | None = None
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
     cancel: bool = False
+    cancel_reason: str | None = None
+    acknowledged: bool = False
+    checkpoint: bytes | None = None
+    checkpoint_seq: int = 0
     error: dict[str, Any] | None = None
 
 
@@ -127,9 +164,101 @@ class Claimed(msgspec.Struct, frozen=True):
     stream: Stream
 
 
+class Rate(msgspec.Struct, frozen=True):
+    """At most `count` starts in any `period_ms` milliseconds."""
+
+    count: int
+    period_ms: int
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How runs of one function may start, beside their group's limit.
+
+    key_limit: runs of one lane of the group at once; with it, lanes take turns. None: lanes mean nothing.
+    rate: starts of one lane.
+    batch_size: runs that one call serves at most; `batch_wait_ms`: how long a smaller batch waits for more.
+    """
+
+    key_limit: int | None = None
+    rate: Rate | None = None
+    batch_size: int = 1
+    batch_wait_ms: int = 0
+
+
+_PLAIN = Terms()
+
+
 class Group(msgspec.Struct, frozen=True):
-    """Functions that share a concurrency limit; None is no limit."""
+    """Functions that share a concurrency limit, counted in calls; None is no limit.
+
+    terms: of those functions that have any.
+    """
 
     name: str
     functions: tuple[str, ...]
     concurrency_limit: int | None
+    terms: dict[str, Terms] = {}
+
+    def terms_of(self, function: str) -> Terms:
+        """The function's terms."""
+        return self.terms.get(function, _PLAIN)
+
+
+class Intake(msgspec.Struct, frozen=True):
+    """Under what a group takes a run in.
+
+    max_size: waiting runs of the group at most, beyond those for which there is room to start at once:
+        `concurrency_limit` less what runs.
+    on_repeat: what becomes of a run whose session has one of the same function that has not ended: it waits
+        too ("enqueue"), is refused ("reject"), takes the place of those that wait ("replace"), or of all
+        ("interrupt").
+    """
+
+    max_size: int | None = None
+    concurrency_limit: int | None = None
+    on_repeat: OnRepeat = "enqueue"
+
+
+class Submitted(NamedTuple):
+    """What became of a submission.
+
+    fresh: it was taken in; otherwise `run` is the earlier one of its key.
+    ahead: how many waited in its group then; `calls`: how many ran in it, where it has a limit.
+    replaced: earlier runs that were asked to stop for it.
+    """
+
+    run: RunRecord
+    fresh: bool
+    ahead: int = 0
+    calls: int = 0
+    replaced: tuple[str, ...] = ()
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where a run that has not ended stands; `ahead`: runs that are to start before it, for a queued one."""
+
+    run_id: str
+    function: str
+    group: str
+    state: RunState
+    ahead: int
+    cancel: bool
+    acknowledged: bool
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How many runs a function has in a group. `held`: calls that go on though their runs have ended."""
+
+    group: str
+    function: str
+    waiting: int
+    running: int
+    held: int
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How long a function's runs took: a running mean, and the variance around it."""
+
+    runs: int = 0
+    mean_ms: float = 0.0
+    variance: float = 0.0

@@ -86,8 +86,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1024
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 4 * 1024 * 1024
     default_concurrency_limit: Annotated[
-        int, Meta(ge=1, description="Runs of one group at once, where a function does not say.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Calls of one group at once, where a function does not say; `none` is no limit."),
     ] = 1
+    max_size: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(
+            description="Runs of one group that may wait, where a function does not say; more are refused with "
+            "503. `none` is no limit.",
+        ),
+    ] = None
+
+
+_MAY_BE_NONE = {"default_concurrency_limit", "max_size"}
+"""Settings for which None is a value, not the lack of one."""
 
 
 class Setting(NamedTuple):
@@ -124,9 +136,15 @@ def load(given: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     Raises ConfigError naming the setting, where it came from and what it takes.
     """
     values: dict[str, Any] = {s.name: environ[s.variable] for s in SETTINGS if s.variable in environ}
-    chosen = {name: value for name, value in (given or {}).items() if value is not None}
+    chosen = {
+        name: value for name, value in (given or {}).items() if value is not None or name in _MAY_BE_NONE
+    }
+    values |= chosen
+    for name in _MAY_BE_NONE & values.keys():
+        if str(values[name]).lower() == "none":  # as text, from the environment or the command line
+            values[name] = None
     try:
-        return msgspec.convert(values | chosen, _Strict, strict=False)
+        return msgspec.convert(values, _Strict, strict=False)
     except msgspec.ValidationError as error:
         raise _refusal(str(error), chosen) from error
 

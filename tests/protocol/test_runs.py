@@ -11,7 +11,7 @@ from penstock.protocol.runs import RETRY_CAP_S, TRANSITIONS, may_become, retry_d
 
 ENDED = {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.INTERRUPTED}
 ALLOWED = {
-    "queued": {"running", "cancelled", "interrupted"},
+    "queued": {"running", "cancelled", "interrupted", "failed"},
     "running": {"queued", "succeeded", "failed", "cancelled", "interrupted"},
 }
 CHANCES = st.floats(0, 1, exclude_max=True)

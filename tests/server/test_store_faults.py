@@ -101,7 +101,7 @@ async def test_a_full_disk_is_503_and_recovers(
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = [needs("mount"), "-t", "tmpfs", "-o", "size=512k", "none", str(disk)]
+    mount = [needs("mount"), "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("a file system of our own needs the right to mount one")
     try:

@@ -16,7 +16,7 @@ from penstock.storage.sqlite import SqliteStore
 
 from .sqlite_files import EPOCH, append, chunk, execute, opened, queued, started
 
-DISK_BYTES = 1024 * 1024
+DISK_BYTES = 2 * 1024 * 1024
 CHUNK_BYTES = 8_000
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from penstock.errors import StoreLocked
 from penstock.models import Append, Chunk
+from penstock.storage.base import ANYTHING
 from penstock.storage.sqlite import SqliteStore, connection, work, writer
 from penstock.storage.sqlite.connection import connect
 from penstock.storage.sqlite.watch import Watch
@@ -43,7 +44,7 @@ class Process:
 def processes(tmp_path: Path) -> Iterator[tuple[Process, Process]]:
     one, other = Process(tmp_path / "store.db"), Process(tmp_path / "store.db")
     for stream in "abc":
-        work.submit(one.connection, queued(stream), EPOCH)
+        work.submit(one.connection, queued(stream), EPOCH, ANYTHING)
     other.append("c", 1)
     for process in (one, other):
         process.look()

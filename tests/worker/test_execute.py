@@ -389,7 +389,7 @@ async def test_a_blocked_thread_is_left_behind_but_keeps_its_slot(bench: "Bench"
 
     run = await bench.start(blocks, concurrency_limit=1)
     await until(begun.is_set)
-    bench.services.worker._active[run.id].stop("cancelled", within_s=0.05)
+    bench.services.worker._executor.active[run.id].stop("cancelled", within_s=0.05)
     assert await run.outcome() == ("cancelled", "")
     events = len(await run.events())
     second = await bench.start(blocks, {"wait": False})
@@ -403,7 +403,7 @@ async def test_a_blocked_thread_is_left_behind_but_keeps_its_slot(bench: "Bench"
     release.set()
     assert (await second.end()).result == "done"
     assert len(await run.events()) == events, "nothing follows the end"
-    await until(lambda: worker._threads == 0)
+    await until(lambda: worker._executor.threads == 0)
 
 
 # --- Threads and the loop ---

@@ -99,8 +99,8 @@ def test_its_name_and_description() -> None:
 
     made = Function(answer)
     assert (made.name, made.description) == ("answer", "Answers.\n\nAt length.")
-    assert (made.group, made.rate, made.retries) == ("answer", None, 0)
-    assert Function(answer, name="other", on_crash="retry").retries == 3
+    assert (made.group, made.options.rate, made.options.crash_retries) == ("answer", None, 0)
+    assert Function(answer, name="other", on_crash="retry").options.crash_retries == 3
     assert Function(answer, concurrency_id="gpu").group == "gpu"
 
 

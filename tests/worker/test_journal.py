@@ -37,9 +37,9 @@ class Store(MemoryStore):
         await self._lie()
         return taken
 
-    async def finish(self, *given: Any) -> None:
+    async def finish(self, *given: Any, lingers: bool = False) -> None:
         await self._suffer()
-        await super().finish(*given)
+        await super().finish(*given, lingers=lingers)
         self.chunks.append((time.monotonic(), given[3]))
         await self._lie()
 

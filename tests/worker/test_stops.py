@@ -134,10 +134,10 @@ async def test_what_had_finished_before_the_stop_has_succeeded(
     """Its end is on its way to the store."""
     on_its_way, go, finish = asyncio.Event(), asyncio.Event(), bench.services.store.finish
 
-    async def slow(*given: Any) -> None:
+    async def slow(*given: Any, lingers: bool = False) -> None:
         on_its_way.set()
         await go.wait()
-        await finish(*given)
+        await finish(*given, lingers=lingers)
 
     async def coroutine() -> int:
         return 7

@@ -19,7 +19,7 @@ from penstock.settings import load
 from penstock.storage.memory import MemoryStore
 from penstock.testing import until
 from penstock.worker import Worker
-from penstock.worker.function import CRASH_RETRIES
+from penstock.worker.options import CRASH_RETRIES
 
 if TYPE_CHECKING:
     from tests.conftest import Bench
@@ -178,7 +178,7 @@ async def test_giving_back_uses_up_no_retries(make_bench: "type[Bench]", tmp_pat
             await until(lambda: bench.running == 1)
             await bench.services.worker.drain(0.1)
             record = await bench.services.queue.get(run.id)
-            assert (record.state, record.losses, record.retries) == ("queued", 0, CRASH_RETRIES)
+            assert (record.state, record.losses, record.crash_retries) == ("queued", 0, CRASH_RETRIES)
     assert record.attempt == CRASH_RETRIES + 2
 
 

@@ -26,7 +26,8 @@ def make_app(follow: Sequence[str] = (), **settings: Any) -> App:
     `"$ command"`, which a shell runs as the server's user. Its own `vitals.py` where nothing is named.
     settings: as for `App`.
     """
-    app = App(**settings)
+    app = App()
+    app.configure(**settings)
     # It changes nothing but its own run, so it may be run again: kill the server in the middle and see.
     app.function(concurrency_limit=MAX_ANSWERS, on_crash="retry")(answer)
     app.function(concurrency_limit=MAX_FOLLOWERS)(make_follow(follow))

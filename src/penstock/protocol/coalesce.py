@@ -2,7 +2,8 @@
 
 Only neighbours merge, so a merged event stands for an unbroken row of events and `n` says how many: `text` with
 the next `text` of its span, `progress` and `replace` with the next of theirs (the latest wins). Everything else
-stands alone and so is an edge that no merge crosses: span starts and ends, resets, logs, values.
+stands alone and so is an edge that no merge crosses: span starts and ends, resets, logs, values. So is the place
+of a checkpoint, to which a later `reset` may lead back: the event after it says so (`edge`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,7 +43,7 @@ def _rows(batch: Iterable[AnyEvent]) -> Iterator[list[AnyEvent]]:
 
 def _follows(one: AnyEvent, other: AnyEvent) -> bool:
     kin = type(one) is type(other) and type(one) in _MERGES and one.span == other.span
-    if not kin or other.seq - other.n != one.seq:
+    if not kin or other.edge or other.seq - other.n != one.seq:
         return False
     return not (isinstance(one, Text) and isinstance(other, Text)) or one.pos + len(one.text) == other.pos
 
@@ -50,12 +51,15 @@ def _follows(one: AnyEvent, other: AnyEvent) -> bool:
 def _merge_text(row: list[Any]) -> Text:
     last = row[-1]
     text = "".join([event.text for event in row])
-    return Text(row[0].pos, text, seq=last.seq, at_ms=last.at_ms, span=last.span, n=_count(row))
+    first = row[0]
+    return Text(
+        first.pos, text, seq=last.seq, at_ms=last.at_ms, span=last.span, n=_count(row), edge=first.edge
+    )
 
 
 def _keep_latest(row: list[Any]) -> Any:
     last = row[-1]
-    return type(last)(**{name: getattr(last, name) for name in last.__struct_fields__} | {"n": _count(row)})
+    return msgspec.structs.replace(last, n=_count(row), edge=row[0].edge)
 
 
 def _count(row: list[Any]) -> int:

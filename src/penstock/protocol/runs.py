@@ -8,10 +8,9 @@ _Q, _R = RunState.QUEUED, RunState.RUNNING
 _ENDED = frozenset(state for state in RunState if state.ended)
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
-    _Q: frozenset(
-        {_R, RunState.CANCELLED, RunState.INTERRUPTED}
-    ),  # cancelled while waiting; its function is gone
-    _R: frozenset({_Q}) | _ENDED,  # back to the queue only when a lost worker's run is retried
+    # Ended in the queue: cancelled; its function is gone; it waited too long.
+    _Q: frozenset({_R, RunState.CANCELLED, RunState.INTERRUPTED, RunState.FAILED}),
+    _R: frozenset({_Q}) | _ENDED,  # back to the queue to be tried again, or when its worker leaves
     **dict.fromkeys(_ENDED, frozenset()),
 }
 """State to the states that may follow it. Stores refuse every other change."""

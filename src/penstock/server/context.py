@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from ..hub import Hub
-from ..queue import Queue
+from ..queue import Queue, Standings
 from ..settings import Settings
 from ..storage.base import Store
 from ..worker import Function
@@ -22,6 +22,7 @@ class Context:
     store: Store
     functions: Mapping[str, Function]
     queue: Queue
+    standings: Standings
     hub: Hub
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import MethodNotAllowed, NotFound, PenstockError, RequestError, StoreError
+from ..errors import MethodNotAllowed, NotFound, PenstockError, QueueFull, RequestError, StoreError
 from ..settings import Settings
 from . import health, page, runs, streams
 from .auth import require_token
@@ -33,6 +33,7 @@ def make_server(context: Context) -> ASGIApp:
             Route("/api/runs/{run_id}", runs.describe),
             Route("/api/runs/{run_id}/events", streams.Events(), methods=["GET"]),
             Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
+            Route("/api/queue", runs.overview),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
             Mount("/web", page.Modules()),
@@ -64,7 +65,8 @@ def make_closed_server(error: StoreError, settings: Settings) -> ASGIApp:
 
 def error_response(error: PenstockError) -> Response:
     """An error as its JSON answer."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else None
+    wait_s = error.retry_after_s if isinstance(error, QueueFull) else RETRY_AFTER_S
+    headers = {"Retry-After": str(wait_s)} if error.status == 503 else None
     body = msgspec.json.encode({"error": error.as_dict()})
     return Response(body, error.status, headers, media_type="application/json")
 

@@ -7,10 +7,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ..errors import BadRequest, BodyTooLarge, InvalidInput, UnsupportedMedia
+from ..hub import Status
 from ..models import RunRecord, RunState
 from .context import context_of
 
-__all__ = ["cancel", "describe", "functions", "submit_or_list"]
+__all__ = ["cancel", "describe", "functions", "overview", "submit_or_list"]
 
 MAX_PAGE = 500
 """Runs in one page of the list."""
@@ -50,14 +51,8 @@ async def _submit(request: Request) -> Response:
         raise InvalidInput(
             "The input is not a JSON object.", hint="Send one member per parameter.", field="input"
         )
-    run = await queue.submit(given.function, given.input, key=given.key, session=given.session)
-    answer = {
-        "run_id": run.id,
-        "state": run.state,
-        "position": await queue.position(run),
-        "eta_s": None,
-        "events": _events_path(request, run.id),
-    }
+    run, status = await queue.submit(given.function, given.input, key=given.key, session=given.session)
+    answer = {"run_id": run.id, "state": run.state} | status | {"events": _events_path(request, run.id)}
     return _json(answer, 202)
 
 
@@ -69,15 +64,18 @@ async def _page(request: Request) -> Response:
         limit=_limit(query.get("limit", "50")),
         before=query.get("before"),
     )
-    return _json({"runs": [_run(request, run) for run in found.runs], "next": found.next})
+    standings = await context_of(request).standings.of(found.runs)
+    listed = [_run(request, run, standings.get(run.id)) for run in found.runs]
+    return _json({"runs": listed, "next": found.next})
 
 
 async def describe(request: Request) -> Response:
     """GET /api/runs/{run_id}"""
     queue = context_of(request).queue
     run = await queue.get(request.path_params["run_id"])
-    more = {"position": await queue.position(run), "input": run.input, "result": await queue.result(run)}
-    return _json(_run(request, run) | more)
+    standings = await context_of(request).standings.of([run])
+    more = {"input": run.input, "result": await queue.result(run)}
+    return _json(_run(request, run, standings.get(run.id)) | more)
 
 
 async def cancel(request: Request) -> Response:
@@ -86,7 +84,15 @@ async def cancel(request: Request) -> Response:
     return _json({"run_id": run.id, "state": run.state, "cancel": receipt}, 202)
 
 
-def _run(request: Request, run: RunRecord) -> dict[str, Any]:
+async def overview(request: Request) -> Response:
+    """GET /api/queue"""
+    return _json(await context_of(request).standings.overview())
+
+
+def _run(request: Request, run: RunRecord, status: Status | None) -> dict[str, Any]:
+    line = (
+        {} if status is None else {name: status[name] for name in status if name.startswith(("pos", "eta"))}
+    )
     return {
         "run_id": run.id,
         "function": run.function,
@@ -102,13 +108,15 @@ def _run(request: Request, run: RunRecord) -> dict[str, Any]:
         "cancel": _receipt(run),
         "error": run.error,
         "events": _events_path(request, run.id),
-    }
+    } | line
 
 
 def _receipt(run: RunRecord) -> str | None:
     if not run.cancel:
         return None
-    return "stopped" if run.state.ended else "requested"
+    if run.state.ended:
+        return "stopped"
+    return "acknowledged" if run.acknowledged else "requested"
 
 
 def _events_path(request: Request, run_id: str) -> str:

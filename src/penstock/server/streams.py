@@ -101,9 +101,9 @@ async def _response(
         return await _poll(stream, start, subscriber, receive, timeout_s)
     if subscriber.ended:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
-    standing = None if stream.tail else await context.queue.standing(stream.name)
-    status = b"" if standing is None else sse.status("status", standing)
-    greeting = _reset_frame(start, stream.epoch) + status
+    if not stream.tail:
+        subscriber.status = await context.standings.at_start(stream.name)
+    greeting = _reset_frame(start, stream.epoch) + _status_frame(subscriber)
     return EventStream(stream, subscriber, Pacer(asked.rate), context.settings.heartbeat_s, greeting)
 
 
@@ -141,6 +141,11 @@ def _reset(start: Start) -> list[ev.AnyEvent]:
 
 def _reset_frame(start: Start, epoch: str) -> bytes:
     return b"".join([sse.encode_event(event, epoch) for event in _reset(start)])
+
+
+def _status_frame(subscriber: Subscriber) -> bytes:
+    status = subscriber.untold()
+    return b"" if status is None else sse.status("status", status)
 
 
 def _frames(chunks: list[Chunk], epoch: str, after: int) -> bytes:
@@ -187,12 +192,13 @@ class EventStream(Response):
             except StoreError as error:
                 log.warning("A reader of %s is cut off: %s", self._stream.name, error.message)
                 return  # it comes back with its cursor, and is answered 503 until the store can
-            if chunks:
-                await _write(send, _frames(chunks, self._stream.epoch, after))
+            news = _frames(chunks, self._stream.epoch, after) if chunks else _status_frame(subscriber)
+            if news:
+                await _write(send, news)
             if leaving and not subscriber.ended:  # after one look: a run that never pauses would hold us here
                 await _write(send, sse.draining(random.randint(*DRAIN_RECONNECT_MS)))  # noqa: S311 - jitter
                 return
-            if chunks:
+            if news:
                 quiet_since = time.monotonic()
                 self._pacer.flushed(quiet_since)
             elif time.monotonic() - quiet_since >= self._heartbeat_s:

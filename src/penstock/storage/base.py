@@ -12,12 +12,30 @@ Common to all methods:
 - Cancelling a call that writes leaves it in doubt: it may have been carried out. Reads leave nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..models import Append, Chunk, Claimed, Group, Lease, RunPage, RunRecord, RunState, Stream
+from ..models import (
+    Append,
+    Chunk,
+    Claimed,
+    Group,
+    Intake,
+    Lease,
+    Pace,
+    RunPage,
+    RunRecord,
+    RunState,
+    Standing,
+    Stream,
+    Submitted,
+    Tally,
+)
 
-__all__ = ["Listener", "RunStore", "Store", "StreamStore", "WorkerSign"]
+__all__ = ["ANYTHING", "Listener", "RunStore", "Store", "StreamStore", "WorkerSign"]
+
+ANYTHING = Intake()
+"""Any number of runs, repeated or not."""
 
 Listener = Callable[[str | None, Chunk | None], None]
 """Called on the event loop: with (stream, chunk) for an append of this process; with (stream, None) when another
@@ -32,7 +50,8 @@ class StreamStore(Protocol):
 
         Returns one truth value an item, in order: False where the stream is unknown or ended, the fence is not
         the store's, or `first_seq` does not follow the tail; nothing of that item was written. An item is
-        stored whole or not at all, and once this returns it survives what the store's level promises.
+        stored whole or not at all, and once this returns it survives what the store's level promises. An item's
+        checkpoint is kept with the run of the stream's name; its chunk may then be empty, and is not told of.
 
         Raises:
             StoreError: Nothing of the batch was written.
@@ -66,11 +85,14 @@ class WorkerSign(Protocol):
 class RunStore(Protocol):
     """Runs, and the leases under which they are executed. State changes follow `protocol.runs.TRANSITIONS`."""
 
-    async def submit(self, run: RunRecord, epoch: str) -> tuple[RunRecord, bool]:
-        """Keep a queued run and create its stream, named like the run. Returns it and True.
+    async def submit(self, run: RunRecord, epoch: str, intake: Intake = ANYTHING) -> Submitted:
+        """Keep a queued run and create its stream, named like the run, if `intake` lets it in.
 
-        Where `run.key` was used for the same function before, nothing is written and the result is that
-        earlier run and False.
+        Where `run.key` was used for the same function before, nothing is written and the answer is that
+        earlier run. Runs that this one replaces have a stop asked for, with the reason "replaced".
+
+        Raises:
+            AlreadyRunning, QueueFull: Nothing was written.
         """
         ...
 
@@ -87,16 +109,37 @@ class RunStore(Protocol):
         """
         ...
 
-    async def waiting_before(self, run: RunRecord) -> int:
-        """How many queued runs of the same group were submitted before this one."""
+    async def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
+        """Where those of these runs stand that have not ended.
+
+        `ahead` counts the runs of the group that were submitted earlier; for one with priority, those of a lower
+        rank; for one with a lane, no more than have their turn before it.
+        """
+        ...
+
+    async def tallies(self) -> list[Tally]:
+        """How many wait, run and are held, for every group and function with any."""
+        ...
+
+    async def paces(self) -> dict[str, Pace]:
+        """How long succeeded runs took, by function."""
         ...
 
     async def claim(self, worker: str, groups: Sequence[Group], now_ms: int, limit: int) -> list[Claimed]:
-        """Start queued runs of these groups, oldest first, at most `limit`, as `worker`'s, in one commit.
+        """Start queued runs of these groups, at most `limit` calls, as `worker`'s, in one commit.
 
-        No group's running runs exceed its `concurrency_limit`, counted over all processes. A run is left
-        while its `not_before_ms` lies ahead. Each claim raises its stream's fence and the run's attempt.
+        Which ones is what `protocol.limits.admit` says, over all processes. A run is left while its
+        `not_before_ms` lies ahead, and once its `start_by_ms` has come. Runs that one call is to serve share
+        `run.call`. Each claim raises its stream's fence and the run's attempt.
         """
+        ...
+
+    async def due_at_ms(self) -> int | None:
+        """When next something may start that waits for its time only, as of the last claim."""
+        ...
+
+    async def overdue(self, now_ms: int, limit: int) -> list[str]:
+        """Ids of queued runs whose `start_by_ms` has come, at most `limit`."""
         ...
 
     async def seize(self, worker: str, run_id: str) -> Claimed | None:
@@ -105,9 +148,18 @@ class RunStore(Protocol):
         ...
 
     async def finish(
-        self, lease: Lease, state: RunState, error: dict[str, Any] | None, last: Chunk, now_ms: int
+        self,
+        lease: Lease,
+        state: RunState,
+        error: dict[str, Any] | None,
+        last: Chunk,
+        now_ms: int,
+        *,
+        lingers: bool = False,
     ) -> None:
         """End a run: append `last`, end its stream and set its state, in one commit.
+
+        lingers: its call goes on, and keeps its place in the group until `returned` or the worker's loss.
 
         Raises:
             Fenced: The lease is no longer good, the run may not become `state` (it has ended already, say), or
@@ -115,15 +167,45 @@ class RunStore(Protocol):
         """
         ...
 
-    async def requeue(self, lease: Lease, not_before_ms: int, *, lost: bool = False) -> None:
+    async def returned(self, run_id: str) -> None:
+        """A call that went on after its run had ended has come back: its place is free."""
+        ...
+
+    async def requeue(
+        self, lease: Lease, not_before_ms: int, *, lost: bool = False, error: dict[str, Any] | None = None
+    ) -> None:
         """Give a running run back to the queue; its stream's fence rises. Raises Fenced as `finish` does.
 
-        lost: its worker died; `losses` rises. Given back in order, it is as if it had not been tried.
+        lost: its worker died; `losses` rises. error: what it raised; `failures` rises. Given back in order, it
+        is as if it had not been tried.
         """
         ...
 
-    async def request_cancel(self, run_id: str) -> RunRecord | None:
-        """Note that a stop was asked for, unless the run has ended. The run as it then is, or None."""
+    async def request_cancel(self, run_id: str, reason: str = "cancelled") -> RunRecord | None:
+        """Note that a stop was asked for, unless the run has ended; the first reason stands. The run, or None."""
+        ...
+
+    async def acknowledge(self, run_ids: Sequence[str]) -> None:
+        """Note that the workers of these runs are stopping them."""
+        ...
+
+    async def stopping(self) -> dict[str, bool]:
+        """Runs under way, of all workers, for which a stop was asked; True where that was acknowledged."""
+        ...
+
+    async def watch(self, worker: str, present: Mapping[str, bool], now_ms: int) -> None:
+        """Note which runs have readers in this process, as far as it has changed.
+
+        Of a run with an `abandon_grace_ms` that nobody watches any more, in any process, the grace begins.
+        """
+        ...
+
+    async def abandoned(self, now_ms: int, up_ms: int) -> list[str]:
+        """Ids of runs that nobody has watched for their whole `abandon_grace_ms`, since they were submitted or
+        since the last reader left, and that were not asked to stop.
+
+        up_ms: for how long readers could come; a longer grace is not over.
+        """
         ...
 
     async def held(self, worker: str) -> dict[str, int]:
@@ -134,8 +216,8 @@ class RunStore(Protocol):
         """Put queued runs into the group that their function belongs to now; others are left."""
         ...
 
-    async def cancels(self, worker: str) -> list[str]:
-        """Ids of this worker's running runs for which a stop was asked."""
+    async def cancels(self, worker: str) -> dict[str, str]:
+        """Ids of this worker's running runs for which a stop was asked, each with the reason."""
         ...
 
     async def sign(self, worker: str, expires_at_ms: int) -> None:
@@ -143,15 +225,16 @@ class RunStore(Protocol):
         ...
 
     async def leave(self, worker: str) -> None:
-        """The worker is gone, in order: it has no runs left."""
+        """The worker is gone, in order: it has no runs left. Its lingering calls and its readers are gone too."""
         ...
 
     async def workers(self) -> Sequence[WorkerSign]:
-        """The workers that have signed and not left, and, as expired at 0, any other that still holds runs."""
+        """The workers that have signed and not left, and, as expired at 0, any other that still holds runs, goes
+        on with calls or has readers."""
         ...
 
     async def take_over(self, worker: str, lost: WorkerSign) -> list[Claimed]:
-        """Move all running runs of a lost worker to `worker`, fences raised, and forget the lost one.
+        """Move all running runs of a lost worker to `worker`, fences raised; the lost one leaves.
 
         Nothing happens, and the list is empty, if `lost` has signed again since it was read.
         """

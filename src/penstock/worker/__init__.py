@@ -1,8 +1,10 @@
 """Executing runs: from the claim to the end, with every event stored on the way."""
 
 from .ending import end_unexecuted
-from .function import Function, FunctionOptions
+from .function import Function
+from .groups import Groups
+from .options import FunctionOptions
 from .run import Run, Span
 from .worker import Worker
 
-__all__ = ["Function", "FunctionOptions", "Run", "Span", "Worker", "end_unexecuted"]
+__all__ = ["Function", "FunctionOptions", "Groups", "Run", "Span", "Worker", "end_unexecuted"]

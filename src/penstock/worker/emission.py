@@ -127,11 +127,14 @@ def check_size(size_bytes: int) -> None:
 
 
 class Emission:
-    """Turns yields into events, keeping count of each span's text. One per attempt of a run."""
+    """Turns yields into events, keeping count of each span's text. One per attempt of a run.
 
-    def __init__(self, *, cumulative: bool) -> None:
+    lengths: code points of each span's text so far; it is kept up to date here, for checkpoints.
+    """
+
+    def __init__(self, *, cumulative: bool, lengths: dict[str | None, int] | None = None) -> None:
         self._cumulative = cumulative
-        self._lengths: dict[str | None, int] = {}
+        self._lengths: dict[str | None, int] = {} if lengths is None else lengths
 
     def events(self, value: Any, span: str | None) -> Iterator[tuple[AnyEvent, int]]:
         """The events of one yield, each with about how many bytes it takes. Raises YieldError."""

@@ -13,10 +13,10 @@ from ..events import AnyEvent
 from ..models import RunState
 from .emission import Emission, message_of, optional_json, plain_text
 from .function import Function
-from .recorder import Outcome, Recorder, RunStopped
-from .run import Run, current_span
+from .recorder import Outcome, RunStopped
+from .run import Run, Sink, current_span
 
-__all__ = ["STOP_GRACE_S", "Execution"]
+__all__ = ["STOP_GRACE_S", "Execution", "run_in_thread"]
 
 log = logging.getLogger("penstock")
 
@@ -30,16 +30,20 @@ class Execution:
 
     stop_grace_s: how long a stopped run waits for its thread.
     thread_done: settled when the function's thread has returned; None where it has none.
+    owns_process: the process is this run's alone, and ends if the function calls sys.exit().
     """
 
-    def __init__(self, function: Function, run: Run, recorder: Recorder, arguments: dict[str, Any]) -> None:
+    def __init__(self, function: Function, run: Run, recorder: Sink, arguments: dict[str, Any]) -> None:
         self._function = function
         self._run = run
         self._recorder = recorder
         self._arguments = arguments
-        self._emission = Emission(cumulative=function.cumulative)
+        self._handle: Run | list[Run] = run
+        self._cumulative = function.options.cumulative
+        self._emission = Emission(cumulative=self._cumulative, lengths=run.lengths)
         self.stop_grace_s = STOP_GRACE_S
         self.thread_done: asyncio.Future[Any] | None = None
+        self.owns_process = False
 
     async def outcome(self) -> Outcome:
         """Run the function to its end, or until this task is cancelled; then the generator has been closed.
@@ -50,25 +54,30 @@ class Execution:
         try:
             body = self._threaded if self._function.threaded else self._in_loop
             result = await body()
-            return Outcome(RunState.SUCCEEDED, optional_json(result))
+            return self._succeeded(result)
         except (asyncio.CancelledError, RunStopped):
             return Outcome(RunState.CANCELLED)
         except PenstockError as error:
             return _failure(error.code, plain_text(error.message), plain_text(error.hint))
         except BaseException as error:  # sys.exit() in a function ends its run, not the server
+            if self.owns_process and isinstance(error, SystemExit):
+                raise
             log.exception("Run %s of %s failed.", self._run.id, self._run.function)
             return _failure("exception", message_of(error))
 
+    def _succeeded(self, result: Any) -> Outcome:
+        return Outcome(RunState.SUCCEEDED, optional_json(result))
+
     def _events(self, value: Any) -> Iterable[tuple[AnyEvent, int]]:
         span = current_span(self._run)
-        if type(value) is str and not self._function.cumulative:  # tokens: the path that must be short
+        if type(value) is str and not self._cumulative:  # tokens: the path that must be short
             return (self._emission.text(value, span),)
         return self._emission.events(value, span)
 
     # async def
 
     async def _in_loop(self) -> Any:
-        started = self._function.start(self._arguments, self._run)
+        started = self._function.start(self._arguments, self._handle)
         if not inspect.isasyncgen(started):
             return await started
         try:
@@ -98,7 +107,7 @@ class Execution:
             raise
 
     def _call(self) -> Any:
-        started = self._function.start(self._arguments, self._run)
+        started = self._function.start(self._arguments, self._handle)
         if inspect.isgenerator(started):
             return self._exhaust(cast("Generator[Any, None, Any]", started))
         return started

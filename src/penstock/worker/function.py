@@ -5,84 +5,108 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypedDict, Unpack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Unpack
 
 import msgspec
 
 from ..errors import ConfigError, InvalidInput
+from ..models import Terms
+from .options import FunctionOptions, Options
 from .run import Run
 
-__all__ = ["CRASH_RETRIES", "Function", "FunctionOptions", "Kind", "Limit"]
+__all__ = ["Function", "Kind"]
 
 Kind = Literal["coroutine", "async generator", "function", "generator"]
-Limit = int | Literal["default"] | None
-"""Runs of a group at once; "default" is the app's setting, None is no limit."""
+
+SESSION = "session"
+"""`concurrency_key` that means the run's session, unless a parameter has that name."""
 
 _DEFINITIONS = "#/$defs/"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
-CRASH_RETRIES = 3
-"""Attempts after the first for `on_crash="retry"`: a run that takes its process down each time must end."""
-
-
-class FunctionOptions(TypedDict, total=False):
-    """What `App.function` takes, and describes."""
-
-    name: str | None
-    concurrency_limit: Limit
-    concurrency_id: str | None
-    rate: float | None
-    cumulative: bool
-    on_crash: Literal["fail", "retry"]
-
-
 class Function:
-    """A callable with its name, kind, input and limits. Made by `App.function`.
+    """A callable with its name, kind, input and options. Made by `App.function`.
 
     Raises ConfigError, when it is made, for a signature or an option that can't work.
     """
 
     def __init__(self, call: Callable[..., Any], **options: Unpack[FunctionOptions]) -> None:
         self.call = call
-        self.name = options.get("name") or str(getattr(call, "__name__", ""))
         self.kind = _kind_of(call)
-        self.description = inspect.getdoc(call) or ""
-        self.concurrency_limit = options.get("concurrency_limit", "default")
-        self.group = options.get("concurrency_id") or self.name
-        self.rate = options.get("rate")
-        self.cumulative = options.get("cumulative", False)
-        self.on_crash = options.get("on_crash", "fail")
-        self._check()
-        self._input, self._run_parameter = _input_type(self.name, call)
-
-    def _check(self) -> None:
+        self.name = options.get("name") or str(getattr(call, "__name__", ""))
         if not _NAME.fullmatch(self.name):
             raise ConfigError(
                 f"{self.name!r} can't name a function.", hint="Pass name= of letters, digits and _ . -"
             )
-        limit = self.concurrency_limit
-        if limit not in ("default", None) and (not isinstance(limit, int) or limit < 1):
+        self.options = Options.of(self.name, options)
+        self.description = inspect.getdoc(call) or ""
+        self._input, self._run_parameter = _input_type(self.name, call, batch=self.options.batch)
+        self._check_key()
+
+    def _check_key(self) -> None:
+        key = self.options.concurrency_key
+        if isinstance(key, str) and key != SESSION and key not in self._input.__struct_fields__:
             raise ConfigError(
-                f"{self.name}: concurrency_limit is {limit!r}.", hint="1 or more, or None for no limit."
+                f"{self.name}: concurrency_key names {key!r}, which is no parameter.",
+                hint="'session', a parameter's name, or a function of the input.",
+                field="concurrency_key",
             )
-        if self.rate is not None and not 0 <= self.rate <= 1000:
-            raise ConfigError(
-                f"{self.name}: rate is {self.rate}.", hint="0 to 1000 a second; 0 merges nothing."
-            )
-        if self.on_crash not in ("fail", "retry"):
-            raise ConfigError(f"{self.name}: on_crash is {self.on_crash!r}.", hint="'fail' or 'retry'.")
+
+    @functools.cached_property
+    def group(self) -> str:
+        """The group whose limit it shares."""
+        if not self.options.queue:
+            return f"{self.name} (no queue)"
+        return self.options.concurrency_id or self.name
+
+    @functools.cached_property
+    def terms(self) -> Terms:
+        """How its runs may start, beside the group's limit."""
+        options = self.options
+        return Terms(
+            key_limit=None if options.concurrency_key is None else options.concurrency_key_limit,
+            rate=options.rate_of_starts,
+            batch_size=options.max_batch_size if options.batch else 1,
+            batch_wait_ms=round(options.max_wait_ms) if options.batch else 0,
+        )
+
+    def lane_of(self, arguments: Mapping[str, Any], session: str | None) -> str:
+        """What its concurrency key is worth for this input; runs without a session share one lane.
+
+        Raises InvalidInput where the app's own key function fails.
+        """
+        key = self.options.concurrency_key
+        if key is None:
+            return ""
+        if callable(key):
+            return f"={self._ask('concurrency_key', key, arguments)}"
+        return f"={arguments.get(key, session or '')}"
+
+    def priority_of(self, arguments: Mapping[str, Any]) -> int:
+        """The head start of a run with this input, in minutes of waiting. Raises as `lane_of` does."""
+        priority = self.options.priority
+        return int(self._ask("priority", priority, arguments) if callable(priority) else priority)
+
+    def _ask(
+        self, option: str, call: Callable[[Mapping[str, Any]], Any], arguments: Mapping[str, Any]
+    ) -> Any:
+        try:
+            return call(arguments)
+        except Exception as error:
+            message = f"{self.name}: its {option} function raised {type(error).__name__}: {error}."
+            raise InvalidInput(message, hint="It must give an answer for every input.") from error
 
     @property
-    def retries(self) -> int:
-        """Attempts that may follow one whose process died."""
-        return CRASH_RETRIES if self.on_crash == "retry" else 0
+    def isolated(self) -> bool:
+        """It runs in a process of its own."""
+        return self.options.isolation == "process"
 
     @property
     def threaded(self) -> bool:
-        """Plain `def`: it runs in a thread of its own."""
-        return self.kind in ("function", "generator")
+        """It takes one of the `max_threads`: plain `def`, in a thread of its own, and whatever is isolated."""
+        return self.kind in ("function", "generator") or self.isolated
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -108,7 +132,7 @@ class Function:
             raise InvalidInput(f"The input can't be read: {error}.", hint=hint, field="input") from error
         return {name: getattr(value, name) for name in value.__struct_fields__}
 
-    def start(self, arguments: dict[str, Any], run: Run) -> Any:
+    def start(self, arguments: dict[str, Any], run: Run | list[Run]) -> Any:
         """Call it: a coroutine, a generator of either kind, or, from a plain function, its result."""
         extra = {} if self._run_parameter is None else {self._run_parameter: run}
         return self.call(**arguments, **extra)
@@ -138,7 +162,9 @@ def _routine_of(call: Callable[..., Any]) -> Callable[..., Any]:
     return call if inspect.isroutine(call) else type(call).__call__
 
 
-def _input_type(name: str, call: Callable[..., Any]) -> tuple[type[msgspec.Struct], str | None]:
+def _input_type(
+    name: str, call: Callable[..., Any], *, batch: bool
+) -> tuple[type[msgspec.Struct], str | None]:
     hints = _hints(name, call)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     run_parameter = None
@@ -150,7 +176,10 @@ def _input_type(name: str, call: Callable[..., Any]) -> tuple[type[msgspec.Struc
         hint = hints.get(parameter.name, Any)
         if hint is Run or Run in typing.get_args(hint):
             run_parameter = parameter.name
-        elif parameter.default is parameter.empty:
+            continue
+        if batch:
+            hint = _element(name, parameter, hint)
+        if parameter.default is parameter.empty:
             fields.append((parameter.name, hint))
         else:
             fields.append((parameter.name, hint, _default(parameter.default)))
@@ -169,6 +198,22 @@ def _hints(name: str, call: Callable[..., Any]) -> dict[str, Any]:
         raise ConfigError(
             f"{name}: an annotation can't be resolved: {error}.", hint="Define or import it."
         ) from error
+
+
+def _element(name: str, parameter: inspect.Parameter, hint: Any) -> Any:
+    """What one run gives to a batch's parameter, which takes a list with one value of each run."""
+    if parameter.default is not parameter.empty:
+        raise ConfigError(
+            f"{name}: {parameter.name} has a default, which a batch can't.", hint="Leave it out."
+        )
+    if hint in (Any, list):
+        return Any
+    if typing.get_origin(hint) in (list, Sequence) and typing.get_args(hint):
+        return typing.get_args(hint)[0]
+    raise ConfigError(
+        f"{name}: with batch=True, {parameter.name} takes a list with one value of each run.",
+        hint=f"Annotate it as list[…], not {hint}.",
+    )
 
 
 def _default(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from ..errors import Fenced, StoreError
 from ..models import Append, Chunk, Claimed
 from ..storage.base import Store
-from .recorder import Recorder
+from .recorder import GiveBack, Recorder
 
 __all__ = ["Journal"]
 
@@ -80,26 +80,26 @@ class Journal:
                     recorder.abandon()
 
     async def _write(self, ready: dict[Recorder, None]) -> None:
-        going: list[tuple[Recorder, Chunk]] = []
+        going: list[tuple[Recorder, Append]] = []
         ending: list[Awaitable[None]] = []
         for recorder in ready:
-            chunk = recorder.take()
-            if chunk is None:  # taken earlier, by an urgent event
-                continue
-            if chunk.final:
-                ending.append(self._finish(recorder, chunk))
+            item = recorder.take()
+            if item is None:  # taken earlier, by an urgent event
+                if recorder.back is not None:
+                    ending.append(self._give_back(recorder, recorder.back))
+            elif item.chunk.final:
+                ending.append(self._finish(recorder, item.chunk))
             else:
-                going.append((recorder, chunk))
+                going.append((recorder, item))
         # All at once, so that the store can commit the ends with the appends.
         await asyncio.gather(self._append(going), *ending)
 
-    async def _append(self, going: list[tuple[Recorder, Chunk]]) -> None:
+    async def _append(self, going: list[tuple[Recorder, Append]]) -> None:
         if not going:
             return
-        batch = [Append(recorder.lease.run_id, recorder.lease.fence, chunk) for recorder, chunk in going]
-        taken = await self._persist(lambda: self._store.append(batch))
-        for (recorder, chunk), ok in zip(going, taken, strict=True):
-            if not ok and not await self._is_stored(recorder, chunk):
+        taken = await self._persist(lambda: self._store.append([item for _, item in going]))
+        for (recorder, item), ok in zip(going, taken, strict=True):
+            if not ok and not await self._is_stored(recorder, item.chunk):
                 log.warning("Run %s: the lease is lost; its function is stopped here.", recorder.lease.run_id)
                 recorder.abandon()
 
@@ -109,11 +109,29 @@ class Journal:
         now_ms = time.time_ns() // 1_000_000
         try:
             await self._persist(
-                lambda: self._store.finish(recorder.lease, outcome.state, outcome.error, chunk, now_ms)
+                lambda: self._store.finish(
+                    recorder.lease, outcome.state, outcome.error, chunk, now_ms, lingers=recorder.lingers
+                )
             )
             recorder.settle(stored=True)
         except Fenced:
             recorder.settle(stored=await self._is_stored(recorder, chunk))
+
+    async def _give_back(self, recorder: Recorder, back: GiveBack) -> None:
+        if recorder.done.done():
+            return
+        try:
+            await self._persist(
+                lambda: self._store.requeue(
+                    recorder.lease,
+                    back.not_before_ms,
+                    lost=back.lost,
+                    error=None if back.lost else back.error,
+                )
+            )
+        except Fenced as error:
+            log.warning("Run %s was not given back: %s", recorder.lease.run_id, error.message)
+        recorder.settle(stored=True)
 
     async def _persist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, and while the store can't take it, try again: the runs wait, nothing is lost."""

@@ -11,13 +11,13 @@ import msgspec
 
 from ..errors import BufferFull
 from ..events import AnyEvent, End, Reset
-from ..models import Chunk, Claimed, Lease, RunState
+from ..models import Append, Chunk, Claimed, Lease, RunState
 from ..protocol.coalesce import coalesce
 from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk
 from .emission import check_size
 
-__all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "Outcome", "Recorder", "RunStopped"]
+__all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "GiveBack", "Outcome", "Recorder", "RunStopped"]
 
 log = logging.getLogger("penstock")
 
@@ -47,6 +47,25 @@ class Outcome(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None = None
 
 
+class GiveBack(msgspec.Struct, frozen=True):
+    """The attempt is over and the run is not: it goes back to the queue.
+
+    error: what the function raised; None if it did nothing wrong. lost: the process that executed it died.
+    """
+
+    not_before_ms: int = 0
+    error: dict[str, Any] | None = None
+    lost: bool = False
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """The latest checkpoint that is not stored: it stands after `place` pending events of `size` bytes."""
+
+    place: int
+    size: int
+    saved: bytes
+
+
 class Recorder:
     """One attempt's events, from the function (any thread) to the journal (the event loop).
 
@@ -59,8 +78,14 @@ class Recorder:
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """True once the end is stored; False when the lease was lost, and nothing more can be."""
         self.outcome: Outcome | None = None
+        self.lingers = False
+        self.back: GiveBack | None = None
+        self._alive_at = time.monotonic()
         self._epoch = claimed.stream.epoch
         self._seq = claimed.stream.tail
+        self._taken = claimed.stream.tail
+        self._mark: _Mark | None = None
+        self._edge = claimed.run.checkpoint_seq > 0
         self._merges = rate > 0
         self._pacer = Pacer(rate)
         self._schedule = schedule
@@ -103,9 +128,30 @@ class Recorder:
         if due is not None:
             self._schedule(self, due)
 
+    def checkpoint(self, saved: bytes) -> None:
+        """Keep `saved` for the attempt that follows this one, once everything emitted before is stored.
+
+        Waits and raises as `emit` does. The latest counts; one that is not stored yet gives way to it.
+        """
+        check_size(len(saved))
+        if threading.get_ident() != self._loop_thread:
+            self._pause_thread(closing=False)
+        with self._lock:
+            if self._closed:
+                raise RunStopped
+            self._check_backlog()
+            self._mark = _Mark(len(self._pending), self._pending_bytes, saved)
+            self._edge = True
+            self._alive_at = time.monotonic()
+            due = self._due(urgent=False)
+        if due is not None:
+            self._schedule(self, due)
+
     def _push(self, event: AnyEvent, size: int) -> None:
+        self._alive_at = time.monotonic()
         self._seq += 1
         event.seq = self._seq
+        event.edge, self._edge = self._edge, False
         event.at_ms = time.time_ns() // 1_000_000
         self._pending.append(event)
         self._pending_bytes += size + EVENT_OVERHEAD_BYTES
@@ -135,6 +181,11 @@ class Recorder:
         self._thread_room.wait()
 
     @property
+    def silent_s(self) -> float:
+        """How long nothing was emitted; 0 while the function waits for the store, which is not its fault."""
+        return 0.0 if self.full else time.monotonic() - self._alive_at
+
+    @property
     def full(self) -> bool:
         """Whether the function should wait in `room` before it goes on."""
         return not self._room.is_set()
@@ -152,23 +203,38 @@ class Recorder:
         """Begin an attempt by withdrawing what an earlier one wrote after event `to`."""
         self.emit(Reset(to, reason))
 
-    def end(self, outcome: Outcome) -> None:
-        """The run is over: its `end` is the last event, and later calls raise. `done` says once it is stored."""
+    def end(self, outcome: Outcome, *, lingers: bool = False) -> None:
+        """The run is over: its `end` is the last event, and later calls raise. `done` says once it is stored.
+
+        lingers: its function goes on all the same.
+        """
         with self._lock:
             if self._closed:
                 return
             self.outcome = outcome
+            self.lingers = lingers
             end = End(outcome.state.value, outcome.result, outcome.error)  # type: ignore[arg-type]
             self._push(end, 0)
             self._closed = True
         self._let_go()
         self._schedule(self, time.monotonic())
 
+    def give_back(self, back: GiveBack) -> None:
+        """The attempt is over: what it wrote is stored, then the run goes back to the queue. `done` says when."""
+        with self._lock:
+            if self._closed:
+                return
+            self.back = back
+            self._closed = True
+        self._let_go()
+        self._schedule(self, time.monotonic())
+
     def abandon(self) -> None:
-        """Write no more: the run is another worker's now, or goes back to the queue."""
+        """Write no more: the run is another worker's now."""
         with self._lock:
             self._closed = True
             self._pending = []
+            self._mark = None
         self._let_go()
         self.settle(stored=False)
 
@@ -178,16 +244,37 @@ class Recorder:
 
     # The journal's side
 
-    def take(self) -> Chunk | None:
-        """Everything waiting, as one chunk; None if there is nothing. Called when it is due."""
+    def take(self) -> Append | None:
+        """Everything waiting, as one chunk; None if there is nothing. Called when it is due.
+
+        With a checkpoint among it: what stands before it; the rest is due at once.
+        """
         with self._lock:
-            pending, self._pending = self._pending, []
-            self._pending_bytes = 0
+            pending, mark = self._cut()
             self._scheduled = float("inf")
             self._let_go()
-            if not pending:
+            if not pending and mark is None:
                 return None
-            self._pacer.flushed(time.monotonic())
+            now = time.monotonic()
+            self._pacer.flushed(now)
+            if unfinished := bool(self._pending) or self.back is not None:
+                self._scheduled = now
+        if unfinished:
+            self._schedule(self, now)
+        chunk = self._chunk(pending) if pending else Chunk(self._taken + 1, self._taken, b"")
+        self._taken = chunk.last_seq
+        return Append(self.lease.run_id, self.lease.fence, chunk, None if mark is None else mark.saved)
+
+    def _cut(self) -> tuple[list[AnyEvent], _Mark | None]:
+        mark, self._mark = self._mark, None
+        if mark is None or self.outcome is not None:  # nothing is restored into a run that has ended
+            pending, self._pending, self._pending_bytes = self._pending, [], 0
+            return pending, None
+        pending, self._pending = self._pending[: mark.place], self._pending[mark.place :]
+        self._pending_bytes -= mark.size
+        return pending, mark
+
+    def _chunk(self, pending: list[AnyEvent]) -> Chunk:
         try:
             return encode_chunk(coalesce(pending) if self._merges else pending, self._epoch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's alone
@@ -201,6 +288,7 @@ class Recorder:
         with self._lock:
             self._closed = True
             self._pending = []
+            self._mark = None
             self._seq = first.seq
             self.outcome = Outcome(RunState.FAILED, None, failed)
         return encode_chunk([End("failed", None, failed, seq=first.seq, at_ms=first.at_ms)], self._epoch)

@@ -4,14 +4,14 @@ import secrets
 import types
 from collections.abc import Iterable, Iterator, Sized
 from contextvars import ContextVar, Token
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from ..events import Log, Progress, SpanEnd, SpanStart
+from ..events import AnyEvent, Log, Progress, SpanEnd, SpanStart
 from ..models import RunRecord
-from .emission import message_of, optional_json, plain_number, plain_text, size_of, text_size
-from .recorder import Recorder
+from .checkpoint import Checkpoint
+from .emission import json_of, message_of, optional_json, plain_number, plain_text, size_of, text_size
 
-__all__ = ["Run", "Span", "current_span"]
+__all__ = ["Run", "Sink", "Span", "current_span"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,36 @@ def current_span(run: "Run") -> str | None:
     return span.id if span is not None and span.belongs_to(run) else None
 
 
+class Sink(Protocol):
+    """Where a run's events go: a `Recorder`, or, in a process of the run's own, the pipe to one."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether the function should wait in `room` before it goes on."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until what was waiting has been taken."""
+        ...
+
+    def emit(self, event: AnyEvent, size: int = 0, *, urgent: bool = False, closing: bool = False) -> None:
+        """Take one event; see `Recorder.emit`."""
+        ...
+
+    def checkpoint(self, saved: bytes) -> None:
+        """Keep the run's state; see `Recorder.checkpoint`."""
+        ...
+
+    def stop(self) -> None:
+        """A stop was asked for."""
+        ...
+
+
 class Run:
     """The run that is being executed. A parameter annotated `penstock.Run` receives it.
 
@@ -36,9 +66,13 @@ class Run:
     when `recorder.MAX_BACKLOG_BYTES` are waiting. Once the run was cancelled or its lease lost, they raise.
     """
 
-    def __init__(self, record: RunRecord, recorder: Recorder) -> None:
+    def __init__(self, record: RunRecord, recorder: Sink) -> None:
         self._record = record
         self._recorder = recorder
+        self._from = Checkpoint.of(record)
+        self.lengths = dict(self._from.lengths)
+        """Code points of each span's text so far."""
+        self._open_spans: dict[str, None] = {}
 
     def __repr__(self) -> str:
         return f"<Run {self.id} of {self.function}, attempt {self.attempt}>"
@@ -55,7 +89,7 @@ class Run:
 
     @property
     def attempt(self) -> int:
-        """1 for the first execution, more after a lost worker."""
+        """1 for the first execution, more after a lost worker or an error."""
         return self._record.attempt
 
     @property
@@ -71,6 +105,21 @@ class Run:
     def should_stop(self) -> bool:
         """Whether a stop was asked for: long work without yields looks here now and then."""
         return self._recorder.stopping
+
+    @property
+    def restored(self) -> Any:
+        """The state of the last checkpoint, from which this attempt is to go on; None where there is none."""
+        return self._from.value
+
+    def checkpoint(self, state: Any) -> None:
+        """Keep `state`, anything with a JSON form, so that another attempt goes on from here instead of the start.
+
+        It takes its place among the events and counts once it is stored, with everything emitted before; it
+        does not wait for that. After a crash, or an error that is retried, readers see a `reset` to this place,
+        and the next attempt finds the state in `restored`. Raises YieldError.
+        """
+        kept = Checkpoint(json_of(state), list(self.lengths.items()), list(self._open_spans))
+        self._recorder.checkpoint(kept.encode())
 
     def log(self, message: object, level: str = "info", **fields: Any) -> None:
         """A line for whoever looks after the run. `fields` have a JSON form. Raises YieldError."""
@@ -103,11 +152,19 @@ class Run:
         """
         return Span(self, self._recorder, name, kind, input)
 
+    def entered(self, span_id: str) -> None:
+        """A span has begun."""
+        self._open_spans[span_id] = None
+
+    def left(self, span_id: str) -> None:
+        """A span has ended."""
+        self._open_spans.pop(span_id, None)
+
 
 class Span:
     """One step. Set `output` before the block ends; an exception becomes its `error` and goes on."""
 
-    def __init__(self, run: Run, recorder: Recorder, name: str, kind: str, given: Any) -> None:
+    def __init__(self, run: Run, recorder: Sink, name: str, kind: str, given: Any) -> None:
         self.id = secrets.token_hex(SPAN_ID_BYTES)
         self.name = plain_text(name)
         self.output: Any = None
@@ -126,6 +183,7 @@ class Span:
         start = SpanStart(self.name, self._kind, current_span(self._run), given, span=self.id)
         self._recorder.emit(start, text_size(start.name) + text_size(start.kind) + size_of(given))
         self._token = _span.set(self)
+        self._run.entered(self.id)
         return self
 
     def __exit__(
@@ -133,6 +191,7 @@ class Span:
     ) -> None:
         assert self._token is not None
         _leave(self._token)
+        self._run.left(self.id)
         failed = None if error is None else _failure(error)
         output = optional_json(self.output)
         end = SpanEnd(output, failed, span=self.id)

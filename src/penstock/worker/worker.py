@@ -4,21 +4,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from itertools import groupby
 
-from ..errors import Fenced, InvalidInput, StoreError
-from ..models import Chunk, Claimed, Group, Lease, RunState
+from ..errors import StoreError
+from ..models import Chunk, Claimed
 from ..settings import Settings
 from ..storage.base import Store
-from .active import Active, Reason
-from .emission import plain_text
-from .execute import STOP_GRACE_S, Execution
+from .execute import STOP_GRACE_S
+from .executor import Executor
 from .function import Function
+from .groups import Groups
 from .journal import Journal
-from .recorder import Outcome
-from .run import Run
 
 __all__ = ["Worker"]
 
@@ -47,29 +44,26 @@ class Worker:
         self.name = name
         self._store = store
         self._functions = functions
+        self.groups = Groups(functions, settings)
         self._settings = settings
         self._journal = Journal(store)
         self._wake = asyncio.Event()
-        self._active: dict[str, Active] = {}
-        self._runs: set[asyncio.Task[None]] = set()
+        self._executor = Executor(store, self._journal, functions, settings, self._wake.set)
         self._loops: list[asyncio.Task[None]] = []
-        self._threads = 0
-        self._lingering: Counter[str] = (
-            Counter()
-        )  # group to functions that go on though their runs have ended
         self._draining = False
+        self._due_ms: int | None = None
         self._signed_at = float("-inf")
         self._signed_ms = 0
-        self._left: set[asyncio.Future[Any]] = set()  # what goes on; asyncio itself holds tasks weakly
         self._steady_from = float("inf")
         self._claiming = asyncio.Lock()
         self._look_for_strays = False
         self._look_for_cancels = False  # another process may have asked for a stop
+        self._acknowledged: set[str] = set()
 
     async def sign_in(self) -> None:
         """Give the first sign of life, under which runs may be claimed. Raises StoreError."""
         await self._sign()
-        await self._store.regroup(self._all_groups())
+        await self._store.regroup(self.groups.of())
 
     def start(self, settle: Callable[[Claimed], Awaitable[None]]) -> None:
         """Begin to claim. `settle` ends, or gives back, a run in this worker's name that it does not execute."""
@@ -83,24 +77,24 @@ class Worker:
         """Something was queued."""
         self._wake.set()
 
-    def cancel(self, run_id: str) -> bool:
+    def cancel(self, run_id: str, reason: str = "cancelled") -> bool:
         """Stop a run that is under way here; False if it is not."""
-        active = self._active.get(run_id)
+        active = self._executor.active.get(run_id)
         if active is None:
             self._look_for_cancels = True  # it may be claimed in this moment
             self._wake.set()
             return False
-        active.stop("cancelled")
+        active.stop(reason)
         return True
 
     def has(self, run_id: str) -> bool:
         """Whether the run is under way here."""
-        return run_id in self._active
+        return run_id in self._executor.active
 
     @property
     def running(self) -> int:
         """Runs under way in this process."""
-        return len(self._active)
+        return len(self._executor.active)
 
     def hold(self) -> None:
         """Claim no more."""
@@ -119,12 +113,14 @@ class Worker:
         with contextlib.suppress(TimeoutError):  # a claim under way is to be given back, not forgotten
             async with asyncio.timeout(grace_s - wind_down_s), self._claiming:
                 pass
-        if self._runs:
-            await asyncio.wait(self._runs, timeout=max(0.0, interrupt_at - time.monotonic()))
-        for active in list(self._active.values()):
+        await self._wait(max(0.0, interrupt_at - time.monotonic()))
+        for active in list(self._executor.active.values()):
             active.stop("shutdown", within_s=wind_down_s / 3)
-        if self._runs:
-            await asyncio.wait(self._runs, timeout=wind_down_s)
+        await self._wait(wind_down_s)
+
+    async def _wait(self, timeout_s: float) -> None:
+        if self._executor.tasks:
+            await asyncio.wait(self._executor.tasks, timeout=timeout_s)
 
     async def stop(self) -> None:
         """End the loops and sign out. Call `drain` first."""
@@ -171,13 +167,13 @@ class Worker:
         A run that another worker took over, while this process was asleep, is stopped before it notices by
         writing. One in our name that is not executed, of a claim whose answer was lost, is settled.
         """
-        executed = {run_id: active.recorder.lease.fence for run_id, active in self._active.items()}
+        executed = {run_id: active.recorder.lease.fence for run_id, active in self._executor.active.items()}
         # Runs may have come back to the queue, or from an older process, in a group that their function has left.
-        await self._store.regroup(self._all_groups())
+        await self._store.regroup(self.groups.of())
         held = await self._store.held(self.name)
         for run_id, fence in executed.items():
-            if held.get(run_id) != fence and run_id in self._active:
-                self._active[run_id].recorder.abandon()
+            if held.get(run_id) != fence and run_id in self._executor.active:
+                self._executor.active[run_id].recorder.abandon()
         for run_id in held.keys() - executed.keys():
             claimed = await self._store.seize(self.name, run_id)
             if claimed is not None:
@@ -200,12 +196,7 @@ class Worker:
 
     async def _claim_loop(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                self._look_for_cancels = True
-            self._wake.clear()
+            await self._wait_for_news()
             try:
                 async with self._claiming:
                     await self._claim()
@@ -220,134 +211,52 @@ class Worker:
                 log.exception("Runs can't be claimed.")
                 await asyncio.sleep(LOOK_S)
 
+    async def _wait_for_news(self) -> None:
+        wait_s = LOOK_S if self._due_ms is None else min(LOOK_S, max(0.0, (self._due_ms - _now_ms()) / 1000))
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        except TimeoutError:
+            self._look_for_cancels = True
+        self._wake.clear()
+
     async def _claim(self) -> None:
-        for threaded in (False, True):
-            while not self._draining:
-                most = min(CLAIM_MOST, self._settings.max_threads - self._threads) if threaded else CLAIM_MOST
-                groups = self._groups(threaded=threaded)
-                if not groups or most <= 0:
-                    break
-                claimed = await self._store.claim(self.name, groups, _now_ms(), most)
-                await asyncio.gather(*[self._begin(one) for one in claimed])
-                if len(claimed) < most:
-                    break
+        while not self._draining:
+            threads = self._settings.max_threads - self._executor.threads
+            groups = self.groups.of(threaded=threads > 0)
+            most = min(CLAIM_MOST, threads) if threads > 0 else CLAIM_MOST
+            claimed = await self._store.claim(self.name, groups, _now_ms(), most) if groups else []
+            calls = [list(call) for _, call in groupby(claimed, key=lambda one: one.run.call)]
+            for call in calls:
+                await self._begin(call)
+            if len(calls) < most:
+                break
+        # Only where something waits for its time is it worth another look into the store.
+        self._due_ms = await self._store.due_at_ms() if self._may_be_due() else None
 
-    def _groups(self, *, threaded: bool) -> list[Group]:
-        groups: dict[str, tuple[list[str], int | None]] = {}
-        for function in self._functions.values():
-            if function.threaded is threaded:
-                names, _ = groups.setdefault(function.group, ([], self._limit_of(function.group)))
-                names.append(function.name)
-        return [Group(name, tuple(names), limit) for name, (names, limit) in groups.items()]
+    def _may_be_due(self) -> bool:
+        options = [function.options for function in self._functions.values()]
+        return any(one.rate_limit or one.retries or (one.batch and one.max_wait_ms) for one in options)
 
-    def _all_groups(self) -> list[Group]:
-        return [*self._groups(threaded=False), *self._groups(threaded=True)]
-
-    def _limit_of(self, group: str) -> int | None:
-        """The lowest limit given in the group, less the functions that go on for ended runs."""
-        default = self._settings.default_concurrency_limit
-        given = (f.concurrency_limit for f in self._functions.values() if f.group == group)
-        limits = [default if limit == "default" else limit for limit in given if limit is not None]
-        return max(0, min(limits) - self._lingering[group]) if limits else None
+    async def _begin(self, call: list[Claimed]) -> None:
+        if self._draining:  # it was claimed in the moment in which the shutdown began
+            await self._executor.give_back(call)
+        else:
+            self._executor.begin(call)
 
     async def _notice_cancels(self) -> None:
         looking, self._look_for_cancels = self._look_for_cancels, False
-        if looking and self._active:
-            for run_id in await self._store.cancels(self.name):
-                if run_id in self._active:
-                    self._active[run_id].stop("cancelled")
-
-    # Execution
-
-    async def _begin(self, claimed: Claimed) -> None:
-        if self._draining:  # it was claimed in the moment in which the shutdown began
-            await self._give_back(claimed.lease)
+        if not (looking and self._executor.active):
             return
-        function = self._functions[claimed.run.function]
-        self._threads += function.threaded
-        rate = self._settings.rate if function.rate is None else function.rate
-        active = Active(claimed, self._journal.record(claimed, rate))
-        self._active[claimed.run.id] = active
-        task = asyncio.create_task(self._see_through(active, function), name=f"penstock-run-{claimed.run.id}")
-        self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
-
-    async def _see_through(self, active: Active, function: Function) -> None:
-        try:
-            outcome = await active.outcome(self._prepare(active, function))
-        except InvalidInput as error:  # the function's signature has changed since the run was submitted
-            outcome = Outcome(RunState.FAILED, None, error.as_dict())
-        except Exception as error:
-            log.exception("Run %s could not be executed.", active.claimed.run.id)
-            outcome = Outcome(
-                RunState.FAILED, None, {"code": "exception", "message": plain_text(repr(error)), "hint": ""}
-            )
-        try:
-            await self._conclude(active, outcome)
-        finally:
-            del self._active[active.claimed.run.id]
-            self._free(function, active.left_behind)
-
-    def _prepare(self, active: Active, function: Function) -> Execution:
-        run, recorder = active.claimed.run, active.recorder
-        if active.claimed.stream.tail > 0:
-            recorder.withdraw(
-                to=0, reason=f"attempt {run.attempt - 1} was cut short; attempt {run.attempt} begins again"
-            )
-        return Execution(function, Run(run, recorder), recorder, function.arguments(run.input))
-
-    async def _conclude(self, active: Active, outcome: Outcome) -> None:
-        run = active.claimed.run
-        # Whatever a function makes of its cancellation, an error or a result: it was stopped.
-        if active.reason is not None or outcome.state is RunState.CANCELLED:
-            if active.reason == "shutdown" and run.retries > 0:
-                active.recorder.abandon()
-                await self._give_back(active.claimed.lease)
-                return
-            outcome = _explain(active.reason)
-        active.recorder.end(outcome)
-        await active.recorder.done
-
-    async def _give_back(self, lease: Lease) -> None:
-        try:
-            await self._store.requeue(lease, 0)
-        except (StoreError, Fenced) as error:
-            log.warning("Run %s was not given back: %s", lease.run_id, error.message)
-
-    def _free(self, function: Function, left_behind: asyncio.Future[Any] | None) -> None:
-        if left_behind is None:
-            self._threads -= function.threaded
-            self._wake.set()
-            return
-        # It goes on: the run has ended, its slot has not.
-        self._lingering[function.group] += 1
-        self._left.add(left_behind)
-        left_behind.add_done_callback(self._left.discard)
-        left_behind.add_done_callback(lambda _: self._returned(function))
-
-    def _returned(self, function: Function) -> None:
-        self._lingering[function.group] -= 1
-        self._threads -= function.threaded
-        self._wake.set()
+        found = await self._store.cancels(self.name)
+        stopping = [run_id for run_id in found if run_id in self._executor.active]
+        for run_id in stopping:
+            self._executor.active[run_id].stop(found[run_id])
+        fresh = [run_id for run_id in stopping if run_id not in self._acknowledged]
+        if fresh:
+            await self._store.acknowledge(fresh)
+        self._acknowledged = set(stopping)
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _explain(reason: Reason | None) -> Outcome:
-    if reason == "shutdown":
-        error = {
-            "code": "shutdown",
-            "message": "The server shut down before the run was finished.",
-            "hint": "Submit it again.",
-        }
-        return Outcome(RunState.INTERRUPTED, None, error)
-    if reason is None:  # the function cancelled itself
-        error = {
-            "code": "exception",
-            "message": "CancelledError: the function was cancelled from within.",
-            "hint": "",
-        }
-        return Outcome(RunState.FAILED, None, error)
-    return Outcome(RunState.CANCELLED)

@@ -37,7 +37,8 @@ def _folder(name: str) -> str:
 
 
 def _statements() -> dict[str, str]:
-    parts = re.split(r"^-- name: (\w+)\n", _folder("statements.sql"), flags=re.MULTILINE)[1:]
+    text = "\n".join([_folder("statements.sql"), _folder("claims.sql")])
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
 
 

@@ -1,12 +1,13 @@
 """Rows to values: every read of the store. Each function runs on a reader's connection, or inside a write."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ...errors import BadRequest
-from ...models import Chunk, RunPage, RunRecord, RunState, Stream
+from ...models import Chunk, Pace, RunPage, RunRecord, RunState, Standing, Stream, Tally
 from .connection import STATEMENTS
 
 __all__ = [
@@ -14,12 +15,17 @@ __all__ = [
     "cancels",
     "held",
     "homes",
+    "overdue",
+    "paces",
     "read_chunks",
     "read_run",
     "read_runs",
     "read_stream",
+    "rows",
     "run_of",
-    "waiting_before",
+    "standings",
+    "stopping",
+    "tallies",
     "workers",
 ]
 
@@ -42,19 +48,29 @@ def run_of(row: sqlite3.Row) -> RunRecord:
         input=msgspec.Raw(row["input"]),
         key=row["key"],
         session=row["session"],
+        lane=row["lane"],
+        priority=row["priority"],
+        call=row["call"],
         attempt=row["attempt"],
-        retries=row["retries"],
+        crash_retries=row["crash_retries"],
         losses=row["losses"],
+        failures=row["failures"],
         worker=row["worker"],
         not_before_ms=row["not_before_ms"],
+        start_by_ms=row["start_by_ms"],
+        abandon_grace_ms=row["abandon_grace_ms"],
         started_at_ms=row["started_at_ms"],
         ended_at_ms=row["ended_at_ms"],
         cancel=bool(row["cancel"]),
+        cancel_reason=row["cancel_reason"],
+        acknowledged=bool(row["acknowledged"]),
+        checkpoint=row["checkpoint"],
+        checkpoint_seq=row["checkpoint_seq"],
         error=None if row["error"] is None else msgspec.json.decode(row["error"]),
     )
 
 
-def _rows(connection: sqlite3.Connection, sql: str, given: dict[str, Any]) -> sqlite3.Cursor:
+def rows(connection: sqlite3.Connection, sql: str, given: dict[str, Any]) -> sqlite3.Cursor:
     cursor = connection.cursor()
     cursor.row_factory = sqlite3.Row
     return cursor.execute(sql, given)
@@ -62,18 +78,20 @@ def _rows(connection: sqlite3.Connection, sql: str, given: dict[str, Any]) -> sq
 
 def read_run(connection: sqlite3.Connection, run_id: str) -> RunRecord | None:
     """One run, or None."""
-    row = _rows(connection, STATEMENTS["run"], {"id": run_id}).fetchone()
+    row = rows(connection, STATEMENTS["run"], {"id": run_id}).fetchone()
     return None if row is None else run_of(row)
 
 
 def read_run_by_key(connection: sqlite3.Connection, function: str, key: str | None) -> RunRecord | None:
     """The run that was submitted under this idempotency key, or None."""
-    row = _rows(connection, STATEMENTS["run_by_key"], {"function": function, "key": key}).fetchone()
+    row = rows(connection, STATEMENTS["run_by_key"], {"function": function, "key": key}).fetchone()
     return None if row is None else run_of(row)
 
 
-_LISTED = """id, function, grp, state, x'7b7d' AS input, key, session, attempt, retries, losses, worker,
-not_before_ms, created_at_ms, started_at_ms, ended_at_ms, cancel, error"""
+_LISTED = """id, function, grp, state, x'7b7d' AS input, key, session, lane, priority, call, attempt,
+crash_retries, losses, failures, worker, not_before_ms, start_by_ms, abandon_grace_ms, created_at_ms,
+started_at_ms, ended_at_ms,
+cancel, cancel_reason, acknowledged, NULL AS checkpoint, checkpoint_seq, error"""
 
 
 def read_runs(
@@ -94,7 +112,7 @@ def read_runs(
     if before is not None:
         where, given = [*where, "number < :number"], given | {"number": _number_of(connection, before)}
     sql = f"SELECT {_LISTED} FROM runs WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT :limit"  # noqa: S608
-    found = [run_of(row) for row in _rows(connection, sql, given)]
+    found = [run_of(row) for row in rows(connection, sql, given)]
     return RunPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
 
@@ -107,12 +125,6 @@ def _number_of(connection: sqlite3.Connection, run_id: str) -> int:
     return int(row[0])
 
 
-def waiting_before(connection: sqlite3.Connection, run: RunRecord) -> int:
-    """Queued runs of the same group submitted earlier."""
-    row = connection.execute(STATEMENTS["waiting_before"], {"grp": run.group, "id": run.id}).fetchone()
-    return int(row[0])
-
-
 def read_stream(connection: sqlite3.Connection, name: str) -> Stream | None:
     """A stream as it stands, or None."""
     row = connection.execute(STATEMENTS["stream"], {"name": name}).fetchone()
@@ -122,19 +134,49 @@ def read_stream(connection: sqlite3.Connection, name: str) -> Stream | None:
 def read_chunks(connection: sqlite3.Connection, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
     """Chunks past `after`: one at least where there is one, then while `limit_bytes` lasts."""
     found: list[Chunk] = []
-    rows = connection.execute(STATEMENTS["read_chunks"], {"stream": stream, "after": after})
-    for first_seq, last_seq, data, final in rows:
+    chunks = connection.execute(STATEMENTS["read_chunks"], {"stream": stream, "after": after})
+    for first_seq, last_seq, data, final in chunks:
         limit_bytes -= len(data)
         if found and limit_bytes < 0:
             break
         found.append(Chunk(first_seq, last_seq, data, bool(final)))
-    rows.close()  # a statement left open would keep its snapshot, and the write-ahead log with it
+    chunks.close()  # a statement left open would keep its snapshot, and the write-ahead log with it
     return found
 
 
-def cancels(connection: sqlite3.Connection, worker: str) -> list[str]:
-    """Ids of the worker's running runs that were asked to stop."""
-    return [row[0] for row in connection.execute(STATEMENTS["cancels"], {"worker": worker})]
+def cancels(connection: sqlite3.Connection, worker: str) -> dict[str, str]:
+    """Ids of the worker's running runs that were asked to stop, each with the reason."""
+    return dict(connection.execute(STATEMENTS["cancels"], {"worker": worker}).fetchall())
+
+
+def stopping(connection: sqlite3.Connection) -> dict[str, bool]:
+    """Runs under way that were asked to stop, each with whether its worker knows."""
+    found = connection.execute(STATEMENTS["stopping"])
+    return {run_id: bool(acknowledged) for run_id, acknowledged in found}
+
+
+def overdue(connection: sqlite3.Connection, now_ms: int, limit: int) -> list[str]:
+    """Ids of queued runs that have waited too long."""
+    return [row[0] for row in connection.execute(STATEMENTS["overdue"], {"now_ms": now_ms, "limit": limit})]
+
+
+def standings(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str, Standing]:
+    """Where runs stand that have not ended."""
+    found = connection.execute(STATEMENTS["standings"], {"ids": msgspec.json.encode(run_ids).decode()})
+    return {
+        run_id: Standing(run_id, function, group, RunState(state), ahead, bool(cancel), bool(acknowledged))
+        for run_id, function, group, state, cancel, acknowledged, ahead in found
+    }
+
+
+def tallies(connection: sqlite3.Connection) -> list[Tally]:
+    """How many wait and run, by group and function."""
+    return [Tally(*row) for row in connection.execute(STATEMENTS["tallies"]) if any(row[2:])]
+
+
+def paces(connection: sqlite3.Connection) -> dict[str, Pace]:
+    """How long runs took, by function."""
+    return {row[0]: Pace(*row[1:]) for row in connection.execute(STATEMENTS["paces"])}
 
 
 def homes(connection: sqlite3.Connection) -> set[tuple[str, str]]:

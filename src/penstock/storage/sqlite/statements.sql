@@ -13,16 +13,15 @@ FROM streams AS s WHERE s.name = :name;
 -- name: create_stream
 INSERT INTO streams (name, epoch) VALUES (:name, :epoch);
 
--- name: raise_fence
--- A new lease on a stream: whoever held the old one can write no more.
-UPDATE streams SET fence = fence + 1 WHERE name = :name RETURNING fence;
-
 -- name: fence_of
 SELECT fence FROM streams WHERE name = :name;
 
 -- name: submit
-INSERT INTO runs (id, function, grp, state, input, key, session, created_at_ms, retries, not_before_ms)
-VALUES (:id, :function, :grp, 'queued', :input, :key, :session, :created_at_ms, :retries, :not_before_ms)
+INSERT INTO runs (id, function, grp, state, input, key, session, lane, priority, rank_ms, parked, created_at_ms,
+    crash_retries, not_before_ms, start_by_ms, abandon_grace_ms, abandon_at_ms)
+VALUES (:id, :function, :grp, 'queued', :input, :key, :session, :lane, :priority, :rank_ms, :not_before_ms > 0,
+    :created_at_ms, :crash_retries, :not_before_ms, :start_by_ms, :abandon_grace_ms,
+    :created_at_ms + :abandon_grace_ms)
 ON CONFLICT (function, key) WHERE key IS NOT NULL DO NOTHING;
 
 -- name: run_by_key
@@ -34,35 +33,51 @@ SELECT * FROM runs WHERE id = :id;
 -- name: number_of
 SELECT number FROM runs WHERE id = :id;
 
--- name: waiting_before
-SELECT count(*) FROM runs
-WHERE state = 'queued' AND grp = :grp AND number < (SELECT number FROM runs WHERE id = :id);
+-- name: waiting_in
+SELECT coalesce(sum(waiting), 0) FROM tallies WHERE grp = :grp;
 
--- name: running_in
-SELECT count(*) FROM runs WHERE state = 'running' AND grp = :grp;
-
--- name: ready
--- The oldest runs of a group that this worker has the functions for.
-SELECT id, number FROM runs
-WHERE state = 'queued' AND grp = :grp AND not_before_ms <= :now_ms
-  AND function IN (SELECT value FROM json_each(:functions))
-ORDER BY number LIMIT :free;
-
--- name: start
-UPDATE runs SET state = 'running', worker = :worker, attempt = attempt + 1, started_at_ms = :now_ms
-WHERE id = :id AND state = 'queued' RETURNING *;
+-- name: going_on
+-- The session's runs of a function that have not ended and were not asked to.
+SELECT id, state FROM runs
+WHERE function = :function AND session = :session AND state IN ('queued', 'running') AND NOT cancel;
 
 -- name: finish
-UPDATE runs SET state = :state, error = :error, ended_at_ms = :now_ms
+UPDATE runs SET state = :state, error = :error, ended_at_ms = :now_ms, checkpoint = NULL
 WHERE id = :id AND state IN (SELECT value FROM json_each(:sources));
 
+-- name: learn_pace
+-- `protocol.limits.pace_after`, where the row is.
+INSERT INTO paces (function, runs, mean_ms, variance)
+SELECT function, 1, :now_ms - started_at_ms, 0 FROM runs WHERE id = :id
+ON CONFLICT (function) DO UPDATE SET
+    variance = (1 - max(1.0 / (runs + 1), 0.05)) * (variance + max(1.0 / (runs + 1), 0.05)
+               * (excluded.mean_ms - mean_ms) * (excluded.mean_ms - mean_ms)),
+    mean_ms = mean_ms + max(1.0 / (runs + 1), 0.05) * (excluded.mean_ms - mean_ms),
+    runs = runs + 1;
+
+-- name: linger
+INSERT INTO lingering (run_id, grp, function, lane, worker)
+SELECT id, grp, function, lane, coalesce(worker, '') FROM runs WHERE id = :id;
+
+-- name: returned
+DELETE FROM lingering WHERE run_id = :id;
+
+-- name: keep_checkpoint
+-- The chunk that it belongs to is stored; without one it is of the tail.
+UPDATE runs SET checkpoint = :checkpoint, checkpoint_seq = :seq
+WHERE id = :id AND EXISTS (
+    SELECT 1 FROM streams AS s WHERE s.name = :id AND s.fence = :fence AND NOT s.ended
+      AND (NOT :alone OR :seq = coalesce((SELECT max(last_seq) FROM chunks WHERE stream_id = s.id), 0)));
+
 -- name: requeue
-UPDATE runs SET state = 'queued', worker = NULL, not_before_ms = :not_before_ms, losses = losses + :lost
+UPDATE runs SET state = 'queued', worker = NULL, call = NULL, losses = losses + :lost,
+    not_before_ms = :not_before_ms, parked = :not_before_ms > 0,
+    failures = failures + (:error IS NOT NULL), error = :error
 WHERE id = :id AND state = 'running';
 
 -- name: homes
 -- Which functions' runs wait in which groups.
-SELECT DISTINCT function, grp FROM runs INDEXED BY runs_waiting_by_function WHERE state = 'queued';
+SELECT function, grp FROM tallies WHERE waiting > 0;
 
 -- name: regroup
 -- Functions may have moved to another group since their runs were queued.
@@ -75,24 +90,105 @@ SELECT json_group_object(r.id, s.fence) FROM runs AS r JOIN streams AS s ON s.na
 WHERE r.state = 'running' AND r.worker = :worker;
 
 -- name: request_cancel
-UPDATE runs SET cancel = 1 WHERE id = :id AND state IN ('queued', 'running');
+-- The first reason stands.
+UPDATE runs SET cancel = 1, cancel_reason = :reason
+WHERE id = :id AND state IN ('queued', 'running') AND NOT cancel;
+
+-- name: acknowledge
+UPDATE runs SET acknowledged = 1 WHERE id = :id AND state = 'running';
 
 -- name: cancels
-SELECT id FROM runs WHERE state = 'running' AND worker = :worker AND cancel;
+SELECT id, cancel_reason FROM runs WHERE state = 'running' AND worker = :worker AND cancel;
+
+-- name: stopping
+SELECT id, acknowledged FROM runs INDEXED BY runs_stopping WHERE cancel AND state = 'running';
+
+-- name: overdue
+SELECT id FROM runs
+WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms ORDER BY start_by_ms LIMIT :limit;
+
+-- name: begin_absence
+UPDATE runs SET abandon_at_ms = :now_ms + abandon_grace_ms
+WHERE abandon_at_ms = 0 AND state IN ('queued', 'running');
+
+-- name: abandoned
+SELECT id FROM runs
+WHERE abandon_at_ms BETWEEN 1 AND :now_ms AND state IN ('queued', 'running') AND NOT cancel
+  AND abandon_grace_ms <= :up_ms;
+
+-- name: watch
+INSERT OR IGNORE INTO watchers (run_id, worker)
+SELECT id, :worker FROM runs
+WHERE id = :id AND abandon_grace_ms IS NOT NULL AND state IN ('queued', 'running');
+
+-- name: watched
+UPDATE runs SET abandon_at_ms = NULL WHERE id = :id AND abandon_grace_ms IS NOT NULL AND abandon_at_ms IS NOT NULL
+  AND EXISTS (SELECT 1 FROM watchers WHERE run_id = :id);
+
+-- name: unwatch
+DELETE FROM watchers WHERE run_id = :id AND worker = :worker;
+
+-- name: standings
+-- How many are to start before each: those submitted earlier, by lots; with priority, those of lower rank; with a
+-- lane, no more than the turns that come before its own.
+SELECT r.id, r.function, r.grp, r.state, r.cancel, r.acknowledged,
+    CASE WHEN r.state <> 'queued' OR r.parked THEN 0 ELSE min(
+        CASE WHEN r.priority > 0 THEN
+            (SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked AND o.grp = r.grp
+                AND (o.rank_ms, o.number) < (r.rank_ms, r.number))
+        ELSE
+            (SELECT coalesce(sum(waiting), 0) FROM lots WHERE grp = r.grp AND lot < r.number / 256)
+          + (SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked AND o.grp = r.grp
+                AND o.number >= r.number / 256 * 256 AND o.number < r.number)
+        END,
+        CASE WHEN r.lane = '' THEN 9000000000000000 ELSE
+            (SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked AND o.grp = r.grp
+                AND o.function = r.function AND o.lane = r.lane
+                AND (o.rank_ms, o.number) < (r.rank_ms, r.number))
+          * (SELECT count(*) FROM lines WHERE grp = r.grp)
+          + (SELECT count(*) FROM lines AS l, lines AS own
+                WHERE own.grp = r.grp AND own.lane = r.lane AND own.function = r.function
+                  AND l.grp = r.grp AND (l.turn, l.head) < (own.turn, own.head))
+        END)
+    END
+FROM json_each(:ids) AS asked CROSS JOIN runs AS r ON r.id = asked.value
+WHERE r.state IN ('queued', 'running');
+
+-- name: tallies
+SELECT t.grp, t.function, t.waiting, t.running,
+    (SELECT count(*) FROM lingering AS l WHERE l.grp = t.grp AND l.function = t.function)
+FROM tallies AS t
+UNION ALL
+SELECT l.grp, l.function, 0, 0, count(*) FROM lingering AS l
+WHERE NOT EXISTS (SELECT 1 FROM tallies AS t WHERE t.grp = l.grp AND t.function = l.function)
+GROUP BY l.grp, l.function;
+
+-- name: paces
+SELECT function, runs, mean_ms, variance FROM paces;
 
 -- name: sign
 INSERT INTO workers (id, expires_at_ms) VALUES (:worker, :expires_at_ms)
 ON CONFLICT (id) DO UPDATE SET expires_at_ms = excluded.expires_at_ms;
 
--- name: leave
+-- name: forget_worker
 DELETE FROM workers WHERE id = :worker;
+
+-- name: forget_calls
+DELETE FROM lingering WHERE worker = :worker;
+
+-- name: forget_readers
+DELETE FROM watchers WHERE worker = :worker;
 
 -- name: workers
 -- Signed workers, and holders of runs that never signed.
 SELECT id, expires_at_ms FROM workers
 UNION ALL
-SELECT DISTINCT worker, 0 FROM runs
-WHERE state = 'running' AND worker NOT IN (SELECT id FROM workers);
+SELECT worker, 0 FROM (
+    SELECT worker FROM runs WHERE state = 'running'
+    UNION SELECT worker FROM lingering
+    UNION SELECT worker FROM watchers
+)
+WHERE worker NOT IN (SELECT id FROM workers);
 
 -- name: expiry_of
 SELECT expires_at_ms FROM workers WHERE id = :worker;

@@ -11,15 +11,30 @@ The file must lie on a local disk: WAL shares memory between processes, which ne
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import StoreUnavailable
-from ...models import Append, Chunk, Claimed, Group, Lease, RunPage, RunRecord, RunState, Stream
-from ..base import Listener, WorkerSign
-from . import records, work
+from ...models import (
+    Append,
+    Chunk,
+    Claimed,
+    Group,
+    Intake,
+    Lease,
+    Pace,
+    RunPage,
+    RunRecord,
+    RunState,
+    Standing,
+    Stream,
+    Submitted,
+    Tally,
+)
+from ..base import ANYTHING, Listener, WorkerSign
+from . import claims, records, work
 from .connection import schema_version
 from .file import StoreFile
 from .readers import Readers
@@ -111,7 +126,7 @@ class SqliteStore:
 
     def _tell_of(self, batch: Sequence[Append], taken: list[bool]) -> None:
         for item, ok in zip(batch, taken, strict=True):
-            if ok:
+            if ok and not item.chunk.empty:
                 self._tell(item.stream, item.chunk)
 
     async def read(self, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
@@ -124,10 +139,8 @@ class SqliteStore:
 
     # Runs
 
-    async def submit(self, run: RunRecord, epoch: str) -> tuple[RunRecord, bool]:
-        kept: tuple[RunRecord, bool] = await self._write(
-            lambda connection: work.submit(connection, run, epoch)
-        )
+    async def submit(self, run: RunRecord, epoch: str, intake: Intake = ANYTHING) -> Submitted:
+        kept: Submitted = await self._write(lambda connection: work.submit(connection, run, epoch, intake))
         return kept
 
     async def run(self, run_id: str) -> RunRecord | None:
@@ -140,29 +153,55 @@ class SqliteStore:
             lambda connection: records.read_runs(connection, function, state, limit, before)
         )
 
-    async def waiting_before(self, run: RunRecord) -> int:
-        return await self._read(lambda connection: records.waiting_before(connection, run))
+    async def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
+        return await self._read(lambda connection: records.standings(connection, run_ids))
+
+    async def tallies(self) -> list[Tally]:
+        return await self._read(records.tallies)
+
+    async def paces(self) -> dict[str, Pace]:
+        return await self._read(records.paces)
 
     async def claim(self, worker: str, groups: Sequence[Group], now_ms: int, limit: int) -> list[Claimed]:
         claimed: list[Claimed] = await self._write(
-            lambda connection: work.claim(connection, worker, groups, now_ms, limit)
+            lambda connection: claims.claim(connection, worker, groups, now_ms, limit)
         )
         return claimed
+
+    async def due_at_ms(self) -> int | None:
+        return await self._read(claims.due_at_ms)
+
+    async def overdue(self, now_ms: int, limit: int) -> list[str]:
+        return await self._read(lambda connection: records.overdue(connection, now_ms, limit))
 
     async def seize(self, worker: str, run_id: str) -> Claimed | None:
         seized: Claimed | None = await self._write(lambda connection: work.seize(connection, worker, run_id))
         return seized
 
     async def finish(
-        self, lease: Lease, state: RunState, error: dict[str, Any] | None, last: Chunk, now_ms: int
+        self,
+        lease: Lease,
+        state: RunState,
+        error: dict[str, Any] | None,
+        last: Chunk,
+        now_ms: int,
+        *,
+        lingers: bool = False,
     ) -> None:
         await self._write(
-            lambda connection: work.finish(connection, lease, state, error, last, now_ms),
+            lambda connection: work.finish(connection, lease, state, error, last, now_ms, lingers=lingers),
             lambda _: self._tell(lease.run_id, last),
         )
 
-    async def requeue(self, lease: Lease, not_before_ms: int, *, lost: bool = False) -> None:
-        await self._write(lambda connection: work.requeue(connection, lease, not_before_ms, lost=lost))
+    async def returned(self, run_id: str) -> None:
+        await self._write(lambda connection: work.returned(connection, run_id))
+
+    async def requeue(
+        self, lease: Lease, not_before_ms: int, *, lost: bool = False, error: dict[str, Any] | None = None
+    ) -> None:
+        await self._write(
+            lambda connection: work.requeue(connection, lease, not_before_ms, lost=lost, error=error)
+        )
 
     async def regroup(self, groups: Sequence[Group]) -> None:
         home = {function: group.name for group in groups for function in group.functions}
@@ -173,18 +212,33 @@ class SqliteStore:
     async def held(self, worker: str) -> dict[str, int]:
         return await self._read(lambda connection: records.held(connection, worker))
 
-    async def request_cancel(self, run_id: str) -> RunRecord | None:
-        run: RunRecord | None = await self._write(lambda connection: work.request_cancel(connection, run_id))
+    async def request_cancel(self, run_id: str, reason: str = "cancelled") -> RunRecord | None:
+        run: RunRecord | None = await self._write(
+            lambda connection: work.request_cancel(connection, run_id, reason)
+        )
         return run
 
-    async def cancels(self, worker: str) -> list[str]:
+    async def acknowledge(self, run_ids: Sequence[str]) -> None:
+        await self._write(lambda connection: work.acknowledge(connection, run_ids))
+
+    async def stopping(self) -> dict[str, bool]:
+        return await self._read(records.stopping)
+
+    async def watch(self, worker: str, present: Mapping[str, bool], now_ms: int) -> None:
+        await self._write(lambda connection: work.watch(connection, worker, present, now_ms))
+
+    async def abandoned(self, now_ms: int, up_ms: int) -> list[str]:
+        found: list[str] = await self._write(lambda connection: work.abandoned(connection, now_ms, up_ms))
+        return found
+
+    async def cancels(self, worker: str) -> dict[str, str]:
         return await self._read(lambda connection: records.cancels(connection, worker))
 
     async def sign(self, worker: str, expires_at_ms: int) -> None:
         await self._write(lambda connection: work.sign(connection, worker, expires_at_ms))
 
     async def leave(self, worker: str) -> None:
-        await self._write(lambda connection: work.leave(connection, worker))
+        await self._write(lambda connection: work.forget(connection, worker))
 
     async def workers(self) -> Sequence[WorkerSign]:
         return await self._read(records.workers)

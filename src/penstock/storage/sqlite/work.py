@@ -1,30 +1,36 @@
 """Pieces of work for the writer: every change of the store. Each runs inside the writer's transaction."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from ...errors import Fenced
-from ...models import Append, Chunk, Claimed, Group, Lease, RunRecord, RunState
+from ...models import Append, Chunk, Claimed, Group, Intake, Lease, RunRecord, RunState, Submitted
+from ...protocol.limits import rank_ms
 from ...protocol.runs import sources_of
+from ..intake import already_running, check_room
+from .claims import lease as new_lease
 from .connection import STATEMENTS
-from .records import read_run, read_run_by_key, read_stream, run_of
+from .records import read_run, read_run_by_key, rows, run_of
 
 __all__ = [
+    "abandoned",
+    "acknowledge",
     "append",
-    "claim",
     "finish",
-    "leave",
+    "forget",
     "regroup",
     "request_cancel",
     "requeue",
+    "returned",
     "seize",
     "sign",
     "submit",
     "take_over",
+    "watch",
 ]
 
 MAX_ROWS = 1024
@@ -47,7 +53,10 @@ def append(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool
     for start in range(0, len(batch), MAX_ROWS):
         part = batch[start : start + MAX_ROWS]
         taken += [True] * len(part) if _try_insert(connection, part) else _one_by_one(connection, part)
-    return taken
+    return [
+        ok and (item.checkpoint is None or _keep_checkpoint(connection, item))
+        for ok, item in zip(taken, batch, strict=True)
+    ]
 
 
 def _one_by_one(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool]:
@@ -58,69 +67,76 @@ def _try_insert(connection: sqlite3.Connection, batch: Sequence[Append]) -> bool
     given: list[object] = []
     for item in batch:
         chunk = item.chunk
-        given += (item.stream, item.fence, chunk.first_seq, chunk.last_seq, chunk.final, chunk.data)
+        if not chunk.empty:
+            given += (item.stream, item.fence, chunk.first_seq, chunk.last_seq, chunk.final, chunk.data)
     try:
-        connection.execute(_insert(len(batch)), given)
+        if given:
+            connection.execute(_insert(len(given) // 6), given)
     except sqlite3.IntegrityError:  # refused by the trigger, which undoes its whole statement
         return False
     return True
 
 
-def submit(connection: sqlite3.Connection, run: RunRecord, epoch: str) -> tuple[RunRecord, bool]:
-    """A new run with its stream, or the earlier one of the same key."""
+def _keep_checkpoint(connection: sqlite3.Connection, item: Append) -> bool:
     given = {
-        "id": run.id,
-        "function": run.function,
+        "id": item.stream,
+        "fence": item.fence,
+        "seq": item.chunk.last_seq,
+        "alone": item.chunk.empty,
+        "checkpoint": item.checkpoint,
+    }
+    return connection.execute(STATEMENTS["keep_checkpoint"], given).rowcount > 0
+
+
+def submit(connection: sqlite3.Connection, run: RunRecord, epoch: str, intake: Intake) -> Submitted:
+    """A new run with its stream, or the earlier one of the same key."""
+    if run.key is not None and (earlier := read_run_by_key(connection, run.function, run.key)) is not None:
+        return Submitted(earlier, fresh=False)
+    replaced = _make_way(connection, run, intake)
+    ((ahead,),) = connection.execute(STATEMENTS["waiting_in"], {"grp": run.group})
+    calls = 0
+    if intake.concurrency_limit is not None:
+        ((calls,),) = connection.execute(STATEMENTS["calls_in"], {"grp": run.group})
+        check_room(run.group, intake, ahead - len(replaced), calls)
+    given = {name: getattr(run, name) for name in _SUBMITTED} | {
         "grp": run.group,
         "input": bytes(run.input),
-        "key": run.key,
-        "session": run.session,
-        "created_at_ms": run.created_at_ms,
-        "retries": run.retries,
-        "not_before_ms": run.not_before_ms,
+        "rank_ms": rank_ms(run.created_at_ms, run.priority),
     }
-    if connection.execute(STATEMENTS["submit"], given).rowcount == 0:
-        earlier = read_run_by_key(connection, run.function, run.key)
-        assert earlier is not None
-        return earlier, False
+    connection.execute(STATEMENTS["submit"], given)
     connection.execute(STATEMENTS["create_stream"], {"name": run.id, "epoch": epoch})
-    return run, True
+    return Submitted(run, True, ahead, calls, replaced)
 
 
-def claim(
-    connection: sqlite3.Connection, worker: str, groups: Sequence[Group], now_ms: int, limit: int
-) -> list[Claimed]:
-    """Start what may start, oldest first over all groups."""
-    ready = [row for group in groups for row in _ready(connection, group, now_ms, limit)]
-    ready.sort(key=lambda row: row[1])
-    return [_start(connection, run_id, worker, now_ms) for run_id, _ in ready[:limit]]
+_SUBMITTED = (
+    "id",
+    "function",
+    "key",
+    "session",
+    "lane",
+    "priority",
+    "created_at_ms",
+    "crash_retries",
+    "not_before_ms",
+    "start_by_ms",
+    "abandon_grace_ms",
+)
 
 
-def _ready(connection: sqlite3.Connection, group: Group, now_ms: int, limit: int) -> list[tuple[str, int]]:
-    free = limit
-    if group.concurrency_limit is not None:
-        running = connection.execute(STATEMENTS["running_in"], {"grp": group.name}).fetchone()[0]
-        free = min(limit, group.concurrency_limit - running)
-    if free <= 0:
-        return []
-    functions = msgspec.json.encode(group.functions).decode()
-    given = {"grp": group.name, "now_ms": now_ms, "functions": functions, "free": free}
-    return connection.execute(STATEMENTS["ready"], given).fetchall()
-
-
-def _start(connection: sqlite3.Connection, run_id: str, worker: str, now_ms: int) -> Claimed:
-    cursor = connection.cursor()
-    cursor.row_factory = sqlite3.Row
-    rows = cursor.execute(STATEMENTS["start"], {"id": run_id, "worker": worker, "now_ms": now_ms}).fetchall()
-    return _lease(connection, run_of(rows[0]), worker)
-
-
-def _lease(connection: sqlite3.Connection, run: RunRecord, worker: str) -> Claimed:
-    # fetchall, not fetchone: RETURNING rows are only committed once the statement has run to its end.
-    ((fence,),) = connection.execute(STATEMENTS["raise_fence"], {"name": run.id}).fetchall()
-    stream = read_stream(connection, run.id)
-    assert stream is not None
-    return Claimed(run, Lease(run.id, worker, fence), stream)
+def _make_way(connection: sqlite3.Connection, run: RunRecord, intake: Intake) -> tuple[str, ...]:
+    """Refuse a repeat, or ask the runs whose place it takes to stop; their ids."""
+    if intake.on_repeat == "enqueue" or run.session is None:
+        return ()
+    given = {"function": run.function, "session": run.session}
+    going_on = connection.execute(STATEMENTS["going_on"], given).fetchall()
+    if intake.on_repeat == "reject" and going_on:
+        raise already_running(going_on[0][0])
+    replaced = tuple(
+        run_id for run_id, state in going_on if intake.on_repeat == "interrupt" or state == "queued"
+    )
+    for run_id in replaced:
+        connection.execute(STATEMENTS["request_cancel"], {"id": run_id, "reason": "replaced"})
+    return replaced
 
 
 def seize(connection: sqlite3.Connection, worker: str, run_id: str) -> Claimed | None:
@@ -128,7 +144,7 @@ def seize(connection: sqlite3.Connection, worker: str, run_id: str) -> Claimed |
     run = read_run(connection, run_id)
     if run is None or run.state.ended or (run.state is RunState.RUNNING and run.worker != worker):
         return None
-    return _lease(connection, run, worker)
+    return Claimed(run, *new_lease(connection, run.id, worker))
 
 
 def finish(
@@ -138,6 +154,8 @@ def finish(
     error: dict[str, Any] | None,
     last: Chunk,
     now_ms: int,
+    *,
+    lingers: bool,
 ) -> None:
     """The last chunk and the ended state, both or neither."""
     given = {
@@ -150,6 +168,15 @@ def finish(
     changed = connection.execute(STATEMENTS["finish"], given).rowcount
     if not changed or append(connection, [Append(lease.run_id, lease.fence, last)]) != [True]:
         raise Fenced(f"Run {lease.run_id} is not this worker's to end.")
+    if state is RunState.SUCCEEDED:
+        connection.execute(STATEMENTS["learn_pace"], {"id": lease.run_id, "now_ms": now_ms})
+    if lingers:
+        connection.execute(STATEMENTS["linger"], {"id": lease.run_id})
+
+
+def returned(connection: sqlite3.Connection, run_id: str) -> None:
+    """A call that went on has come back."""
+    connection.execute(STATEMENTS["returned"], {"id": run_id})
 
 
 def regroup(connection: sqlite3.Connection, groups: Sequence[Group]) -> None:
@@ -159,19 +186,54 @@ def regroup(connection: sqlite3.Connection, groups: Sequence[Group]) -> None:
         connection.execute(STATEMENTS["regroup"], {"grp": group.name, "functions": functions})
 
 
-def requeue(connection: sqlite3.Connection, lease: Lease, not_before_ms: int, *, lost: bool) -> None:
+def requeue(
+    connection: sqlite3.Connection,
+    lease: Lease,
+    not_before_ms: int,
+    *,
+    lost: bool,
+    error: dict[str, Any] | None,
+) -> None:
     """Back to the queue; the fence rises, so that whoever ran it can write no more."""
     row = connection.execute(STATEMENTS["fence_of"], {"name": lease.run_id}).fetchone()
-    given = {"id": lease.run_id, "not_before_ms": not_before_ms, "lost": lost}
+    given = {
+        "id": lease.run_id,
+        "not_before_ms": not_before_ms,
+        "lost": lost,
+        "error": None if error is None else msgspec.json.encode(error),
+    }
     if row is None or row[0] != lease.fence or connection.execute(STATEMENTS["requeue"], given).rowcount == 0:
         raise Fenced(f"Run {lease.run_id} is not this worker's to give back.")
-    connection.execute(STATEMENTS["raise_fence"], {"name": lease.run_id}).fetchall()
+    new_lease(connection, lease.run_id, "")
 
 
-def request_cancel(connection: sqlite3.Connection, run_id: str) -> RunRecord | None:
+def request_cancel(connection: sqlite3.Connection, run_id: str, reason: str) -> RunRecord | None:
     """Note the wish; an ended run is left as it is."""
-    connection.execute(STATEMENTS["request_cancel"], {"id": run_id})
+    connection.execute(STATEMENTS["request_cancel"], {"id": run_id, "reason": reason})
     return read_run(connection, run_id)
+
+
+def acknowledge(connection: sqlite3.Connection, run_ids: Sequence[str]) -> None:
+    """Their worker knows that they are to stop."""
+    for run_id in run_ids:
+        connection.execute(STATEMENTS["acknowledge"], {"id": run_id})
+
+
+def watch(connection: sqlite3.Connection, worker: str, present: Mapping[str, bool], now_ms: int) -> None:
+    """Which runs have readers in this process, as far as that has changed."""
+    for run_id, watched in present.items():
+        given = {"id": run_id, "worker": worker}
+        connection.execute(STATEMENTS["watch" if watched else "unwatch"], given)
+        if watched:
+            connection.execute(STATEMENTS["watched"], {"id": run_id})
+    connection.execute(STATEMENTS["begin_absence"], {"now_ms": now_ms})
+
+
+def abandoned(connection: sqlite3.Connection, now_ms: int, up_ms: int) -> list[str]:
+    """Ids of runs that nobody has watched for as long as they wait for that."""
+    connection.execute(STATEMENTS["begin_absence"], {"now_ms": now_ms})
+    given = {"now_ms": now_ms, "up_ms": up_ms}
+    return [row[0] for row in connection.execute(STATEMENTS["abandoned"], given)]
 
 
 def sign(connection: sqlite3.Connection, worker: str, expires_at_ms: int) -> None:
@@ -179,9 +241,10 @@ def sign(connection: sqlite3.Connection, worker: str, expires_at_ms: int) -> Non
     connection.execute(STATEMENTS["sign"], {"worker": worker, "expires_at_ms": expires_at_ms})
 
 
-def leave(connection: sqlite3.Connection, worker: str) -> None:
-    """Forget a worker."""
-    connection.execute(STATEMENTS["leave"], {"worker": worker})
+def forget(connection: sqlite3.Connection, worker: str) -> None:
+    """A worker is gone, and with it the calls that went on in it and the readers that it had."""
+    for name in ("forget_worker", "forget_calls", "forget_readers"):
+        connection.execute(STATEMENTS[name], {"worker": worker})
 
 
 def take_over(connection: sqlite3.Connection, worker: str, lost: str, expires_at_ms: int) -> list[Claimed]:
@@ -189,8 +252,6 @@ def take_over(connection: sqlite3.Connection, worker: str, lost: str, expires_at
     row = connection.execute(STATEMENTS["expiry_of"], {"worker": lost}).fetchone()
     if (row[0] if row else 0) != expires_at_ms:
         return []
-    leave(connection, lost)
-    cursor = connection.cursor()
-    cursor.row_factory = sqlite3.Row
-    rows = cursor.execute(STATEMENTS["take_over"], {"worker": worker, "lost": lost}).fetchall()
-    return [_lease(connection, run_of(row), worker) for row in rows]
+    forget(connection, lost)
+    found = rows(connection, STATEMENTS["take_over"], {"worker": worker, "lost": lost}).fetchall()
+    return [Claimed(run_of(row), *new_lease(connection, row["id"], worker)) for row in found]

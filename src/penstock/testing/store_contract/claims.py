@@ -165,8 +165,8 @@ async def seized_runs_may_be_claimed_from_under(store: Store) -> None:
 
 
 async def _waiting(store: Store, *run_ids: str) -> list[int]:
-    runs = [await store.run(run_id) for run_id in run_ids]
-    return [await store.waiting_before(run) for run in runs if run is not None]
+    standings = await store.standings(run_ids)
+    return [standings[run_id].ahead for run_id in run_ids]
 
 
 async def regroup_lets_runs_follow_their_function(store: Store) -> None:

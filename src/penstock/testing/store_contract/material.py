@@ -68,9 +68,9 @@ async def submit(store: Store, *run_ids: str, **more: Any) -> None:
         await store.submit(queued(run_id, **more), EPOCH)
 
 
-async def started(store: Store, run_id: str = "r", *, worker: str = "w", retries: int = 0) -> Claimed:
+async def started(store: Store, run_id: str = "r", *, worker: str = "w", crash_retries: int = 0) -> Claimed:
     """A run that `worker` is executing, alone in a group of its own."""
-    await submit(store, run_id, group=f"group of {run_id}", retries=retries)
+    await submit(store, run_id, group=f"group of {run_id}", crash_retries=crash_retries)
     claimed = await store.claim(worker, [group(name=f"group of {run_id}")], 2000, 1)
     assert ids(claimed) == [run_id], "a queued run that nothing holds back is claimed"
     return claimed[0]

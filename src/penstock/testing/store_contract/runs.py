@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from ...errors import BadRequest, StoreUnavailable
-from ...models import RunRecord, RunState, Stream
+from ...models import RunState, Stream, Submitted
 from ...storage.base import Store
 from .material import EPOCH, append, chunk, end, group, queued, raising, started, submit
 
@@ -36,11 +36,11 @@ async def runs_are_kept_as_submitted(store: Store) -> None:
         input=msgspec.Raw('{"question":"qué, 何?\\n"}'.encode()),
         key="k",
         session="s",
-        retries=3,
+        crash_retries=3,
         not_before_ms=1_700_000_000_456,
     )
     for run in (plain, rich):
-        assert await store.submit(run, EPOCH) == (run, True)
+        assert await store.submit(run, EPOCH) == Submitted(run, True)
         assert await store.run(run.id) == run
         assert await store.stream(run.id) == Stream(run.id, EPOCH, 0, ended=False)
 
@@ -54,12 +54,12 @@ async def runs_that_nobody_submitted(store: Store) -> None:
 
 async def keys_make_submitting_idempotent(store: Store) -> None:
     first = queued("first", key="k")
-    assert await store.submit(first, EPOCH) == (first, True)
-    assert await store.submit(queued("second", key="k", session="s"), EPOCH) == (first, False)
+    assert await store.submit(first, EPOCH) == Submitted(first, True)
+    assert await store.submit(queued("second", key="k", session="s"), EPOCH) == Submitted(first, False)
     assert await store.run("second") is None
     assert await store.stream("second") is None
     await store.claim("w", [group()], 2000, 1)
-    now, fresh = await store.submit(queued("third", key="k"), EPOCH)
+    now, fresh, *_ = await store.submit(queued("third", key="k"), EPOCH)
     assert (now.id, now.state, fresh) == ("first", RunState.RUNNING, False), "the earlier run as it is now"
     page = await store.runs(function=None, state=None, limit=10, before=None)
     assert [run.id for run in page.runs] == ["first"]
@@ -79,8 +79,8 @@ async def keys_are_each_functions_own(store: Store) -> None:
 
 async def keys_stand_against_many_tasks(store: Store) -> None:
     kept = await asyncio.gather(*(store.submit(queued(f"r{n}", key="k"), EPOCH) for n in range(20)))
-    assert sum(fresh for _, fresh in kept) == 1
-    assert len({run.id for run, _ in kept}) == 1, "all were given the same run"
+    assert sum(one.fresh for one in kept) == 1
+    assert len({one.run.id for one in kept}) == 1, "all were given the same run"
 
 
 async def _pages(
@@ -144,9 +144,7 @@ async def pages_refuse_a_strange_continuation(store: Store) -> None:
 
 
 async def _waiting(store: Store, run_id: str) -> int:
-    run = await store.run(run_id)
-    assert run is not None
-    return await store.waiting_before(run)
+    return (await store.standings([run_id]))[run_id].ahead
 
 
 async def waiting_counts_older_runs_of_the_group(store: Store) -> None:
@@ -176,7 +174,6 @@ async def closed_stores_say_so(store: Store) -> None:
     run = await started(store)
     await store.close()
     await store.close()
-    record: RunRecord = run.run
     for call in (
         store.open,
         lambda: append(store, run, chunk(1)),
@@ -185,7 +182,7 @@ async def closed_stores_say_so(store: Store) -> None:
         lambda: store.submit(queued("new"), EPOCH),
         lambda: store.run("r"),
         lambda: store.runs(function=None, state=None, limit=1, before=None),
-        lambda: store.waiting_before(record),
+        lambda: store.standings(["r"]),
         lambda: store.claim("w", [group()], 0, 1),
         lambda: store.finish(run.lease, RunState.SUCCEEDED, None, end(1), 0),
         lambda: store.requeue(run.lease, 0),

@@ -43,8 +43,8 @@ async def keys_hold_between_stores(one: Store, other: Store) -> None:
     kept = await asyncio.gather(
         *(store.submit(queued(f"r{number}", key="k"), EPOCH) for number, store in enumerate(stores))
     )
-    assert sum(fresh for _, fresh in kept) == 1
-    assert len({run.id for run, _ in kept}) == 1
+    assert sum(one.fresh for one in kept) == 1
+    assert len({one.run.id for one in kept}) == 1
 
 
 async def limits_hold_between_stores(one: Store, other: Store) -> None:

@@ -1,0 +1,182 @@
+"""Runs from the caller's side: submit, inspect, stop."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..errors import QueueFull, ServerClosing, UnknownFunction, UnknownRun
+from ..hub import Status
+from ..models import Chunk, RunPage, RunRecord, RunState
+from ..protocol.sse import json_in
+from ..storage.base import Store
+from ..worker import Function, Worker, end_unexecuted
+from .standings import Standings
+
+__all__ = ["Queue", "Receipt"]
+
+ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+RUN_ID_CHARS = 24
+"""124 bits: whoever knows an id may read the run, so it must not be guessed."""
+
+EPOCH_CHARS = 10
+"""51 bits: epochs of one name must differ, nobody gains by guessing one."""
+
+
+def _random(chars: int) -> str:
+    return "".join([secrets.choice(ALPHABET) for _ in range(chars)])
+
+
+def _result_in(chunk: Chunk) -> msgspec.Raw:
+    """The result's JSON as it stands in a final chunk."""
+    return msgspec.json.decode(json_in(chunk.data)[-1], type=_Result).result
+
+
+class _Result(msgspec.Struct):
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Receipt(NamedTuple):
+    """A run that was taken in, and where it stands."""
+
+    run: RunRecord
+    status: Status
+
+
+class Queue:
+    """Runs from the caller's side. All methods raise StoreError while the store can't answer."""
+
+    def __init__(
+        self, store: Store, functions: Mapping[str, Function], worker: Worker, standings: Standings
+    ) -> None:
+        self._store = store
+        self._functions = functions
+        self._worker = worker
+        self._standings = standings
+        self.closing = False
+
+    async def submit(
+        self, function: str, given: bytes | msgspec.Raw, *, key: str | None = None, session: str | None = None
+    ) -> Receipt:
+        """Queue a run; once this returns it will be executed, whatever happens to this process.
+
+        Args:
+            function: A registered function's name.
+            given: The input, a JSON object with one member per parameter.
+            key: Idempotency key: the same key for the same function returns the earlier run.
+            session: Whom the run belongs to; kept with it.
+
+        Raises:
+            UnknownFunction, InvalidInput, AlreadyRunning, QueueFull, ServerClosing: Nothing was queued.
+        """
+        if self.closing:
+            raise ServerClosing("The server is shutting down.", hint="Submit again in a few seconds.")
+        known = self._functions.get(function)
+        if known is None:
+            raise UnknownFunction(
+                f"There is no function {function!r}.", hint="GET /api/functions lists them.", field="function"
+            )
+        run = _record(known, given, key, session)
+        try:
+            submitted = await self._store.submit(
+                run, _random(EPOCH_CHARS), self._worker.groups.intake_of(known)
+            )
+        except QueueFull as error:
+            error.retry_after_s = await self._standings.room_in_s(known.group)
+            raise
+        self._worker.wake()
+        for replaced in submitted.replaced:
+            await self.cancel(replaced, "replaced")
+        return Receipt(submitted.run, await self._standings.of_submitted(submitted))
+
+    async def get(self, run_id: str) -> RunRecord:
+        """One run. Raises UnknownRun."""
+        run = await self._store.run(run_id)
+        if run is None:
+            raise UnknownRun(f"There is no run {run_id!r}.", hint="It may be of another store, or long gone.")
+        return run
+
+    async def page(
+        self,
+        *,
+        function: str | None = None,
+        state: RunState | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> RunPage:
+        """Runs, newest first. Raises BadRequest for a `before` that no page gave."""
+        return await self._store.runs(function=function, state=state, limit=limit, before=before)
+
+    async def result(self, run: RunRecord) -> Any:
+        """What a succeeded run returned, or None."""
+        if run.state is not RunState.SUCCEEDED:
+            return None
+        stream = await self._store.stream(run.id)
+        if stream is None:
+            return None
+        for chunk in await self._store.read(run.id, stream.tail - 1, 1):
+            return await asyncio.to_thread(_result_in, chunk)  # it may have megabytes
+        return None
+
+    async def cancel(self, run_id: str, reason: str = "cancelled") -> tuple[RunRecord, str]:
+        """Ask for a stop. Returns the run and how far the stop has come.
+
+        `stopped`: the run has ended, by this or before; `acknowledged`: its worker is stopping it;
+        `requested`: noted, and its worker, another process, will see it. Raises UnknownRun.
+        """
+        run = await self._store.request_cancel(run_id, reason)
+        if run is None:
+            return await self.get(run_id), "stopped"
+        if run.state.ended:
+            return run, "stopped"
+        if run.state is RunState.QUEUED and await self.end_waiting(run_id, run.cancel_reason or reason):
+            return await self.get(run_id), "stopped"
+        if not self._worker.cancel(run_id, run.cancel_reason or reason):
+            self._standings.tell_stopping(run_id, "requested")
+            return run, "requested"
+        await self._store.acknowledge([run_id])
+        self._standings.tell_stopping(run_id, "acknowledged")
+        return run, "acknowledged"
+
+    async def stop_for(self, run_id: str, reason: str) -> None:
+        """Stop a run for a reason of the system's own, one that only concerns waiting runs if it waits."""
+        if reason == "queue_timeout":
+            await self.end_waiting(run_id, reason)
+        else:
+            await self.cancel(run_id, reason)
+
+    async def end_waiting(self, run_id: str, reason: str) -> bool:
+        """End a run in the queue; False if it is not there (any more). Raises StoreError."""
+        claimed = await self._store.seize(self._worker.name, run_id)
+        # If it is claimed in this moment, its worker finds the request with it.
+        return claimed is not None and await end_unexecuted(self._store, claimed, reason)
+
+
+def _record(
+    function: Function, given: bytes | msgspec.Raw, key: str | None, session: str | None
+) -> RunRecord:
+    """A run as it is submitted. Raises InvalidInput."""
+    arguments = function.arguments(given)
+    options, now_ms = function.options, time.time_ns() // 1_000_000
+    grace_ms = round(options.abandon_grace_s * 1000) if options.on_abandon == "cancel" else None
+    return RunRecord(
+        id=f"run_{_random(RUN_ID_CHARS)}",
+        function=function.name,
+        group=function.group,
+        state=RunState.QUEUED,
+        created_at_ms=now_ms,
+        input=msgspec.Raw(bytes(given)),
+        key=key,
+        session=session,
+        lane=function.lane_of(arguments, session),
+        priority=function.priority_of(arguments),
+        crash_retries=options.crash_retries,
+        start_by_ms=None
+        if options.queue_timeout_s is None
+        else now_ms + round(options.queue_timeout_s * 1000),
+        abandon_grace_ms=grace_ms,
+    )

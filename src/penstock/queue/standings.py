@@ -1,0 +1,185 @@
+"""Where runs stand in line, when they are likely to start, and telling those who wait.
+
+One look at the store answers for all of this process's waiting readers, at most once a second; what it costs
+depends on how many read here, not on how many wait.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import StoreError
+from ..hub import Hub, Status
+from ..models import Pace, RunRecord, RunState, Standing, Submitted, Tally
+from ..protocol.limits import eta_s
+from ..storage.base import Store
+from ..worker import Groups, Worker
+
+__all__ = ["Standings"]
+
+log = logging.getLogger("penstock")
+
+TELL_S = 1.0
+"""Waiting readers are told at most this often: faster than people look, slower than lines move."""
+
+KNOWN_S = 1.0
+"""How long the durations of past runs are believed: they change slowly, and each answer asks for them."""
+
+
+class Standings:
+    """Of one app. `run` is its task."""
+
+    def __init__(self, store: Store, groups: Groups, worker: Worker, hub: Hub, max_threads: int) -> None:
+        self._store = store
+        self._groups = groups
+        self._worker = worker
+        self._hub = hub
+        self._max_threads = max_threads
+        self._paces: dict[str, Pace] = {}
+        self._tallies: dict[str, list[Tally]] = {}
+        self._known_at = float("-inf")
+
+    # For callers
+
+    async def of(self, runs: Sequence[RunRecord]) -> dict[str, Status]:
+        """Where these runs stand, as far as they have not ended. Raises StoreError."""
+        waiting = [run.id for run in runs if run.state is RunState.QUEUED]
+        found = await self._look(waiting) if waiting else {}
+        return found | {run.id: dict(_RUNNING) for run in runs if run.state is RunState.RUNNING}
+
+    async def at_start(self, run_id: str) -> Status | None:
+        """What a reader is told first, of a run that has written nothing yet; None once it has ended."""
+        if self._worker.has(run_id):
+            return _RUNNING
+        return (await self._look([run_id])).get(run_id)
+
+    async def of_submitted(self, submitted: Submitted) -> Status:
+        """Where a new run stands; mostly told without another look at the store. Raises StoreError."""
+        run = submitted.run
+        if not submitted.fresh or run.lane or run.priority:
+            return (await self.of([run])).get(run.id, _ENDED)
+        await self._refresh_paces()
+        return self._waiting(run.group, submitted.ahead, submitted.calls)
+
+    async def room_in_s(self, group: str) -> int:
+        """Whole seconds until one of a full group's places is likely to be free; at least 1."""
+        await self._refresh()
+        likely = self._eta(group, 0, self._taken(group))
+        return 1 if likely is None else max(1, math.ceil(likely[0]))
+
+    async def overview(self) -> dict[str, Any]:
+        """`GET /api/queue`."""
+        await self._refresh()
+        names = dict.fromkeys([*(group.name for group in self._groups.of()), *self._tallies])
+        return {
+            "groups": [self._group(name) for name in names],
+            "workers": len(await self._store.workers()),
+            "max_threads": self._max_threads,
+        }
+
+    def _group(self, name: str) -> dict[str, Any]:
+        tallies = self._tallies.get(name, [])
+        members = self._groups.members(name)
+        functions = [member.name for member in members] or [tally.function for tally in tallies]
+        waiting = sum(tally.waiting for tally in tallies)
+        limit = self._groups.limit_of(name)
+        return {
+            "group": name,
+            "functions": functions,
+            "concurrency_limit": limit,
+            "max_size": self._groups.max_size_of(name),
+            "rate_limits": {m.name: m.options.rate_limit for m in members if m.options.rate_limit},
+            "waiting": waiting,
+            "running": sum(tally.running for tally in tallies),
+            "held": sum(tally.held for tally in tallies),
+            "eta_s": _seconds(self._eta(name, waiting, self._taken(name))),
+            "durations": {name: _duration(self._paces[name]) for name in functions if name in self._paces},
+        }
+
+    async def _look(self, run_ids: Sequence[str]) -> dict[str, Status]:
+        await self._refresh()
+        found = await self._store.standings(run_ids)
+        return {run_id: self._status(standing) for run_id, standing in found.items()}
+
+    async def _refresh(self) -> None:
+        await self._refresh_paces()
+        tallies: dict[str, list[Tally]] = {}
+        for tally in await self._store.tallies():
+            tallies.setdefault(tally.group, []).append(tally)
+        self._tallies = tallies
+
+    async def _refresh_paces(self) -> None:
+        if time.monotonic() - self._known_at >= KNOWN_S:
+            self._known_at = time.monotonic()
+            self._paces = await self._store.paces()
+
+    def _taken(self, group: str) -> int:
+        return sum(tally.running + tally.held for tally in self._tallies.get(group, []))
+
+    def _eta(self, group: str, ahead: int, taken: int) -> tuple[float, float] | None:
+        limit = self._groups.limit_of(group)
+        if limit is None or ahead + taken < limit:
+            return 0.0, 0.0  # there is room for it
+        waiting = {tally.function: tally.waiting for tally in self._tallies.get(group, [])}
+        members = {member.name: waiting.get(member.name, 0) for member in self._groups.members(group)}
+        paces = {name: self._paces[name] for name in members if name in self._paces}
+        return eta_s(ahead, limit, members, paces)
+
+    def _status(self, standing: Standing) -> Status:
+        queued = standing.state is RunState.QUEUED
+        taken = self._taken(standing.group)
+        status = self._waiting(standing.group, standing.ahead, taken) if queued else dict(_RUNNING)
+        if standing.cancel:
+            status["cancel"] = "acknowledged" if standing.acknowledged else "requested"
+        return status
+
+    def _waiting(self, group: str, ahead: int, taken: int) -> Status:
+        if self._groups.limit_of(group) is None and self._groups.members(group):
+            ahead = 0  # in a group without a limit nobody waits for others
+        likely = self._eta(group, ahead, taken)
+        status: Status = {"state": RunState.QUEUED, "position": ahead + 1, "eta_s": _seconds(likely)}
+        if likely is not None and likely[1] > 0:
+            status["eta_spread_s"] = round(likely[1], 1)
+        return status
+
+    # For readers
+
+    async def run(self) -> None:
+        """Tell readers what has changed, until cancelled."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            try:
+                await self._tell()
+            except StoreError as error:
+                log.warning("Nobody can be told where their runs stand: %s", error.message)
+            except Exception:
+                log.exception("Nobody can be told where their runs stand.")
+
+    async def _tell(self) -> None:
+        waiting = self._hub.told("queued")
+        found = await self._look(waiting) if waiting else {}
+        for run_id, status in found.items():
+            self._hub.tell(run_id, status)
+        if self._hub.subscribers:
+            for run_id, acknowledged in (await self._store.stopping()).items():
+                self.tell_stopping(run_id, "acknowledged" if acknowledged else "requested")
+
+    def tell_stopping(self, run_id: str, receipt: str) -> None:
+        """A stop was asked for, of a run that is under way."""
+        self._hub.tell(run_id, _RUNNING | {"cancel": receipt})
+
+
+_RUNNING: Status = {"state": RunState.RUNNING, "position": None, "eta_s": None}
+_ENDED: Status = {"position": None, "eta_s": None}
+
+
+def _seconds(likely: tuple[float, float] | None) -> float | None:
+    return None if likely is None else round(likely[0], 1)
+
+
+def _duration(pace: Pace) -> Mapping[str, float]:
+    mean_s, spread_s = pace.mean_ms / 1000, math.sqrt(pace.variance) / 1000
+    return {"runs": pace.runs, "mean_s": round(mean_s, 3), "spread_s": round(spread_s, 3)}

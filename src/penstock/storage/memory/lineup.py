@@ -1,0 +1,203 @@
+"""Who waits and who runs, in memory: `protocol.limits.admit` with its values kept up to date."""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from ...models import Group, RunRecord, RunState, Tally, Terms
+from ...protocol.limits import Line, Lines, Waiting, admit, rank_ms, served_at, turn_of
+
+__all__ = ["Lineup"]
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """A call that goes on though its run has ended."""
+
+    group: str
+    function: str
+    lane: str
+    worker: str
+
+
+class Lineup:
+    """Runs that have not ended, by group."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}  # by run id: the order of submission
+        self._ids: list[str] = []
+        self._lines: dict[str, dict[tuple[str, str], Line]] = {}
+        self._parked: dict[str, RunRecord] = {}
+        self._queued: dict[str, RunRecord] = {}
+        self._waiting_in: Counter[str] = Counter()
+        self._running: dict[str, dict[str, RunRecord]] = {}
+        self._held: dict[str, _Held] = {}
+        self._starts: dict[tuple[str, str], list[int]] = {}
+        self._again_at_ms: int | None = None
+
+    def number(self, run_id: str) -> int:
+        """A new run's place in the order of submission."""
+        self._ids.append(run_id)
+        self.numbers[run_id] = len(self._ids)
+        return len(self._ids)
+
+    def remove(self, run: RunRecord) -> None:
+        """Take a run from where it stands."""
+        self._parked.pop(run.id, None)
+        self._waiting_in[run.group] -= self._queued.pop(run.id, None) is not None
+        self._running.get(run.group, {}).pop(run.id, None)
+        lines = self._lines.get(run.group, {})
+        line = lines.get((run.lane, run.function))
+        if line is not None:
+            _drop(line, self._waiting(run))
+            if not line.runs:
+                del lines[run.lane, run.function]
+
+    def put(self, run: RunRecord, *, parked: bool = False) -> None:
+        """Put a run where it belongs; one that has ended nowhere."""
+        if run.state is RunState.RUNNING:
+            self._running.setdefault(run.group, {})[run.id] = run
+        elif run.state is RunState.QUEUED:
+            self._queued[run.id] = run
+            self._waiting_in[run.group] += 1
+            if parked:
+                self._parked[run.id] = run
+            else:
+                self._join(run)
+
+    def _join(self, run: RunRecord) -> None:
+        lines = self._lines.setdefault(run.group, {})
+        line = lines.setdefault((run.lane, run.function), Line(run.function, run.lane, []))
+        assert isinstance(line.runs, list)
+        insort(line.runs, self._waiting(run))
+
+    def _waiting(self, run: RunRecord) -> Waiting:
+        rank = rank_ms(run.created_at_ms, run.priority)
+        return Waiting(rank, self.numbers[run.id], run.priority, run.created_at_ms)
+
+    def is_parked(self, run_id: str) -> bool:
+        """Whether a queued run is out of line, until its time comes."""
+        return run_id in self._parked
+
+    # Claims
+
+    def due(self, now_ms: int) -> Iterator[RunRecord]:
+        """Parked runs whose time has come."""
+        return (run for run in list(self._parked.values()) if run.not_before_ms <= now_ms)
+
+    def overdue(self, now_ms: int) -> list[RunRecord]:
+        """Queued runs that have waited too long, the longest first."""
+        found = [run for run in self._queued.values() if run.start_by_ms is not None]
+        late = [run for run in found if (run.start_by_ms or 0) <= now_ms]
+        return sorted(late, key=lambda run: run.start_by_ms or 0)
+
+    def admit(self, groups: Iterable[Group], now_ms: int, most: int) -> list[list[str]]:
+        """Ids of the runs that may start, by call; their turns are given."""
+        known = {group.name: group for group in groups}
+        calls, self._again_at_ms = admit([self._of(group) for group in known.values()], now_ms, most)
+        named = [[self._ids[number - 1] for number in call] for call in calls]
+        for place, call in enumerate(named):
+            for run in [self._queued[run_id] for run_id in call]:
+                self._note_start(run, known[run.group].terms_of(run.function), now_ms, place)
+        return named
+
+    def _of(self, group: Group) -> Lines:
+        running = self._running.get(group.name, {}).values()
+        held = [one for one in self._held.values() if one.group == group.name]
+        return Lines(
+            group,
+            list(self._lines.get(group.name, {}).values()),
+            len({run.call for run in running}) + len(held),
+            Counter([*(run.lane for run in running), *(one.lane for one in held)]),
+            lambda function, lane: self._starts.get((function, lane), ()),
+        )
+
+    def _note_start(self, run: RunRecord, terms: Terms, now_ms: int, place: int) -> None:
+        if terms.rate is not None:
+            starts = self._starts.setdefault((run.function, run.lane), [])
+            starts.append(now_ms)
+            del starts[: -terms.rate.count]
+        if run.lane:
+            for (lane, _), line in self._lines[run.group].items():
+                if lane == run.lane:
+                    line.served = served_at(now_ms, place)
+
+    def due_at_ms(self) -> int | None:
+        """When next something may start that waits for its time only."""
+        times = [run.not_before_ms for run in self._parked.values()]
+        return min([*times, *([] if self._again_at_ms is None else [self._again_at_ms])], default=None)
+
+    # Calls that go on
+
+    def hold(self, run: RunRecord) -> None:
+        """The run has ended, its call goes on."""
+        self._held[run.id] = _Held(run.group, run.function, run.lane, run.worker or "")
+
+    def release(self, run_id: str) -> None:
+        """A call has come back."""
+        self._held.pop(run_id, None)
+
+    def forget(self, worker: str) -> None:
+        """A worker is gone, and the calls that went on in it."""
+        self._held = {run_id: one for run_id, one in self._held.items() if one.worker != worker}
+
+    # Looks
+
+    @property
+    def queued(self) -> Sequence[RunRecord]:
+        """Runs that wait, in line or parked."""
+        return list(self._queued.values())
+
+    @property
+    def running(self) -> Sequence[RunRecord]:
+        """Runs under way."""
+        return [run for group in self._running.values() for run in group.values()]
+
+    @property
+    def holders(self) -> set[str]:
+        """Workers with calls that go on."""
+        return {one.worker for one in self._held.values()}
+
+    def waiting(self, group: str) -> int:
+        """Queued runs of a group."""
+        return self._waiting_in[group]
+
+    def calls(self, group: str) -> int:
+        """Places taken in a group."""
+        return self._of(Group(group, (), None)).calls
+
+    def ahead(self, run: RunRecord) -> int:
+        """Runs that are to start before this one; see `RunStore.standings`."""
+        if run.id not in self._queued or run.id in self._parked:
+            return 0
+        own, lines = self._waiting(run), self._lines[run.group]
+        others = [one for line in lines.values() for one in line.runs]
+        before = sum(one < own for one in others) if run.priority > 0 else self._submitted_before(own, others)
+        return min(before, self._turns_before(own, run, lines)) if run.lane else before
+
+    @staticmethod
+    def _submitted_before(own: Waiting, others: Sequence[Waiting]) -> int:
+        return sum(one.number < own.number for one in others)
+
+    @staticmethod
+    def _turns_before(own: Waiting, run: RunRecord, lines: dict[tuple[str, str], Line]) -> int:
+        turns = [(turn_of(line.runs[0], line.served), line.runs[0].number) for line in lines.values()]
+        line = lines[run.lane, run.function]
+        turn = turn_of(line.runs[0], line.served), line.runs[0].number
+        return sum(one < own for one in line.runs) * len(lines) + sum(one < turn for one in turns)
+
+    def tallies(self) -> list[Tally]:
+        """How many wait, run and are held."""
+        waiting = Counter((run.group, run.function) for run in self._queued.values())
+        running = Counter((run.group, run.function) for run in self.running)
+        held = Counter((one.group, one.function) for one in self._held.values())
+        places = sorted(waiting.keys() | running.keys() | held.keys())
+        return [Tally(*place, waiting[place], running[place], held[place]) for place in places]
+
+
+def _drop(line: Line, waiting: Waiting) -> None:
+    assert isinstance(line.runs, list)
+    place = bisect_left(line.runs, waiting)
+    if place < len(line.runs) and line.runs[place] == waiting:
+        del line.runs[place]

@@ -1,0 +1,381 @@
+"""The contracts of `storage.base` in dictionaries."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ...errors import BadRequest, Fenced, StoreUnavailable
+from ...models import (
+    Append,
+    Chunk,
+    Claimed,
+    Group,
+    Intake,
+    Lease,
+    Pace,
+    RunPage,
+    RunRecord,
+    RunState,
+    Standing,
+    Stream,
+    Submitted,
+    Tally,
+)
+from ...protocol.limits import pace_after
+from ...protocol.runs import may_become
+from ..base import ANYTHING, Listener, WorkerSign
+from ..intake import already_running, check_room
+from .lineup import Lineup
+from .log import Log
+
+__all__ = ["MemoryStore"]
+
+
+class _Sign(msgspec.Struct, frozen=True):
+    worker: str
+    expires_at_ms: int
+
+
+_NO_INPUT = msgspec.Raw(b"{}")
+
+OVERDUE_MS = 9_000_000_000_000_000
+"""`not_before_ms` of a run that has waited too long: it starts no more."""
+
+
+class _Kept:
+    """All that a store holds."""
+
+    __slots__ = ("absent", "keys", "lineup", "logs", "paces", "runs", "signs", "watchers")
+
+    def __init__(self) -> None:
+        self.logs: dict[str, Log] = {}
+        self.runs: dict[str, RunRecord] = {}  # in order of submission
+        self.lineup = Lineup()
+        self.keys: dict[tuple[str, str], str] = {}
+        self.signs: dict[str, _Sign] = {}
+        self.paces: dict[str, Pace] = {}
+        self.watchers: dict[str, set[str]] = {}
+        self.absent: dict[str, int] = {}  # run to when it counts as abandoned; 0: still to be set
+
+
+class MemoryStore:
+    """Nothing survives the process."""
+
+    def __init__(self) -> None:
+        self._open: _Kept | None = _Kept()
+        self._listeners: list[Listener] = []
+
+    @property
+    def _kept(self) -> _Kept:
+        if self._open is None:
+            raise StoreUnavailable("The store has been closed.", hint="What it held is gone; make another.")
+        return self._open
+
+    async def open(self) -> None:
+        """Ready from the start. Raises StoreUnavailable once it has been closed."""
+        _ = self._kept
+
+    async def close(self) -> None:
+        """Forget everything."""
+        self._open = None
+
+    # Streams
+
+    async def append(self, batch: Sequence[Append]) -> list[bool]:
+        taken = [self._append(item) for item in batch]
+        await asyncio.sleep(0)
+        return taken
+
+    def _append(self, item: Append) -> bool:
+        log = self._kept.logs.get(item.stream)
+        if log is None or not log.take(item.fence, item.chunk):
+            return False
+        if item.checkpoint is not None:
+            self._change(item.stream, checkpoint=item.checkpoint, checkpoint_seq=item.chunk.last_seq)
+        if not item.chunk.empty:
+            self._tell(item.stream, item.chunk)
+        return True
+
+    async def read(self, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
+        log = self._kept.logs.get(stream)
+        found: list[Chunk] = []
+        for chunk in () if log is None else log.after(after):
+            limit_bytes -= len(chunk.data)
+            if found and limit_bytes < 0:
+                break
+            found.append(chunk)
+        return found
+
+    async def stream(self, name: str) -> Stream | None:
+        log = self._kept.logs.get(name)
+        return None if log is None else log.stream(name)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self, stream: str, chunk: Chunk) -> None:
+        for listener in tuple(self._listeners):
+            listener(stream, chunk)
+
+    # Runs
+
+    async def submit(self, run: RunRecord, epoch: str, intake: Intake = ANYTHING) -> Submitted:
+        kept = self._kept
+        if run.key is not None and (known := kept.keys.get((run.function, run.key))) is not None:
+            return Submitted(kept.runs[known], fresh=False)
+        repeated = self._repeated(run, intake)
+        ahead = kept.lineup.waiting(run.group)
+        calls = 0 if intake.concurrency_limit is None else kept.lineup.calls(run.group)
+        check_room(run.group, intake, ahead - len(repeated), calls)
+        for run_id in repeated:
+            self._change(run_id, cancel=True, cancel_reason="replaced")
+        if run.key is not None:
+            kept.keys[run.function, run.key] = run.id
+        kept.lineup.number(run.id)
+        kept.logs[run.id] = Log(epoch)
+        if run.abandon_grace_ms is not None:
+            kept.absent[run.id] = run.created_at_ms + run.abandon_grace_ms
+        self._put(run)
+        return Submitted(run, True, ahead, calls, repeated)
+
+    def _repeated(self, run: RunRecord, intake: Intake) -> tuple[str, ...]:
+        """The session's runs that this one is to replace. Raises AlreadyRunning."""
+        if intake.on_repeat == "enqueue" or run.session is None:
+            return ()
+        lineup = self._kept.lineup
+        going_on = [
+            one
+            for one in (*lineup.queued, *lineup.running)
+            if (one.function, one.session) == (run.function, run.session) and not one.cancel
+        ]
+        if intake.on_repeat == "reject" and going_on:
+            raise already_running(going_on[0].id)
+        return tuple(
+            one.id for one in going_on if intake.on_repeat == "interrupt" or one.state is RunState.QUEUED
+        )
+
+    def _put(self, run: RunRecord, *, parked: bool | None = None) -> RunRecord:
+        kept = self._kept
+        if run.id in kept.runs:
+            kept.lineup.remove(kept.runs[run.id])
+        kept.lineup.put(run, parked=run.not_before_ms > 0 if parked is None else parked)
+        kept.runs[run.id] = run
+        return run
+
+    def _change(self, run_id: str, **changes: Any) -> RunRecord:
+        parked = self._kept.lineup.is_parked(run_id)
+        return self._put(msgspec.structs.replace(self._kept.runs[run_id], **changes), parked=parked)
+
+    async def run(self, run_id: str) -> RunRecord | None:
+        return self._kept.runs.get(run_id)
+
+    async def runs(
+        self, *, function: str | None, state: RunState | None, limit: int, before: str | None
+    ) -> RunPage:
+        numbers = self._kept.lineup.numbers
+        if before is not None and before not in numbers:
+            raise BadRequest(
+                f"{before!r} continues no list.", hint="Send a page's `next` as it came.", field="before"
+            )
+        found = [
+            run
+            for run in reversed(self._kept.runs.values())
+            if function in (None, run.function)
+            and state in (None, run.state)
+            and (before is None or numbers[run.id] < numbers[before])
+        ]
+        page = [msgspec.structs.replace(run, input=_NO_INPUT, checkpoint=None) for run in found[:limit]]
+        return RunPage(page, page[-1].id if len(found) > limit else None)
+
+    async def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
+        runs = [self._kept.runs[run_id] for run_id in run_ids if run_id in self._kept.runs]
+        return {run.id: self._standing(run) for run in runs if not run.state.ended}
+
+    def _standing(self, run: RunRecord) -> Standing:
+        ahead = self._kept.lineup.ahead(run)
+        return Standing(run.id, run.function, run.group, run.state, ahead, run.cancel, run.acknowledged)
+
+    async def tallies(self) -> list[Tally]:
+        return self._kept.lineup.tallies()
+
+    async def paces(self) -> dict[str, Pace]:
+        return dict(self._kept.paces)
+
+    async def claim(self, worker: str, groups: Sequence[Group], now_ms: int, limit: int) -> list[Claimed]:
+        lineup = self._kept.lineup
+        for run in lineup.due(now_ms):
+            self._put(run, parked=False)
+        for run in lineup.overdue(now_ms):
+            if not lineup.is_parked(run.id):
+                self._put(msgspec.structs.replace(run, not_before_ms=OVERDUE_MS), parked=True)
+        calls = lineup.admit(groups, now_ms, limit)
+        return [self._start(run_id, call[0], worker, now_ms) for call in calls for run_id in call]
+
+    def _start(self, run_id: str, call: str, worker: str, now_ms: int) -> Claimed:
+        run = self._kept.runs[run_id]
+        started = msgspec.structs.replace(
+            run,
+            state=RunState.RUNNING,
+            worker=worker,
+            call=call,
+            attempt=run.attempt + 1,
+            started_at_ms=now_ms,
+            start_by_ms=None,
+        )
+        return self._lease(self._put(started), worker)
+
+    def _lease(self, run: RunRecord, worker: str) -> Claimed:
+        log = self._kept.logs[run.id]
+        log.fence += 1
+        return Claimed(run, Lease(run.id, worker, log.fence), log.stream(run.id))
+
+    async def due_at_ms(self) -> int | None:
+        return self._kept.lineup.due_at_ms()
+
+    async def overdue(self, now_ms: int, limit: int) -> list[str]:
+        return [run.id for run in self._kept.lineup.overdue(now_ms)[:limit]]
+
+    async def seize(self, worker: str, run_id: str) -> Claimed | None:
+        run = self._kept.runs.get(run_id)
+        if run is None or run.state.ended or (run.state is RunState.RUNNING and run.worker != worker):
+            return None
+        return self._lease(run, worker)
+
+    async def finish(
+        self,
+        lease: Lease,
+        state: RunState,
+        error: dict[str, Any] | None,
+        last: Chunk,
+        now_ms: int,
+        *,
+        lingers: bool = False,
+    ) -> None:
+        run = self._kept.runs.get(lease.run_id)
+        if (
+            run is None
+            or not may_become(run.state, state)
+            or not self._append(Append(run.id, lease.fence, last))
+        ):
+            raise Fenced(f"Run {lease.run_id} is not this worker's to end.")
+        if state is RunState.SUCCEEDED:
+            took_ms = now_ms - (run.started_at_ms or now_ms)
+            self._kept.paces[run.function] = pace_after(self._kept.paces.get(run.function, Pace()), took_ms)
+        if lingers:
+            self._kept.lineup.hold(run)
+        self._change(run.id, state=state, error=error, ended_at_ms=now_ms, checkpoint=None)
+
+    async def returned(self, run_id: str) -> None:
+        self._kept.lineup.release(run_id)
+
+    async def requeue(
+        self, lease: Lease, not_before_ms: int, *, lost: bool = False, error: dict[str, Any] | None = None
+    ) -> None:
+        run, log = self._kept.runs.get(lease.run_id), self._kept.logs.get(lease.run_id)
+        if run is None or log is None or run.state is not RunState.RUNNING or log.fence != lease.fence:
+            raise Fenced(f"Run {lease.run_id} is not this worker's to give back.")
+        log.fence += 1
+        given_back = msgspec.structs.replace(
+            run,
+            state=RunState.QUEUED,
+            worker=None,
+            call=None,
+            not_before_ms=not_before_ms,
+            losses=run.losses + lost,
+            failures=run.failures + (error is not None),
+            error=error,
+        )
+        self._put(given_back)
+
+    async def regroup(self, groups: Sequence[Group]) -> None:
+        home = {function: group.name for group in groups for function in group.functions}
+        for run in self._kept.lineup.queued:
+            group = home.get(run.function, run.group)
+            if group != run.group:
+                self._change(run.id, group=group)
+
+    async def request_cancel(self, run_id: str, reason: str = "cancelled") -> RunRecord | None:
+        run = self._kept.runs.get(run_id)
+        if run is None or run.state.ended or run.cancel:
+            return run
+        return self._change(run_id, cancel=True, cancel_reason=reason)
+
+    async def acknowledge(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            run = self._kept.runs.get(run_id)
+            if run is not None and run.state is RunState.RUNNING:
+                self._change(run_id, acknowledged=True)
+
+    async def stopping(self) -> dict[str, bool]:
+        return {run.id: run.acknowledged for run in self._kept.lineup.running if run.cancel}
+
+    async def watch(self, worker: str, present: Mapping[str, bool], now_ms: int) -> None:
+        for run_id, watched in present.items():
+            run = self._kept.runs.get(run_id)
+            if not watched:
+                self._unwatch(worker, run_id)
+            elif run is not None and run.abandon_grace_ms is not None and not run.state.ended:
+                self._kept.watchers.setdefault(run_id, set()).add(worker)
+                self._kept.absent.pop(run_id, None)
+        self._begin_absence(now_ms)
+
+    def _unwatch(self, worker: str, run_id: str) -> None:
+        watchers = self._kept.watchers.get(run_id, set())
+        if worker in watchers:
+            watchers.discard(worker)
+            if not watchers:
+                del self._kept.watchers[run_id]
+                self._kept.absent[run_id] = 0
+
+    def _begin_absence(self, now_ms: int) -> None:
+        for run_id, at_ms in self._kept.absent.items():
+            if at_ms == 0:
+                grace_ms = self._kept.runs[run_id].abandon_grace_ms or 0
+                self._kept.absent[run_id] = now_ms + grace_ms
+
+    async def abandoned(self, now_ms: int, up_ms: int) -> list[str]:
+        self._begin_absence(now_ms)
+        for run_id in [run_id for run_id in self._kept.absent if self._kept.runs[run_id].state.ended]:
+            del self._kept.absent[run_id]
+        late = [run_id for run_id, at_ms in self._kept.absent.items() if at_ms <= now_ms]
+        runs = [self._kept.runs[run_id] for run_id in late]
+        return [run.id for run in runs if not run.cancel and (run.abandon_grace_ms or 0) <= up_ms]
+
+    async def cancels(self, worker: str) -> dict[str, str]:
+        running = self._kept.lineup.running
+        return {run.id: run.cancel_reason or "" for run in running if run.cancel and run.worker == worker}
+
+    async def held(self, worker: str) -> dict[str, int]:
+        running = self._kept.lineup.running
+        return {run.id: self._kept.logs[run.id].fence for run in running if run.worker == worker}
+
+    # Workers
+
+    async def sign(self, worker: str, expires_at_ms: int) -> None:
+        self._kept.signs[worker] = _Sign(worker, expires_at_ms)
+
+    async def leave(self, worker: str) -> None:
+        self._kept.signs.pop(worker, None)
+        self._kept.lineup.forget(worker)
+        for run_id in list(self._kept.watchers):
+            self._unwatch(worker, run_id)
+
+    async def workers(self) -> Sequence[WorkerSign]:
+        running = {run.worker or "" for run in self._kept.lineup.running}
+        watching = {worker for watchers in self._kept.watchers.values() for worker in watchers}
+        known = running | watching | self._kept.lineup.holders
+        return [
+            *self._kept.signs.values(),
+            *(_Sign(worker, 0) for worker in sorted(known - self._kept.signs.keys())),
+        ]
+
+    async def take_over(self, worker: str, lost: WorkerSign) -> list[Claimed]:
+        signed = self._kept.signs.get(lost.worker)
+        if (signed.expires_at_ms if signed else 0) != lost.expires_at_ms:
+            return []
+        await self.leave(lost.worker)
+        theirs = [run for run in self._kept.lineup.running if run.worker == lost.worker]
+        return [self._lease(self._change(run.id, worker=worker), worker) for run in theirs]

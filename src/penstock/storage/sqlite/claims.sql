@@ -1,0 +1,79 @@
+-- name: wake_parked
+UPDATE runs SET parked = 0 WHERE state = 'queued' AND parked AND not_before_ms <= :now_ms;
+
+-- name: park_overdue
+-- They have waited too long: they start no more, and whoever looks for them ends them.
+UPDATE runs SET parked = 1, not_before_ms = 9000000000000000
+WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms AND NOT parked;
+
+-- name: open_shut
+UPDATE lines SET shut_until_ms = 0, gathers = 0
+WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR gathers);
+
+-- name: due_at
+SELECT min(at_ms) FROM (
+    SELECT min(shut_until_ms) AS at_ms FROM lines WHERE shut_until_ms > 0
+    UNION ALL
+    SELECT min(not_before_ms) FROM runs WHERE state = 'queued' AND parked
+);
+
+-- name: waiting_functions
+SELECT grp, function FROM tallies WHERE waiting > 0;
+
+-- name: calls_in
+-- A batch is one call; a call may go on after its run has ended.
+SELECT (SELECT count(DISTINCT call) FROM runs WHERE state = 'running' AND grp = :grp)
+     + (SELECT count(*) FROM lingering WHERE grp = :grp);
+
+-- name: running_in_lane
+SELECT (SELECT count(*) FROM runs WHERE state = 'running' AND grp = :grp AND lane = :lane)
+     + (SELECT count(*) FROM lingering WHERE grp = :grp AND lane = :lane);
+
+-- name: next_line
+SELECT id, lane, turn, head FROM lines
+WHERE grp = :grp AND function = :function AND NOT barred AND shut_until_ms = 0
+ORDER BY turn, head LIMIT 1;
+
+-- name: bar
+UPDATE lines SET barred = 1 WHERE id = ?;
+
+-- name: shut
+UPDATE lines SET shut_until_ms = :until_ms, gathers = :gathers WHERE id = :id;
+
+-- name: gathered
+UPDATE lines SET shut_until_ms = 0, gathers = 0 WHERE grp = :grp AND function = :function AND gathers;
+
+-- name: start_before
+-- The start that must be a period ago.
+SELECT at_ms FROM starts
+WHERE function = :function AND lane = :lane
+  AND place = (SELECT max(place) FROM starts WHERE function = :function AND lane = :lane) - :count + 1;
+
+-- name: note_start
+INSERT INTO starts (function, lane, place, at_ms)
+SELECT :function, :lane, 1 + coalesce(max(place), 0), :now_ms FROM starts WHERE function = :function AND lane = :lane;
+
+-- name: forget_starts
+DELETE FROM starts WHERE function = :function AND lane = :lane
+  AND place <= (SELECT max(place) FROM starts WHERE function = :function AND lane = :lane) - :count;
+
+-- name: waiting_of
+SELECT sum(waiting) FROM lines WHERE grp = :grp AND function = :function;
+
+-- name: created_at
+SELECT created_at_ms FROM runs WHERE number = :number;
+
+-- name: serve
+-- The lane goes to the back, with all its lines.
+UPDATE lines SET served = :mark, turn = max(rank_ms * 1000, :mark - priority * 60000000)
+WHERE grp = :grp AND lane = :lane;
+
+-- name: start
+UPDATE runs SET state = 'running', worker = :worker, attempt = attempt + 1, started_at_ms = :now_ms,
+    call = coalesce(:call, id), start_by_ms = NULL
+WHERE number = :number AND state = 'queued' RETURNING *;
+
+-- name: raise_fence
+-- A new lease on a stream: whoever held the old one can write no more.
+UPDATE streams SET fence = fence + 1 WHERE name = :name
+RETURNING fence, epoch, ended, coalesce((SELECT max(last_seq) FROM chunks WHERE stream_id = streams.id), 0);

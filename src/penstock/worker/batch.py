@@ -1,0 +1,216 @@
+"""One call that serves several runs: each with its own input, stream, end and stop."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from typing import Any
+
+from ..errors import BadYield
+from ..events import AnyEvent
+from ..models import RunRecord, RunState
+from .emission import Emission, optional_json
+from .execute import STOP_GRACE_S, Execution
+from .function import Function
+from .recorder import Outcome, Recorder, RunStopped
+from .run import Run, Sink, current_span
+
+__all__ = ["Batch", "Share"]
+
+
+class Batch:
+    """Runs of one function that were started together; `begin` calls it once for all of them."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.shares: list[Share] = []
+        self.execution: _BatchExecution | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def join(self, record: RunRecord, recorder: Recorder, arguments: dict[str, Any]) -> "Share":
+        """Another run of it. All join before it begins."""
+        share = Share(self, record, recorder, arguments)
+        self.shares.append(share)
+        return share
+
+    def begin(self) -> None:
+        """Call the function, unless nobody has joined."""
+        if self.shares:
+            self.execution = _BatchExecution(self.function, self.shares)
+            self._task = asyncio.create_task(self._run(self.execution))
+
+    async def _run(self, execution: "_BatchExecution") -> None:
+        outcome = await execution.outcome()
+        for share in self.shares:
+            share.settle(outcome)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a run of it is not to stop."""
+        return not all(share.left for share in self.shares)
+
+    async def forsaken(self, grace_s: float) -> None:
+        """A run has been stopped. With the last one the call is, as a single run's would be."""
+        if self._task is None or self.wanted:
+            return
+        if self.execution is not None:
+            self.execution.stop_grace_s = grace_s
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    @property
+    def going_on(self) -> "asyncio.Future[Any] | None":
+        """What still executes the function."""
+        thread = None if self.execution is None else self.execution.thread_done
+        return next((one for one in (thread, self._task) if one is not None and not one.done()), None)
+
+
+class Share:
+    """One run's part of a batch; used like an `Execution`."""
+
+    def __init__(
+        self, batch: Batch, record: RunRecord, recorder: Recorder, arguments: dict[str, Any]
+    ) -> None:
+        self.sink: Sink = _ShareSink(self, recorder)
+        self.run = Run(record, self.sink)
+        self.arguments = arguments
+        self.emission = Emission(cumulative=batch.function.options.cumulative, lengths=self.run.lengths)
+        self.stop_grace_s = STOP_GRACE_S
+        self.left = False
+        self.batch = batch
+        self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    async def outcome(self) -> Outcome:
+        """Wait for the call's end, or until this task is cancelled; then the others go on without this run."""
+        try:
+            return await asyncio.shield(self._outcome)
+        except asyncio.CancelledError:
+            self.left = True
+            await self.batch.forsaken(self.stop_grace_s)
+            raise
+
+    def settle(self, outcome: Outcome) -> None:
+        """The call has ended; an outcome that was set before stands."""
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
+
+    @property
+    def thread_done(self) -> "asyncio.Future[Any] | None":
+        """For the last run to be stopped, what still executes the function; for others None: it is wanted."""
+        return None if self.batch.wanted else self.batch.going_on
+
+
+class _ShareSink:
+    """A run's recorder, which no longer stops the function when only this run is to stop: others need it."""
+
+    def __init__(self, share: Share, recorder: Recorder) -> None:
+        self._share = share
+        self._recorder = recorder
+
+    @property
+    def stopping(self) -> bool:
+        return self._recorder.stopping
+
+    @property
+    def full(self) -> bool:
+        return not self.stopping and self._recorder.full
+
+    async def room(self) -> None:
+        await self._recorder.room()
+
+    def emit(self, event: AnyEvent, size: int = 0, *, urgent: bool = False, closing: bool = False) -> None:
+        try:
+            self._recorder.emit(event, size, urgent=urgent, closing=closing)
+        except RunStopped:
+            self._pass_on()
+
+    def checkpoint(self, saved: bytes) -> None:
+        try:
+            self._recorder.checkpoint(saved)
+        except RunStopped:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if not self._share.batch.wanted:
+            raise RunStopped
+
+    def stop(self) -> None:
+        self._recorder.stop()
+
+
+class _BatchExecution(Execution):
+    """The one call. Its arguments are lists with a value of each run, and so is what it yields and returns."""
+
+    def __init__(self, function: Function, shares: Sequence[Share]) -> None:
+        names = shares[0].arguments
+        arguments = {name: [share.arguments[name] for share in shares] for name in names}
+        runs = [share.run for share in shares]
+        super().__init__(function, runs[0], _AllSinks(shares), arguments)
+        self._shares = shares
+        self._handle = runs
+
+    def _succeeded(self, result: Any) -> Outcome:
+        items = [None] * len(self._shares) if result is None else self._items(result, "returned")
+        for share, item in zip(self._shares, items, strict=True):
+            share.settle(Outcome(RunState.SUCCEEDED, optional_json(item)))
+        return Outcome(RunState.SUCCEEDED)
+
+    def _items(self, value: Any, did: str) -> Sequence[Any]:
+        if not isinstance(value, list | tuple) or len(value) != len(self._shares):
+            what = f"{len(value)} values" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
+            raise BadYield(
+                f"{self._function.name} {did} {what} for {len(self._shares)} runs.",
+                hint="A batch gives a list with one value of each run; None for a run with nothing new.",
+            )
+        return value
+
+    def _events_of(self, value: Any) -> Iterator[tuple[Sink, AnyEvent, int]]:
+        for share, item in zip(self._shares, self._items(value, "yielded"), strict=True):
+            if item is not None and not share.sink.stopping:
+                for event, size in share.emission.events(item, current_span(share.run)):
+                    yield share.sink, event, size
+
+    async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
+        async for value in generator:
+            if self._recorder.stopping:
+                raise RunStopped
+            for sink, event, size in self._events_of(value):
+                sink.emit(event, size)
+                if sink.full:
+                    await sink.room()
+
+    def _exhaust(self, generator: Generator[Any, None, Any]) -> Any:
+        try:
+            while True:
+                for sink, event, size in self._events_of(next(generator)):
+                    sink.emit(event, size)
+                if self._recorder.stopping:
+                    raise RunStopped
+        except StopIteration as end:
+            return end.value
+        finally:
+            generator.close()
+
+
+class _AllSinks:
+    """What the call as a whole is told: it is to stop when all its runs are."""
+
+    full = False
+
+    def __init__(self, shares: Sequence[Share]) -> None:
+        self._shares = shares
+
+    @property
+    def stopping(self) -> bool:
+        return all(share.left for share in self._shares)
+
+    async def room(self) -> None:
+        return
+
+    def emit(self, event: AnyEvent, size: int = 0, *, urgent: bool = False, closing: bool = False) -> None:
+        raise NotImplementedError("each run's events go into its own stream")
+
+    def checkpoint(self, saved: bytes) -> None:
+        raise NotImplementedError("each run has checkpoints of its own")
+
+    def stop(self) -> None:
+        for share in self._shares:
+            share.sink.stop()

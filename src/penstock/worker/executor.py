@@ -1,0 +1,190 @@
+"""Sees this process's runs through: from the claim to the stored end, or back into the queue."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..errors import Fenced, InvalidInput, StoreError
+from ..models import Claimed, RunState
+from ..protocol.runs import retry_delay_s
+from ..settings import Settings
+from ..storage.base import Store
+from .active import Active, Executing
+from .batch import Batch
+from .checkpoint import begin_attempt
+from .emission import plain_text
+from .ending import outcome_of
+from .execute import Execution
+from .function import Function
+from .journal import Journal
+from .recorder import GiveBack, Outcome
+from .run import Run
+
+__all__ = ["Executor"]
+
+log = logging.getLogger("penstock")
+
+RETURN_AGAIN_S = 1.0
+"""How soon a place that became free is told to the store again, if it could not take it."""
+
+
+class _Call:
+    """The runs that one call of a function serves; most calls serve one."""
+
+    def __init__(self, function: Function, size: int) -> None:
+        self.function = function
+        self.batch = Batch(function) if function.options.batch else None
+        self.open = size
+
+
+class Executor:
+    """Made on the event loop. `on_free` is called whenever there may be room for more."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        functions: Mapping[str, Function],
+        settings: Settings,
+        on_free: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._functions = functions
+        self._settings = settings
+        self._on_free = on_free
+        self._left: set[asyncio.Future[Any]] = set()  # what goes on; asyncio itself holds tasks weakly
+        self.active: dict[str, Active] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.threads = 0
+
+    def begin(self, claimed: Iterable[Claimed]) -> None:
+        """Execute the runs of one call."""
+        runs = list(claimed)
+        function = self._functions[runs[0].run.function]
+        self.threads += function.threaded
+        call = _Call(function, len(runs))
+        prepared = [(active, self._prepare(active, call)) for active in map(self._activate, runs)]
+        for active, execution in prepared:
+            self._keep(asyncio.create_task(self._see_through(active, call, execution)))
+        if call.batch is not None:
+            call.batch.begin()
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _activate(self, claimed: Claimed) -> Active:
+        options = self._functions[claimed.run.function].options
+        rate = self._settings.rate if options.rate is None else options.rate
+        active = Active(claimed, self._journal.record(claimed, rate), options)
+        self.active[claimed.run.id] = active
+        return active
+
+    def _prepare(self, active: Active, call: _Call) -> Executing | Outcome:
+        """What executes the run, or how it ends without being executed."""
+        run, recorder = active.claimed.run, active.recorder
+        if active.reason is not None:
+            return Outcome(RunState.CANCELLED)
+        try:
+            begin_attempt(active.claimed, recorder)
+            arguments = call.function.arguments(run.input)
+        except InvalidInput as error:  # the function's signature has changed since the run was submitted
+            return Outcome(RunState.FAILED, None, error.as_dict())
+        except Exception as error:  # noqa: BLE001 - a checkpoint that can't be read, say
+            return self._fault(active, error)
+        if call.batch is not None:
+            return call.batch.join(run, recorder, arguments)
+        return Execution(call.function, Run(run, recorder), recorder, arguments)
+
+    def _fault(self, active: Active, error: Exception) -> Outcome:
+        log.error("Run %s could not be executed.", active.claimed.run.id, exc_info=error)
+        failed = {"code": "exception", "message": plain_text(repr(error)), "hint": ""}
+        return Outcome(RunState.FAILED, None, failed)
+
+    async def _see_through(self, active: Active, call: _Call, execution: Executing | Outcome) -> None:
+        try:
+            outcome = execution if isinstance(execution, Outcome) else await active.outcome(execution)
+        except Exception as error:  # noqa: BLE001 - a fault of ours ends the run, not the worker
+            outcome = self._fault(active, error)
+        try:
+            await self._conclude(active, call.function, outcome)
+        finally:
+            del self.active[active.claimed.run.id]
+            self._free(active, call)
+
+    async def _conclude(self, active: Active, function: Function, outcome: Outcome) -> None:
+        back = self._another_attempt(active, function, outcome)
+        if back is not None:
+            active.recorder.give_back(back)
+        else:
+            lingers = active.left_behind is not None
+            active.recorder.end(_explained(active.reason, outcome), lingers=lingers)
+        await active.recorder.done
+
+    def _another_attempt(self, active: Active, function: Function, outcome: Outcome) -> GiveBack | None:
+        """Back into the queue, where the run's function may be tried again."""
+        run, options = active.claimed.run, function.options
+        if active.reason == "shutdown":
+            return GiveBack() if options.crash_retries or options.retries else None
+        if active.reason is not None or outcome.error is None:
+            return None
+        code = outcome.error["code"]
+        if code == "process_died" and run.losses < options.crash_retries:
+            return GiveBack(_retry_at_ms(run.losses + 1), lost=True)
+        if code in ("exception", "process_died") and run.failures < options.retries:
+            # Not at once, as after a crash: what the function met is likely still there.
+            return GiveBack(_retry_at_ms(run.failures + 2), outcome.error)
+        return None
+
+    def _free(self, active: Active, call: _Call) -> None:
+        call.open -= 1
+        left_behind = active.left_behind
+        if left_behind is not None:  # it goes on: the run has ended, its place is taken
+            self._left.add(left_behind)
+            left_behind.add_done_callback(lambda one: self._returned(active, call, one))
+        elif not call.open:
+            self.threads -= call.function.threaded
+        self._on_free()
+
+    def _returned(self, active: Active, call: _Call, left_behind: asyncio.Future[Any]) -> None:
+        self._left.discard(left_behind)
+        self.threads -= call.function.threaded
+        self._keep(asyncio.create_task(self._tell_returned(active.claimed.run.id)))
+
+    async def _tell_returned(self, run_id: str) -> None:
+        while True:
+            try:
+                await self._store.returned(run_id)
+            except StoreError as error:
+                log.warning("The place of %s is free, but the store can't be told: %s", run_id, error.message)
+            else:
+                self._on_free()
+                return
+            await asyncio.sleep(RETURN_AGAIN_S)
+
+    async def give_back(self, claimed: Iterable[Claimed]) -> None:
+        """Back into the queue at once: they were not begun."""
+        for one in claimed:
+            try:
+                await self._store.requeue(one.lease, 0)
+            except (StoreError, Fenced) as error:
+                log.warning("Run %s was not given back: %s", one.run.id, error.message)
+
+
+def _retry_at_ms(attempt: int) -> int:
+    delay_s = retry_delay_s(attempt, random.random())  # noqa: S311 - jitter, not a secret
+    return time.time_ns() // 1_000_000 + round(delay_s * 1000)
+
+
+def _explained(reason: str | None, outcome: Outcome) -> Outcome:
+    # Whatever a function makes of its cancellation, an error or a result: it was stopped.
+    if reason is not None:
+        return outcome_of(reason)
+    if outcome.state is RunState.CANCELLED:  # the function cancelled itself
+        message = "CancelledError: the function was cancelled from within."
+        return Outcome(RunState.FAILED, None, {"code": "exception", "message": message, "hint": ""})
+    return outcome

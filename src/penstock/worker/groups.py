@@ -1,0 +1,81 @@
+"""Which functions share a limit, and what it is."""
+
+from collections.abc import Iterable, Mapping
+
+from ..models import Group, Intake
+from ..settings import Settings
+from .function import Function
+
+__all__ = ["Groups"]
+
+
+class Groups:
+    """An app's functions by group. `functions` may grow."""
+
+    def __init__(self, functions: Mapping[str, Function], settings: Settings) -> None:
+        self._functions = functions
+        self._settings = settings
+        self._known: dict[tuple[bool, int], list[Group]] = {}
+
+    def of(self, *, threaded: bool = True) -> list[Group]:
+        """All groups; without their `threaded` functions where those are not wanted."""
+        place = threaded, len(self._functions)  # asked for at each claim; functions are only ever added
+        if place not in self._known:
+            self._known[place] = self._made(threaded=threaded)
+        return self._known[place]
+
+    def _made(self, *, threaded: bool) -> list[Group]:
+        members: dict[str, list[Function]] = {}
+        for function in self._functions.values():
+            if threaded or not function.threaded:
+                members.setdefault(function.group, []).append(function)
+        return [self._group(name, functions) for name, functions in members.items()]
+
+    def _group(self, name: str, functions: Iterable[Function]) -> Group:
+        terms = {function.name: function.terms for function in functions}
+        return Group(name, tuple(terms), self.limit_of(name), terms)
+
+    def members(self, group: str) -> list[Function]:
+        """The group's functions."""
+        return [function for function in self._functions.values() if function.group == group]
+
+    def limit_of(self, group: str) -> int | None:
+        """The lowest limit given in the group; None where none is."""
+        members = self.members(group)
+        if any(not function.options.queue for function in members):
+            return None
+        return min(self._limits(members), default=None)
+
+    def _limits(self, members: Iterable[Function]) -> set[int]:
+        default = self._settings.default_concurrency_limit
+        given = [function.options.concurrency_limit for function in members]
+        limits = [default if limit == "default" else limit for limit in given]
+        return {limit for limit in limits if limit is not None}
+
+    def max_size_of(self, group: str) -> int | None:
+        """The lowest bound of the waiting runs that is given in the group, or the app's."""
+        members = self.members(group)
+        if any(not function.options.queue for function in members):
+            return None
+        sizes = [function.options.max_size for function in members]
+        return min([size for size in sizes if size is not None], default=self._settings.max_size)
+
+    def intake_of(self, function: Function) -> Intake:
+        """Under what runs of the function are taken in."""
+        group = function.group
+        return Intake(self.max_size_of(group), self.limit_of(group), function.options.on_repeat)
+
+    def conflicts(self) -> list[str]:
+        """Groups whose functions were given different limits, in words."""
+        found = []
+        for group in {function.group for function in self._functions.values()}:
+            members = self.members(group)
+            given = {
+                f.name: f.options.concurrency_limit
+                for f in members
+                if f.options.concurrency_limit != "default"
+            }
+            if len(set(given.values())) > 1:
+                said = ", ".join(f"{name} {limit}" for name, limit in given.items())
+                found.append(f"{group!r} was given several limits ({said}): {self.limit_of(group)} holds.")
+        return found
