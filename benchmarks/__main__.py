@@ -3,7 +3,15 @@
 import subprocess
 import sys
 
-NAMES = ("import_time", "ready", "first_event", "sqlite_appends", "thousand_runs")
+NAMES = (
+    "import_time",
+    "ready",
+    "first_event",
+    "sqlite_appends",
+    "claim_time",
+    "queue_throughput",
+    "thousand_runs",
+)
 
 
 def main(names: list[str]) -> int:

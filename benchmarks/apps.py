@@ -41,6 +41,11 @@ async def hello() -> AsyncIterator[str]:
     yield "hello"
 
 
+@app.function(concurrency_limit=50)
+async def noop() -> None:
+    """Nothing: what is measured is the queue."""
+
+
 async def stream_chat(request: Request) -> StreamingResponse:
     """The same without a store: what Starlette's own streaming costs."""
     count, per_s = int(request.query_params["count"]), float(request.query_params["per_s"])

@@ -228,7 +228,7 @@ class _Services:
         self.hub = Hub(self.store)
         groups = self.worker.groups
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
-        self.queue = Queue(self.store, app.functions, self.worker, self.standings)
+        self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
         self.server: ASGIApp = make_server(
             Context(settings, self.store, app.functions, self.queue, self.standings, self.hub)
@@ -242,12 +242,12 @@ class _Services:
             await services.store.open()
             await services.worker.sign_in()
             await services.janitor.sweep()
+            services.worker.start(services.janitor.settle)
         except BaseException:
             await services.stop(0)
             raise
         for conflict in services.worker.groups.conflicts():
             log.warning("The group %s", conflict)
-        services.worker.start(services.janitor.settle)
         services._begin()
         return services
 

@@ -38,13 +38,14 @@ Status = dict[str, Any]
 class _Tail:
     """The recent chunks of one stream, without a gap: the events `begin + 1 … end`."""
 
-    __slots__ = ("begin", "chunks", "end", "refresh", "size_bytes", "stale", "stream", "subscribers")
+    __slots__ = ("begin", "chunks", "end", "epoch", "refresh", "size_bytes", "stale", "stream", "subscribers")
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self.chunks: deque[Chunk] = deque()
         self.begin: int | None = None  # nothing is known before the first look into the store
         self.end = 0
+        self.epoch: str | None = None
         self.size_bytes = 0
         self.stale = False  # another process may have written past `end`
         self.refresh: asyncio.Task[None] | None = None
@@ -130,10 +131,19 @@ class Hub:
     def known(self, stream: str) -> Stream | None:
         """The stream as this process has written it, without asking the store; None where that is not known."""
         tail = self._tails.get(stream)
-        if tail is None or tail.stale or not tail.chunks:
+        if tail is None or tail.stale:
             return None
-        last = tail.chunks[-1]
-        return Stream(stream, epoch_of(last), last.last_seq, last.final)
+        if tail.chunks:
+            last = tail.chunks[-1]
+            return Stream(stream, epoch_of(last), last.last_seq, last.final)
+        return None if tail.epoch is None or tail.end else Stream(stream, tail.epoch, 0, ended=False)
+
+    def expect(self, stream: Stream) -> None:
+        """A stream that this process is about to make: whoever comes to read it costs the store nothing."""
+        tail = _Tail(stream.name)
+        tail.epoch = stream.epoch
+        tail.anchor(0)
+        self._keep_warm(tail)
 
     @property
     def read(self) -> set[str]:
@@ -154,6 +164,11 @@ class Hub:
         for subscriber in () if tail is None else tail.subscribers:
             subscriber.status = status
             subscriber.wake()
+
+    def forget(self, stream: str) -> None:
+        """It was not made."""
+        if self._warm.pop(stream, "") is None:
+            del self._tails[stream]
 
     def _keep_warm(self, tail: _Tail) -> None:
         tail.trim()

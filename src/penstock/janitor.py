@@ -44,10 +44,11 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    # Field 22 of proc_pid_stat(5), counted after the name, which may itself hold spaces and brackets.
+    # Fields 3 and 22 of proc_pid_stat(5), counted after the name, which may itself hold spaces and brackets.
     with contextlib.suppress(OSError, IndexError):
         # Bytes: the name is cut at 15 of them, inside a character if need be.
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return "dead" if fields[0] in (b"Z", b"X") else fields[19].decode()  # nobody has reaped it yet
     return ""
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "Chunk",
     "Claimed",
     "Cursor",
+    "Ending",
     "Group",
     "Intake",
     "Lease",
@@ -101,6 +102,20 @@ class Lease(msgspec.Struct, frozen=True):
     run_id: str
     worker: str
     fence: int
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a run ends: its state, its error, and the chunk with its `end`.
+
+    lingers: its call goes on, and keeps its place in the group until `returned` or the worker's loss.
+    """
+
+    lease: Lease
+    state: RunState
+    error: dict[str, Any] | None
+    last: Chunk
+    now_ms: int
+    lingers: bool = False
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,28 +6,28 @@ is closed. A second Ctrl-C ends the process at once, which loses nothing that an
 """
 
 import asyncio
-import gc
 import importlib
 import importlib.util
 import logging
-import os
-import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, ModuleType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from .app import App
 from .errors import ConfigError
+from .process.handover import Door, hand_over
+from .process.own import Farewell, end_when_left, run_process, tune_interpreter
 from .server.auth import is_loopback, require_known_host
 from .server.transport import BoundedHead
+from .settings import Settings
 
-__all__ = ["can_listen", "load_app", "serve"]
+__all__ = ["CONNECTIONS_CLOSE_S", "can_listen", "listen", "load_app", "serve"]
 
 log = logging.getLogger("penstock")
 
@@ -36,24 +36,6 @@ CONNECTIONS_CLOSE_S = 2.0
 
 BACKLOG = 2048
 """Connections that may wait to be accepted: after a restart all readers come back within seconds."""
-
-EXIT_BROKEN = 70
-"""Exit code of a server that broke down and then could not even end: EX_SOFTWARE of sysexits.h."""
-
-SWITCH_INTERVAL_S = 0.0005
-"""How long a thread may keep the others from the interpreter. Python's 5 ms let the store's threads, which need
-it for microseconds, wait for a busy event loop: p99 of 1,000 runs was three times as long (benchmarks)."""
-
-LEFTOVERS_S = 1.0
-"""How long, once all is closed, the process waits for threads that functions left behind in pools, which Python
-would join for ever; then it ends without them."""
-
-GC_THRESHOLDS = (20_000, 50, 50)
-"""Allocations between collections, and collections between those of the next generation. Python's defaults stop
-a process with 1,000 readers for 100 ms every second, to find nothing: our objects die by reference counts."""
-
-EXIT_AT_ONCE = 130
-"""Exit code of a process that was interrupted, by the shells' convention."""
 
 
 def load_app(target: str) -> App:
@@ -105,64 +87,66 @@ def _load_module(name: str) -> ModuleType:
         raise ConfigError(f"There is no module {name!r}.", hint=hint) from error
 
 
-def serve(app: App, on_ready: Callable[[str], None]) -> None:
+def serve(
+    app: App, on_ready: Callable[[str], None], listener: socket.socket | None = None, *, shared: bool = False
+) -> None:
     """Serve until a signal says otherwise; the process ends with it. `on_ready` gets the address once requests
     are answered.
+
+    Args:
+        app: What is served.
+        on_ready: See above.
+        listener: The socket to accept from, which is closed at the end; by default one is made.
+        shared: Whether other processes accept from it too: then a request that comes while this one leaves is
+            answered as ever.
 
     Raises:
         ConfigError: The address can't be bound, or must not be without a token.
         StoreError: The store can't be used. One that is full or locked is waited for, with 503 for an answer.
     """
-    settings = app.settings
-    _check_exposure(settings.host, settings.token)
-    listener = _listen(settings.host, settings.port)
-    allowed = frozenset(filter(None, map(str.strip, settings.allowed_hosts.lower().split(","))))
-    config = uvicorn.Config(
-        app if settings.token else require_known_host(app, allowed),
-        http=BoundedHead,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        log_level="critical",  # that the app could not start is raised below
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(min(CONNECTIONS_CLOSE_S, settings.grace_s))),
-    )
-    server = _Server(config, app, lambda: on_ready(_address(settings.host, listener)))
-    _tune_interpreter()
+    if listener is None:
+        listener = listen(app.settings)
+    else:
+        _check_exposure(listener.getsockname()[0], app.settings.token)
+    door = Door(_guarded(app)) if shared else None
+    config = _config(door or _guarded(app), app.settings)
+    address = _address(app.settings.host, listener)
+    server = _Server(config, app, lambda: on_ready(address), door)
+    tune_interpreter()
     with listener:
         try:
-            _run(server.serve(sockets=[listener]), config)
+            run_process(server.serve(sockets=[listener]), config.get_loop_factory())
         except SystemExit as error:
             raise (app.start_error or ConfigError("The server could not start.")) from error
 
 
-def _run(main: Coroutine[None, None, None], config: uvicorn.Config) -> None:
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        loop = runner.get_loop()
-        serving = loop.create_task(main)
-        try:
-            while not serving.done():
-                _run_on(loop, serving)
-        finally:
-            _exit_in(LEFTOVERS_S, code=EXIT_BROKEN)  # a task that swallows its end must not keep the process
+def _guarded(app: App) -> ASGIApp:
+    allowed = frozenset(filter(None, map(str.strip, app.settings.allowed_hosts.lower().split(","))))
+    return app if app.settings.token else require_known_host(app, allowed)
 
 
-def _run_on(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None]) -> None:
-    try:
-        loop.run_until_complete(serving)
-    except (SystemExit, KeyboardInterrupt):
-        if serving.done():
-            raise
-        # asyncio lets these two through from any task, past whoever awaits it.
-        log.exception("A task of a function asked for the end of the process; only the task has ended.")
+def _config(served: ASGIApp, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        served,
+        http=BoundedHead,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="critical",  # that the app could not start is raised by `serve`
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(min(CONNECTIONS_CLOSE_S, settings.grace_s))),
+    )
 
 
-def _tune_interpreter() -> None:
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays; no need to look at it again
-    gc.set_threshold(*GC_THRESHOLDS)
+def listen(settings: Settings) -> socket.socket:
+    """A socket that listens where the settings say.
+
+    Raises:
+        ConfigError: The address can't be bound, or must not be without a token.
+    """
+    _check_exposure(settings.host, settings.token)
+    return _listen(settings.host, settings.port)
 
 
 def _check_exposure(host: str, token: str) -> None:
@@ -197,19 +181,17 @@ def _address(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
-def _exit_in(wait_s: float, code: int = 0) -> None:
-    end = threading.Timer(wait_s, os._exit, [code])
-    end.daemon = True
-    end.start()
-
-
 class _Server(uvicorn.Server):
-    """uvicorn, with our order of shutdown and our signals."""
+    """uvicorn, with our order of shutdown and our signals. `door` is given where others accept too."""
 
-    def __init__(self, config: uvicorn.Config, app: App, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: App, on_ready: Callable[[], None], door: Door | None
+    ) -> None:
         super().__init__(config)
         self._app = app
         self._on_ready = on_ready
+        self._door = door
+        self._farewell = Farewell(app.settings.grace_s)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -220,20 +202,17 @@ class _Server(uvicorn.Server):
         # uvicorn waits for open streams to end; ours end only when told. Its lifespan then stops the app.
         log.info("Leaving: readers are told, runs get up to %g s.", self._app.settings.grace_s)
         started = time.monotonic()
+        if self._door is not None:
+            self._app.hold()
+            await hand_over(self, self._door, self._app.settings.grace_s / 4)
         await self._app.drain()
         await asyncio.sleep(0)
         await super().shutdown(sockets)
         log.info("Stopped after %.1f s.", time.monotonic() - started)
-        _exit_in(LEFTOVERS_S)
+        end_when_left()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """The first signal begins the shutdown; Ctrl-C after that ends the process."""
         # Not handed on to uvicorn, which would raise the signal again when all is done: we end with 0.
-        if self.should_exit and sig == signal.SIGINT:
-            os.write(2, b"\nStopped at once; unfinished runs are settled at the next start.\n")
-            os._exit(EXIT_AT_ONCE)
-        if not self.should_exit:
-            # Here, not in `shutdown`: a function that blocks the event loop keeps us from getting there. Nothing
-            # that is stored can be lost by it.
-            _exit_in(max(self._app.settings.grace_s, LEFTOVERS_S))
+        self._farewell.hear(sig)
         self.should_exit = True

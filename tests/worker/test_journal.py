@@ -4,13 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 import penstock
 from penstock.errors import BufferFull, StoreFull, StoreUnavailable
-from penstock.models import Append, Chunk
+from penstock.models import Append, Chunk, Ending
 from penstock.storage.memory import MemoryStore
 from penstock.testing import until
 from penstock.worker.recorder import FLUSH_BYTES, MAX_BACKLOG_BYTES
@@ -37,11 +37,12 @@ class Store(MemoryStore):
         await self._lie()
         return taken
 
-    async def finish(self, *given: Any, lingers: bool = False) -> None:
+    async def finish_all(self, ends: Sequence[Ending]) -> list[bool]:
         await self._suffer()
-        await super().finish(*given, lingers=lingers)
-        self.chunks.append((time.monotonic(), given[3]))
+        done = await super().finish_all(ends)
+        self.chunks += [(time.monotonic(), end.last) for end in ends]
         await self._lie()
+        return done
 
     async def _suffer(self) -> None:
         await self.go.wait()

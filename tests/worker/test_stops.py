@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import penstock
 from penstock.events import MAX_EVENT_BYTES, AnyEvent, Log
-from penstock.models import Chunk
+from penstock.models import Chunk, Ending
 from penstock.protocol.sse import encode_chunk
 from penstock.testing import until
 from penstock.worker.execute import STOP_GRACE_S
@@ -132,12 +132,12 @@ async def test_what_had_finished_before_the_stop_has_succeeded(
     kind: str, stop: str, bench: "Bench", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its end is on its way to the store."""
-    on_its_way, go, finish = asyncio.Event(), asyncio.Event(), bench.services.store.finish
+    on_its_way, go, finish = asyncio.Event(), asyncio.Event(), bench.services.store.finish_all
 
-    async def slow(*given: Any, lingers: bool = False) -> None:
+    async def slow(ends: Sequence[Ending]) -> list[bool]:
         on_its_way.set()
         await go.wait()
-        await finish(*given, lingers=lingers)
+        return await finish(ends)
 
     async def coroutine() -> int:
         return 7
@@ -145,7 +145,7 @@ async def test_what_had_finished_before_the_stop_has_succeeded(
     def thread() -> int:
         return 7
 
-    monkeypatch.setattr(bench.services.store, "finish", slow)
+    monkeypatch.setattr(bench.services.store, "finish_all", slow)
     run = await bench.start(locals()[kind], on_crash="retry")
     await until(on_its_way.is_set)
     if stop == "cancel":

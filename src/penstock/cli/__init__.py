@@ -19,6 +19,9 @@ __all__ = ["build_parser", "main"]
 
 DONE, RUN_FAILED, WRONG_CALL, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 130
 
+MOST_WORKERS = 256
+"""Processes of one command: more than any machine has use for, and fewer than it can start."""
+
 CLIENT_SETTINGS = ("token",)
 """Settings that the commands which speak to a server take."""
 
@@ -26,6 +29,7 @@ CLIENT_SETTINGS = ("token",)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = build_parser().parse_args(argv)
+    given.argv = argv
     command: Callable[[argparse.Namespace], int] = given.command
     try:
         return command(given)
@@ -60,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_serve(commands)
+    _add_worker(commands)
     _add_run(commands)
     _add_tail(commands)
     _add_ps(commands)
@@ -97,9 +102,36 @@ def _add_demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
 
 def _add_serve(commands: "_Commands[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser("serve", help="serve the functions of an app")
-    serve.add_argument("target", metavar="TARGET", help="module:app or file.py[:app]")
-    _add_settings(serve, SETTINGS)
+    _add_target(serve)
     serve.set_defaults(command=_lazily("serving", "serve"))
+
+
+def _add_worker(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    worker = commands.add_parser(
+        "worker", help="execute the functions of an app, without HTTP, beside processes that serve it"
+    )
+    _add_target(worker)
+    worker.set_defaults(command=_lazily("serving", "worker"))
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="TARGET", help="module:app or file.py[:app]")
+    # No setting: it must be known before the app is imported.
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="processes that share the work, looked after by one more [%(default)s]",
+    )
+    parser.add_argument("--tether", help=argparse.SUPPRESS)  # from the supervisor to each of them
+    _add_settings(parser, SETTINGS)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_WORKERS):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 def _add_run(commands: "_Commands[argparse.ArgumentParser]") -> None:
@@ -122,8 +154,9 @@ def _add_tail(commands: "_Commands[argparse.ArgumentParser]") -> None:
 
 
 def _add_ps(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    ps = commands.add_parser("ps", help="list runs, newest first")
+    ps = commands.add_parser("ps", help="say what goes on in the groups, and list runs, newest first")
     _add_url(ps)
+    ps.add_argument("--queue", action="store_true", help="the groups only")
     ps.add_argument("--function", help="of this function only")
     ps.add_argument("--state", help="in this state only")
     ps.add_argument("--limit", type=int, default=20, help="how many (%(default)s)")

@@ -11,7 +11,7 @@ from ..client import Client
 from ..errors import InvalidInput, RunFailed, UnknownFunction
 from ..events import AnyEvent, End, Json, Replace, Reset, Text
 from ..settings import load
-from .show import Margin, complain, note, print_json, print_runs
+from .show import Margin, complain, eta, note, print_groups, print_json, print_runs
 
 __all__ = ["cancel", "ps", "run", "tail"]
 
@@ -47,15 +47,33 @@ def tail(given: argparse.Namespace) -> int:
 
 
 def ps(given: argparse.Namespace) -> int:
-    """List runs."""
+    """Say what goes on in the groups, and list runs."""
     with _client(given) as client:
-        found = client.runs(function=given.function, state=given.state, limit=given.limit)["runs"]
+        queue = client.queue() if given.queue or not given.json else None
+        runs = [] if given.queue else _runs(client, given)
+    groups = [] if queue is None else _groups_of(given.function, queue["groups"])
     if given.json:
-        for one in found:
+        for one in groups + runs:
             print_json(one)
-    else:
-        print_runs(found)
+        return 0
+    print_groups(groups)
+    if not given.queue:
+        sys.stdout.write("\n")
+        print_runs(runs)
+    elif queue is not None:
+        note(f"workers: {queue['workers']}, each with at most {queue['max_threads']} threads")
     return 0
+
+
+def _runs(client: Client, given: argparse.Namespace) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.runs(function=given.function, state=given.state, limit=given.limit)[
+        "runs"
+    ]
+    return found
+
+
+def _groups_of(function: str | None, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [group for group in groups if function is None or function in group["functions"]]
 
 
 def cancel(given: argparse.Namespace) -> int:
@@ -118,6 +136,8 @@ class _Status:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._lost = False
+        self._position: int | None = None
+        self._receipt: str | None = None
 
     def __call__(self, status: dict[str, Any]) -> None:
         if self._quiet:
@@ -128,8 +148,12 @@ class _Status:
         elif status.get("connection") == "live" and self._lost:
             self._lost = False
             note("(connected again)")
-        elif status.get("state") == "queued":
-            note(f"(queued, position {status.get('position')})")
+        elif status.get("state") == "queued" and status.get("position") != self._position:
+            self._position = status.get("position")
+            note(f"(queued, position {self._position}, ETA {eta(status)})")
+        elif "cancel" in status and status["cancel"] != self._receipt:
+            self._receipt = status["cancel"]
+            note(f"(stop {self._receipt})")
 
 
 class _Json:

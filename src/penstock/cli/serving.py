@@ -1,4 +1,4 @@
-"""`penstock serve` and `penstock demo`."""
+"""`penstock serve`, `penstock worker` and `penstock demo`."""
 
 import argparse
 import logging
@@ -6,18 +6,104 @@ import sys
 import threading
 import traceback
 import webbrowser
-from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
-from ..app import App
 from ..errors import ConfigError, PenstockError
 from ..settings import SETTINGS
 from .show import note
 
-__all__ = ["demo", "serve"]
+if TYPE_CHECKING:
+    from ..app import App
+    from ..process.tether import Tether
+
+__all__ = ["demo", "serve", "worker"]
+
+READY = "Penstock is ready at {}"
 
 
 def serve(given: argparse.Namespace) -> int:
-    """Serve the app that TARGET names."""
+    """Serve the app that TARGET names, in this process or in several."""
+    if _is_supervisor(given):
+        return _supervise(given)
+    from ..serve import listen
+    from ..serve import serve as serve_app
+
+    tether, app = _tether(given), _load(given)
+    if tether is None:
+        serve_app(app, lambda address: note(READY.format(address)))
+        return 0
+    listener = tether.listener or listen(app.settings)
+    tell = partial(tether.ready, grace_s=app.settings.grace_s, listener=listener)
+    serve_app(app, lambda address: tell(READY.format(address)), listener, shared=True)
+    return 0
+
+
+def worker(given: argparse.Namespace) -> int:
+    """Execute the functions of the app that TARGET names, in this process or in several."""
+    if _is_supervisor(given):
+        return _supervise(given)
+    from ..work import work
+
+    tether, app = _tether(given), _load(given)
+    tell = note if tether is None else partial(tether.ready, grace_s=app.settings.grace_s)
+    work(app, lambda: tell(f"Penstock is ready to execute {', '.join(app.functions) or 'nothing'}"))
+    return 0
+
+
+def demo(given: argparse.Namespace) -> int:
+    """Serve the demo."""
+    from ..demo import make_app
+    from ..serve import can_listen
+    from ..serve import serve as serve_app
+
+    app = make_app(follow=given.follow, **_settings(given))
+    if given.port is None and not can_listen(app.settings.host, app.settings.port):
+        note(f"Port {app.settings.port} is taken; taking a free one.")
+        app.configure(port=0)
+    _log_to_stderr()
+    serve_app(app, lambda address: _greet(address, show=given.open))
+    return 0
+
+
+def _greet(address: str, *, show: bool) -> None:
+    note(READY.format(address))
+    note("Open it, ask something, reload the page or kill this process: nothing is lost. Ctrl-C ends it.")
+    note(f'From a terminal: penstock run {address} answer question="What does functools.lru_cache do?"')
+    if show:  # in a thread: a browser in the terminal is waited for, and itself waits for the page
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+# Several processes
+
+
+def _is_supervisor(given: argparse.Namespace) -> bool:
+    return given.workers > 1 and given.tether is None
+
+
+def _supervise(given: argparse.Namespace) -> int:
+    # Nothing else is loaded in this process: it starts others, and waits.
+    from ..process.supervisor import same_program, supervise
+
+    _log_to_stderr(several=True)
+    arguments = sys.argv[1:] if given.argv is None else given.argv
+    name, *rest = arguments
+    program = same_program(called=given.argv is not None)
+    return supervise(lambda tether: [*program, name, "--tether", tether, *rest], given.workers, note)
+
+
+def _tether(given: argparse.Namespace) -> "Tether | None":
+    if given.tether is None:
+        return None
+    from ..process.tether import Tether
+
+    return Tether(given.tether)
+
+
+# The app
+
+
+def _load(given: argparse.Namespace) -> "App":
     from ..serve import load_app
 
     try:
@@ -28,38 +114,22 @@ def serve(given: argparse.Namespace) -> int:
         traceback.print_exc()
         raise ConfigError(f"{given.target} can't be imported.", hint="What it raised is above.") from error
     app.configure(**_settings(given))
-    return _serve(app, lambda address: note(f"Penstock is ready at {address}"))
-
-
-def demo(given: argparse.Namespace) -> int:
-    """Serve the demo."""
-    from ..demo import make_app
-    from ..serve import can_listen
-
-    app = make_app(follow=given.follow, **_settings(given))
-    if given.port is None and not can_listen(app.settings.host, app.settings.port):
-        note(f"Port {app.settings.port} is taken; taking a free one.")
-        app.configure(port=0)
-    return _serve(app, lambda address: _greet(address, show=given.open))
-
-
-def _greet(address: str, *, show: bool) -> None:
-    note(f"Penstock is ready at {address}")
-    note("Open it, ask something, reload the page or kill this process: nothing is lost. Ctrl-C ends it.")
-    note(f'From a terminal: penstock run {address} answer question="What does functools.lru_cache do?"')
-    if show:  # in a thread: a browser in the terminal is waited for, and itself waits for the page
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    _log_to_stderr(several=given.tether is not None)  # now, as the app may have its own idea of it
+    if given.workers > 1 and app.settings.store == "memory:":
+        raise ConfigError(
+            f"memory: belongs to one process, and --workers {given.workers} makes several: none would see what "
+            "the others keep.",
+            hint="Use --store sqlite:///PATH, or --workers 1.",
+        )
+    return app
 
 
 def _settings(given: argparse.Namespace) -> dict[str, str | None]:
     return {setting.name: getattr(given, setting.name) for setting in SETTINGS}
 
 
-def _serve(app: App, on_ready: Callable[[str], None]) -> int:
-    from ..serve import serve as serve_app
-
+def _log_to_stderr(*, several: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    process = "[%(process)d] " if several else ""
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {process}%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    serve_app(app, on_ready)
-    return 0

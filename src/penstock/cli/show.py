@@ -1,14 +1,18 @@
 """What people see: notes and errors on standard error, tables and text on standard output."""
 
 import json
+import math
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PenstockError
 from ..events import AnyEvent, Log, Progress, SpanEnd, SpanStart
 
-__all__ = ["Margin", "age", "complain", "note", "print_json", "print_runs"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["Margin", "age", "complain", "eta", "note", "print_groups", "print_json", "print_runs"]
 
 PROGRESS_S = 1.0
 """Between two lines of progress in a file: a person skims it, and the last one is always there."""
@@ -91,31 +95,82 @@ class Margin:
             note("")
 
 
+def print_groups(groups: list[dict[str, Any]]) -> None:
+    """A table of groups: what runs and waits, and when a run that comes now would start."""
+    from rich.text import Text
+
+    table = _table("GROUP", "RUNNING", "WAITING", "HELD", "ETA")
+    for group in groups:
+        running, limit = group["running"], group["concurrency_limit"]
+        table.add_row(
+            Text(_members(group)),
+            str(running) if limit is None else f"{running} of {limit}",
+            str(group["waiting"]),
+            str(group["held"]),
+            eta(group),
+        )
+    _print(table)
+
+
+def _members(group: dict[str, Any]) -> str:
+    name, functions = group["group"], group["functions"]
+    # Most groups are one function's own, and named after it.
+    own = len(functions) == 1 and name.startswith(functions[0])
+    return str(name) if own or not functions else f"{name}: {', '.join(functions)}"
+
+
 def print_runs(runs: list[dict[str, Any]]) -> None:
-    """A table of runs."""
-    from rich.console import Console
+    """A table of runs; where some wait, with their places in line."""
+    from rich.text import Text
+
+    waits = any(run["state"] == "queued" for run in runs)
+    table = _table("RUN", "FUNCTION", "STATE", "AGE", "TOOK", *(("POS", "ETA") if waits else ()))
+    now_ms = time.time() * 1000
+    for run in runs:
+        created, started = run["created_at_ms"], run["started_at_ms"]
+        took = "" if started is None else age((run["ended_at_ms"] or now_ms) - started)
+        state = Text.assemble((run["state"], STATE_STYLE.get(run["state"], "")), _remark(run))
+        line = (str(run["position"] or "?"), eta(run)) if run["state"] == "queued" else ()
+        table.add_row(run["run_id"], run["function"], state, age(now_ms - created), took, *line)
+    _print(table)
+
+
+def _remark(run: dict[str, Any]) -> str:
+    if run["state"] in ("queued", "running") and run.get("cancel"):
+        return f" (stop {run['cancel']})"
+    code = (run.get("error") or {}).get("code")
+    return f" ({code})" if code else ""
+
+
+def eta(standing: dict[str, Any]) -> str:
+    """When a run is likely to start, in whole seconds: `41s ±6s`, `now`, or `?` where nothing is known yet."""
+    eta_s, spread_s = standing.get("eta_s"), standing.get("eta_spread_s")
+    if not eta_s:
+        return "?" if eta_s is None else "now"
+    spread = f" ±{age(math.ceil(spread_s) * 1000, whole=True)}" if spread_s else ""
+    return age(math.ceil(eta_s) * 1000, whole=True) + spread
+
+
+def _table(*columns: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("RUN", "FUNCTION", "STATE", "AGE", "TOOK"):
+    for column in columns:
         table.add_column(column, no_wrap=True, overflow="fold")
-    now_ms = time.time() * 1000
-    for run in runs:
-        state = run["state"]
-        style = STATE_STYLE.get(state, "")
-        code = (run.get("error") or {}).get("code")
-        shown = f"[{style}]{state}[/]" + (f" ({code})" if code else "")
-        created, started = run["created_at_ms"], run["started_at_ms"]
-        took = "" if started is None else age((run["ended_at_ms"] or now_ms) - started)
-        table.add_row(run["run_id"], run["function"], shown, age(now_ms - created), took)
+    return table
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
     Console().print(table)
 
 
-def age(span_ms: float) -> str:
-    """A length of time, in the two units that matter."""
+def age(span_ms: float, *, whole: bool = False) -> str:
+    """A length of time, in the two units that matter; short ones in tenths of a second, or whole ones."""
     seconds = max(0.0, span_ms / 1000)
     if seconds < 60:
-        return f"{seconds:.1f}s"
+        return f"{seconds:.0f}s" if whole else f"{seconds:.1f}s"
     minutes, seconds = divmod(int(seconds), 60)
     if minutes < 60:
         return f"{minutes}m{seconds:02}s"

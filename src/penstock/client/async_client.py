@@ -111,6 +111,12 @@ class AsyncClient:
         """The server's functions: `name`, `description` and the JSON Schema of their input."""
         return member(await self._wire.call("GET", "/api/functions"), "functions", list)
 
+    async def queue(self) -> dict[str, Any]:
+        """What `GET /api/queue` tells of what runs and waits: `{"groups": […], "workers", "max_threads"}`."""
+        found: dict[str, Any] = await self._wire.call("GET", "/api/queue")
+        member(found, "groups", list)
+        return found
+
     async def health(self) -> bool:
         """Whether the server answers that it is well. Asked once, without retries; raises nothing."""
         return await self._wire.answers("/healthz")

@@ -232,6 +232,10 @@ class Client:
         """The server's functions. As `AsyncClient.functions`."""
         return self._thread.wait(self._async.functions())
 
+    def queue(self) -> dict[str, Any]:
+        """What runs and waits in each group. As `AsyncClient.queue`."""
+        return self._thread.wait(self._async.queue())
+
     def health(self) -> bool:
         """Whether the server answers that it is well. As `AsyncClient.health`."""
         return self._thread.wait(self._async.health())

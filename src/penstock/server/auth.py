@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import ForbiddenHost, PenstockError, Unauthorized
 
-__all__ = ["is_loopback", "require_known_host", "require_token"]
+__all__ = ["is_loopback", "path_of", "require_known_host", "require_token"]
 
 COOKIE = "penstock"
 
@@ -24,6 +25,7 @@ OPEN_PATHS = ("/healthz",)
 """Answered to anyone: load balancers carry no token."""
 
 
+@lru_cache(maxsize=256)  # asked at each request; the names in use are few
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own."""
     name = host.strip("[]").lower()
@@ -41,7 +43,7 @@ def require_token(app: ASGIApp, token: str) -> ASGIApp:
     cookie = hmac.new(token.encode(), b"penstock cookie", hashlib.sha256).hexdigest()
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _path(scope) in OPEN_PATHS or _allowed(scope, token, cookie):
+        if scope["type"] != "http" or path_of(scope) in OPEN_PATHS or _allowed(scope, token, cookie):
             await app(scope, receive, send)
         elif (entry := _entry(scope, token, cookie)) is not None:
             await entry(scope, receive, send)
@@ -68,7 +70,8 @@ def require_known_host(app: ASGIApp, allowed: frozenset[str]) -> ASGIApp:
     return guarded
 
 
-def _path(scope: Scope) -> str:
+def path_of(scope: Scope) -> str:
+    """The path below where the app is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
 
@@ -92,7 +95,7 @@ def _entry(scope: Scope, token: str, cookie: str) -> Response | None:
     """The page opened with the token in its address: keep it as a cookie, and out of the address bar."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     given = [value for name, value in query if name == "token"]
-    if _path(scope) != "/" or not given or not _same(given[-1], token):
+    if path_of(scope) != "/" or not given or not _same(given[-1], token):
         return None
     rest = urlencode([pair for pair in query if pair[0] != "token"])
     response = RedirectResponse(f"{scope.get('root_path', '')}/{'?' if rest else ''}{rest}", status_code=303)

@@ -1,18 +1,19 @@
 """The HTTP surface, whole. Names and answers are specified in docs/PROTOCOL.md."""
 
 import logging
+import re
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Mount, Route, Router, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import MethodNotAllowed, NotFound, PenstockError, QueueFull, RequestError, StoreError
 from ..settings import Settings
 from . import health, page, runs, streams
-from .auth import require_token
+from .auth import path_of, require_token
 from .context import Context
 
 __all__ = ["error_response", "make_closed_server", "make_server"]
@@ -31,7 +32,7 @@ def make_server(context: Context) -> ASGIApp:
             Route("/api/functions", runs.functions),
             Route("/api/runs", runs.submit_or_list, methods=["GET", "POST"]),
             Route("/api/runs/{run_id}", runs.describe),
-            Route("/api/runs/{run_id}/events", streams.Events(), methods=["GET"]),
+            Route("/api/runs/{run_id}/events", _EVENTS, methods=["GET"]),
             Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
             Route("/api/queue", runs.overview),
             Route("/healthz", health.healthz),
@@ -44,11 +45,28 @@ def make_server(context: Context) -> ASGIApp:
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = context
         try:
-            await router(scope, receive, send)
+            await (_often_asked(scope) or router)(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - everything becomes an answer
             await _answer(Request(scope), error)(scope, receive, send)
 
     return require_token(server, context.settings.token) if context.settings.token else server
+
+
+_SUBMIT = request_response(runs.submit_or_list)
+_EVENTS = streams.Events()
+_ONE_RUN = re.compile(r"/api/runs/([^/]+)/events")
+
+
+def _often_asked(scope: Scope) -> ASGIApp | None:
+    # Every run is submitted and read; the router would try each route with a regular expression of its own.
+    path = path_of(scope)
+    if path == "/api/runs" and scope["method"] == "POST":
+        return _SUBMIT
+    found = _ONE_RUN.fullmatch(path) if scope["method"] == "GET" else None
+    if found is None:
+        return None
+    scope["path_params"] = {"run_id": found[1]}
+    return _EVENTS
 
 
 def make_closed_server(error: StoreError, settings: Settings) -> ASGIApp:

@@ -172,15 +172,14 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        last = b""
         if scope["method"] != "HEAD":
-            watch = asyncio.create_task(_close_when_gone(receive, self._subscriber))
-            try:
-                await self._deliver(self._subscriber, send)
-            finally:
-                watch.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            with _Watch(receive, self._subscriber) as watch:
+                last = await self._deliver(self._subscriber, watch, send)
+        await send({"type": "http.response.body", "body": last, "more_body": False})
 
-    async def _deliver(self, subscriber: Subscriber, send: Send) -> None:
+    async def _deliver(self, subscriber: Subscriber, watch: "_Watch", send: Send) -> bytes:
+        """Send what comes; the last of it is left to be sent with the response's end."""
         retry = sse.retry(random.randint(*RECONNECT_MS))  # noqa: S311 - jitter
         await _write(send, sse.FIRST_BYTES + retry + self._greeting)
         quiet_since = time.monotonic()
@@ -191,14 +190,15 @@ class EventStream(Response):
                 chunks = await subscriber.take()
             except StoreError as error:
                 log.warning("A reader of %s is cut off: %s", self._stream.name, error.message)
-                return  # it comes back with its cursor, and is answered 503 until the store can
+                return b""  # it comes back with its cursor, and is answered 503 until the store can
             news = _frames(chunks, self._stream.epoch, after) if chunks else _status_frame(subscriber)
+            if chunks and chunks[-1].final:
+                return news
+            if leaving:  # after one look: a run that never pauses would hold us here
+                return news + sse.draining(random.randint(*DRAIN_RECONNECT_MS))  # noqa: S311 - jitter
+            watch.begin()
             if news:
                 await _write(send, news)
-            if leaving and not subscriber.ended:  # after one look: a run that never pauses would hold us here
-                await _write(send, sse.draining(random.randint(*DRAIN_RECONNECT_MS)))  # noqa: S311 - jitter
-                return
-            if news:
                 quiet_since = time.monotonic()
                 self._pacer.flushed(quiet_since)
             elif time.monotonic() - quiet_since >= self._heartbeat_s:
@@ -206,6 +206,7 @@ class EventStream(Response):
                 quiet_since = time.monotonic()
             else:
                 await subscriber.news(quiet_since + self._heartbeat_s - time.monotonic())
+        return b""
 
     async def _keep_rate(self) -> None:
         now = time.monotonic()
@@ -214,14 +215,33 @@ class EventStream(Response):
             await asyncio.sleep(wait_s)
 
 
+class _Watch:
+    """Closes the subscriber when its reader has gone. Not begun where the first look finds the end."""
+
+    def __init__(self, receive: Receive, subscriber: Subscriber) -> None:
+        self._receive = receive
+        self._subscriber = subscriber
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._subscriber.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
 async def _write(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-async def _close_when_gone(receive: Receive, subscriber: Subscriber) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    subscriber.close()
 
 
 async def _take_within(subscriber: Subscriber, timeout_s: float) -> list[Chunk]:
@@ -241,11 +261,9 @@ async def _poll(
 ) -> Response:
     """What is there, or what comes within `timeout_s`: `{events, cursor, done}`."""
     found = [ev.encode(event) for event in _reset(start)]
-    watch = asyncio.create_task(_close_when_gone(receive, subscriber))
-    try:
+    with _Watch(receive, subscriber) as watch:
+        watch.begin()
         chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
-    finally:
-        watch.cancel()
     if chunks:
         found += sse.json_in(_frames(chunks, stream.epoch, start.after))
     cursor = Cursor(stream.epoch, subscriber.position)

@@ -19,6 +19,7 @@ from ..models import (
     Append,
     Chunk,
     Claimed,
+    Ending,
     Group,
     Intake,
     Lease,
@@ -157,13 +158,19 @@ class RunStore(Protocol):
         *,
         lingers: bool = False,
     ) -> None:
-        """End a run: append `last`, end its stream and set its state, in one commit.
-
-        lingers: its call goes on, and keeps its place in the group until `returned` or the worker's loss.
+        """End one run, as `finish_all` does.
 
         Raises:
             Fenced: The lease is no longer good, the run may not become `state` (it has ended already, say), or
                 `last` does not follow the tail. Nothing was written.
+        """
+        ...
+
+    async def finish_all(self, ends: Sequence[Ending]) -> list[bool]:
+        """End runs: append their last chunks, end their streams and set their states, all in one commit.
+
+        Returns one truth value a run, in order: False where `finish` would raise Fenced; nothing of that one was
+        written. Raises StoreError.
         """
         ...
 

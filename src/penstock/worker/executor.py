@@ -19,6 +19,7 @@ from .emission import plain_text
 from .ending import outcome_of
 from .execute import Execution
 from .function import Function
+from .isolation import Children, IsolatedExecution
 from .journal import Journal
 from .recorder import GiveBack, Outcome
 from .run import Run
@@ -56,6 +57,7 @@ class Executor:
         self._functions = functions
         self._settings = settings
         self._on_free = on_free
+        self.children = Children(functions)
         self._left: set[asyncio.Future[Any]] = set()  # what goes on; asyncio itself holds tasks weakly
         self.active: dict[str, Active] = {}
         self.tasks: set[asyncio.Task[None]] = set()
@@ -98,6 +100,8 @@ class Executor:
             return self._fault(active, error)
         if call.batch is not None:
             return call.batch.join(run, recorder, arguments)
+        if call.function.isolated:
+            return IsolatedExecution(run, recorder, self.children)
         return Execution(call.function, Run(run, recorder), recorder, arguments)
 
     def _fault(self, active: Active, error: Exception) -> Outcome:

@@ -15,11 +15,13 @@ class Groups:
     def __init__(self, functions: Mapping[str, Function], settings: Settings) -> None:
         self._functions = functions
         self._settings = settings
+        # Asked for at each claim and each submission. Functions are only ever added, so their number tells.
         self._known: dict[tuple[bool, int], list[Group]] = {}
+        self._limits_known: dict[tuple[str, int], tuple[list[Function], int | None, int | None]] = {}
 
     def of(self, *, threaded: bool = True) -> list[Group]:
         """All groups; without their `threaded` functions where those are not wanted."""
-        place = threaded, len(self._functions)  # asked for at each claim; functions are only ever added
+        place = threaded, len(self._functions)
         if place not in self._known:
             self._known[place] = self._made(threaded=threaded)
         return self._known[place]
@@ -35,13 +37,26 @@ class Groups:
         terms = {function.name: function.terms for function in functions}
         return Group(name, tuple(terms), self.limit_of(name), terms)
 
+    def _of(self, group: str) -> tuple[list[Function], int | None, int | None]:
+        place = group, len(self._functions)
+        if place not in self._limits_known:
+            members = [function for function in self._functions.values() if function.group == group]
+            self._limits_known[place] = members, self._limit(members), self._max_size(members)
+        return self._limits_known[place]
+
     def members(self, group: str) -> list[Function]:
         """The group's functions."""
-        return [function for function in self._functions.values() if function.group == group]
+        return self._of(group)[0]
 
     def limit_of(self, group: str) -> int | None:
         """The lowest limit given in the group; None where none is."""
-        members = self.members(group)
+        return self._of(group)[1]
+
+    def max_size_of(self, group: str) -> int | None:
+        """The lowest bound of the waiting runs that is given in the group, or the app's."""
+        return self._of(group)[2]
+
+    def _limit(self, members: Iterable[Function]) -> int | None:
         if any(not function.options.queue for function in members):
             return None
         return min(self._limits(members), default=None)
@@ -52,9 +67,7 @@ class Groups:
         limits = [default if limit == "default" else limit for limit in given]
         return {limit for limit in limits if limit is not None}
 
-    def max_size_of(self, group: str) -> int | None:
-        """The lowest bound of the waiting runs that is given in the group, or the app's."""
-        members = self.members(group)
+    def _max_size(self, members: Iterable[Function]) -> int | None:
         if any(not function.options.queue for function in members):
             return None
         sizes = [function.options.max_size for function in members]

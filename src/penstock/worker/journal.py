@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..errors import Fenced, StoreError
-from ..models import Append, Chunk, Claimed
+from ..models import Append, Chunk, Claimed, Ending
 from ..storage.base import Store
 from .recorder import GiveBack, Recorder
 
@@ -81,18 +81,19 @@ class Journal:
 
     async def _write(self, ready: dict[Recorder, None]) -> None:
         going: list[tuple[Recorder, Append]] = []
-        ending: list[Awaitable[None]] = []
+        ending: list[tuple[Recorder, Chunk]] = []
+        leaving: list[Awaitable[None]] = []
         for recorder in ready:
             item = recorder.take()
             if item is None:  # taken earlier, by an urgent event
                 if recorder.back is not None:
-                    ending.append(self._give_back(recorder, recorder.back))
+                    leaving.append(self._give_back(recorder, recorder.back))
             elif item.chunk.final:
-                ending.append(self._finish(recorder, item.chunk))
+                ending.append((recorder, item.chunk))
             else:
                 going.append((recorder, item))
         # All at once, so that the store can commit the ends with the appends.
-        await asyncio.gather(self._append(going), *ending)
+        await asyncio.gather(self._append(going), self._finish(ending), *leaving)
 
     async def _append(self, going: list[tuple[Recorder, Append]]) -> None:
         if not going:
@@ -103,19 +104,14 @@ class Journal:
                 log.warning("Run %s: the lease is lost; its function is stopped here.", recorder.lease.run_id)
                 recorder.abandon()
 
-    async def _finish(self, recorder: Recorder, chunk: Chunk) -> None:
-        outcome = recorder.outcome
-        assert outcome is not None
+    async def _finish(self, ending: list[tuple[Recorder, Chunk]]) -> None:
+        if not ending:
+            return
         now_ms = time.time_ns() // 1_000_000
-        try:
-            await self._persist(
-                lambda: self._store.finish(
-                    recorder.lease, outcome.state, outcome.error, chunk, now_ms, lingers=recorder.lingers
-                )
-            )
-            recorder.settle(stored=True)
-        except Fenced:
-            recorder.settle(stored=await self._is_stored(recorder, chunk))
+        ends = [_ending(recorder, chunk, now_ms) for recorder, chunk in ending]
+        done = await self._persist(lambda: self._store.finish_all(ends))
+        for (recorder, chunk), ok in zip(ending, done, strict=True):
+            recorder.settle(stored=ok or await self._is_stored(recorder, chunk))
 
     async def _give_back(self, recorder: Recorder, back: GiveBack) -> None:
         if recorder.done.done():
@@ -150,3 +146,9 @@ class Journal:
         lease = recorder.lease
         found = await self._persist(lambda: self._store.read(lease.run_id, chunk.last_seq - 1, 1))
         return bool(found) and found[0].data == chunk.data
+
+
+def _ending(recorder: Recorder, last: Chunk, now_ms: int) -> Ending:
+    outcome = recorder.outcome
+    assert outcome is not None
+    return Ending(recorder.lease, outcome.state, outcome.error, last, now_ms, recorder.lingers)

@@ -152,7 +152,7 @@ class Recorder:
         self._seq += 1
         event.seq = self._seq
         event.edge, self._edge = self._edge, False
-        event.at_ms = time.time_ns() // 1_000_000
+        event.at_ms = event.at_ms or time.time_ns() // 1_000_000  # one from a process of its own has its time
         self._pending.append(event)
         self._pending_bytes += size + EVENT_OVERHEAD_BYTES
         if self._pending_bytes >= FLUSH_BYTES:

@@ -66,7 +66,11 @@ class Worker:
         await self._store.regroup(self.groups.of())
 
     def start(self, settle: Callable[[Claimed], Awaitable[None]]) -> None:
-        """Begin to claim. `settle` ends, or gives back, a run in this worker's name that it does not execute."""
+        """Begin to claim. `settle` ends, or gives back, a run in this worker's name that it does not execute.
+
+        Raises ConfigError for an isolated function that another process can't find.
+        """
+        self._executor.children.begin()
         self._settle = settle
         self._unlisten = self._store.listen(self._heard)
         self._loops = [
@@ -124,6 +128,7 @@ class Worker:
 
     async def stop(self) -> None:
         """End the loops and sign out. Call `drain` first."""
+        await self._executor.children.close()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)

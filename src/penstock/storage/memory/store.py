@@ -11,6 +11,7 @@ from ...models import (
     Append,
     Chunk,
     Claimed,
+    Ending,
     Group,
     Intake,
     Lease,
@@ -254,19 +255,25 @@ class MemoryStore:
         *,
         lingers: bool = False,
     ) -> None:
-        run = self._kept.runs.get(lease.run_id)
-        if (
-            run is None
-            or not may_become(run.state, state)
-            or not self._append(Append(run.id, lease.fence, last))
-        ):
+        if not self._finish(Ending(lease, state, error, last, now_ms, lingers)):
             raise Fenced(f"Run {lease.run_id} is not this worker's to end.")
-        if state is RunState.SUCCEEDED:
-            took_ms = now_ms - (run.started_at_ms or now_ms)
+
+    async def finish_all(self, ends: Sequence[Ending]) -> list[bool]:
+        return [self._finish(end) for end in ends]
+
+    def _finish(self, end: Ending) -> bool:
+        run = self._kept.runs.get(end.lease.run_id)
+        if run is None or not may_become(run.state, end.state):
+            return False
+        if not self._append(Append(run.id, end.lease.fence, end.last)):
+            return False
+        if end.state is RunState.SUCCEEDED:
+            took_ms = end.now_ms - (run.started_at_ms or end.now_ms)
             self._kept.paces[run.function] = pace_after(self._kept.paces.get(run.function, Pace()), took_ms)
-        if lingers:
+        if end.lingers:
             self._kept.lineup.hold(run)
-        self._change(run.id, state=state, error=error, ended_at_ms=now_ms, checkpoint=None)
+        self._change(run.id, state=end.state, error=end.error, ended_at_ms=end.now_ms, checkpoint=None)
+        return True
 
     async def returned(self, run_id: str) -> None:
         self._kept.lineup.release(run_id)

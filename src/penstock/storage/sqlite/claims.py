@@ -9,12 +9,16 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ...models import Claimed, Group, Lease, Stream
+import msgspec
+
+from ...models import Claimed, Group, Lease, Stream, Terms
 from ...protocol.limits import gathers_until, may_start_at, served_at
 from .connection import STATEMENTS
 from .records import rows, run_of
 
-__all__ = ["claim", "due_at_ms", "lease"]
+__all__ = ["claim", "due_at_ms", "leases"]
+
+PLAIN = Terms()
 
 
 class _Line(NamedTuple):
@@ -30,16 +34,39 @@ def claim(
     connection: sqlite3.Connection, worker: str, groups: Sequence[Group], now_ms: int, limit: int
 ) -> list[Claimed]:
     """Start as many calls as may start, `limit` at most; see `RunStore.claim`."""
-    for name in ("wake_parked", "park_overdue", "open_shut"):
-        connection.execute(STATEMENTS[name], {"now_ms": now_ms})
+    found = connection.execute(STATEMENTS["waiting_functions"], {"now_ms": now_ms}).fetchall()
+    waiting = {(group, function): bool(laned) for group, function, laned in found}
+    if (None, None) in waiting:
+        for name in ("wake_parked", "park_overdue", "open_shut"):
+            connection.execute(STATEMENTS[name], {"now_ms": now_ms})
     claims = _Claims(connection, worker, now_ms)
-    sources = _sources(claims, groups)
+    sources = _sources(claims, groups, waiting)
+    if all(source.is_plain for source in sources):
+        _claim_in_order(claims, sources, limit)
+    else:
+        _claim_by_turns(sources, limit)
+    return claims.made
+
+
+def _claim_in_order(claims: "_Claims", sources: "list[_Source]", limit: int) -> None:
+    """All that may start at once, in a few statements: without lanes, rates and batches a turn is a rank."""
+    ready = [(*first, source) for source in sources for first in source.first_in_line(limit)]
+    ready.sort(key=lambda one: one[:2])
+    numbers: list[int] = []
+    for _, number, source in ready:
+        if len(numbers) < limit and source.room.free > 0:
+            source.room.free -= 1
+            numbers.append(number)
+    if numbers:
+        claims.start(numbers, None)
+
+
+def _claim_by_turns(sources: "list[_Source]", limit: int) -> None:
     for place in range(limit):
         ready = [(line.turn, line.head, source) for source in sources if (line := source.next_line())]
         if not ready:
             break
         min(ready, key=lambda one: one[:2])[2].call(place)
-    return claims.made
 
 
 def due_at_ms(connection: sqlite3.Connection) -> int | None:
@@ -48,22 +75,31 @@ def due_at_ms(connection: sqlite3.Connection) -> int | None:
     return found
 
 
-def lease(connection: sqlite3.Connection, run_id: str, worker: str) -> tuple[Lease, Stream]:
-    """A new lease on a run's stream: whoever held the old one can write no more."""
-    # fetchall, not fetchone: RETURNING rows are only committed once the statement has run to its end.
-    ((fence, epoch, ended, tail),) = connection.execute(
-        STATEMENTS["raise_fence"], {"name": run_id}
-    ).fetchall()
-    return Lease(run_id, worker, fence), Stream(run_id, epoch, tail, bool(ended))
+def leases(
+    connection: sqlite3.Connection, run_ids: Sequence[str], worker: str
+) -> dict[str, tuple[Lease, Stream]]:
+    """New leases on runs' streams: whoever held the old ones can write no more."""
+    names = msgspec.json.encode(run_ids).decode()
+    # fetchall: RETURNING rows are only committed once the statement has run to its end.
+    found = connection.execute(STATEMENTS["raise_fences"], {"names": names}).fetchall()
+    return {
+        name: (Lease(name, worker, fence), Stream(name, epoch, tail, bool(ended)))
+        for name, fence, epoch, ended, tail in found
+    }
 
 
-def _sources(claims: "_Claims", groups: Sequence[Group]) -> list["_Source"]:
-    waiting = set(claims.connection.execute(STATEMENTS["waiting_functions"]).fetchall())
+def _sources(
+    claims: "_Claims", groups: Sequence[Group], waiting: dict[tuple[str, str], bool]
+) -> "list[_Source]":
     found = []
     for group in groups:
         functions = [name for name in group.functions if (group.name, name) in waiting]
         room = _Room(claims.connection, group) if functions else None
-        found += [_Source(claims, room, group, name) for name in functions if room is not None]
+        found += [
+            _Source(claims, room, group, name, laned=waiting[group.name, name])
+            for name in functions
+            if room is not None
+        ]
     return found
 
 
@@ -82,12 +118,15 @@ class _Claims:
         row = self.connection.execute(STATEMENTS[statement], given).fetchone()
         return None if row is None else row[0]
 
-    def start(self, number: int, call: str | None) -> str:
-        """Start one run, as part of a call where there is one. Its id."""
-        given = {"number": number, "worker": self.worker, "now_ms": self.now_ms, "call": call}
-        run = run_of(rows(self.connection, STATEMENTS["start"], given).fetchall()[0])
-        self.made.append(Claimed(run, *lease(self.connection, run.id, self.worker)))
-        return run.id
+    def start(self, numbers: Sequence[int], call: str | None) -> str:
+        """Start runs, in this order, each as a call of its own or as part of one. The last one's id."""
+        given = {"worker": self.worker, "now_ms": self.now_ms, "call": call}
+        given["numbers"] = msgspec.json.encode(numbers).decode()
+        found = rows(self.connection, STATEMENTS["start"], given).fetchall()
+        runs = {row["number"]: run_of(row) for row in found}
+        held = leases(self.connection, [run.id for run in runs.values()], self.worker)
+        self.made += [Claimed(runs[number], *held[runs[number].id]) for number in numbers]
+        return self.made[-1].run.id
 
 
 class _Room:
@@ -103,16 +142,26 @@ class _Room:
 class _Source:
     """One function's lines, by turn."""
 
-    def __init__(self, claims: _Claims, room: _Room, group: Group, function: str) -> None:
+    def __init__(self, claims: _Claims, room: _Room, group: Group, function: str, *, laned: bool) -> None:
         self._claims = claims
-        self._room = room
+        self.room = room
         self._terms = group.terms_of(function)
+        self.is_plain = self._terms == PLAIN and not laned
+        """It has one line only, and nothing but its group's room holds it up."""
         self._place = {"grp": group.name, "function": function}
         self._known: tuple[int, _Line | None] | None = None  # as of how many starts
 
+    def first_in_line(self, limit: int) -> list[tuple[int, int]]:
+        """Rank and number of its first runs, as many as there is room for."""
+        free = min(limit, self.room.free)
+        if free <= 0:
+            return []
+        given = self._place | {"free": free}
+        return self._claims.connection.execute(STATEMENTS["first_in_line"], given).fetchall()
+
     def next_line(self) -> _Line | None:
         """The line whose turn it is; None where none may give a run."""
-        if self._room.free <= 0:
+        if self.room.free <= 0:
             return None
         rounds = self._claims.rounds
         if self._known is None or self._known[0] != rounds:
@@ -158,9 +207,10 @@ class _Source:
         """Start a call: the run whose turn it is, and as many more as its batch takes."""
         line = self.next_line()
         assert line is not None
-        self._room.free -= 1
+        self.room.free -= 1
         call = self._start(line, place, None)
-        self._claims.connection.execute(STATEMENTS["gathered"], self._place)
+        if self._terms.batch_size > 1:
+            self._claims.connection.execute(STATEMENTS["gathered"], self._place)
         for _ in range(self._terms.batch_size - 1):
             line = self._find(filling=True)
             if line is None:
@@ -178,4 +228,4 @@ class _Source:
             given = {"function": self._place["function"], "lane": line.lane, "now_ms": claims.now_ms}
             claims.connection.execute(STATEMENTS["note_start"], given)
             claims.connection.execute(STATEMENTS["forget_starts"], given | {"count": self._terms.rate.count})
-        return claims.start(line.head, call)
+        return claims.start([line.head], call)

@@ -1,9 +1,22 @@
+-- name: waiting_functions
+-- With whether any of it has a lane; and, as a row of nulls, whether the time of anything has come.
+SELECT grp, function, laned > 0 FROM tallies WHERE waiting > 0
+UNION ALL
+SELECT NULL, NULL, NULL
+WHERE EXISTS (SELECT 1 FROM runs INDEXED BY runs_parked
+              WHERE state = 'queued' AND parked AND not_before_ms <= :now_ms)
+   OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_start_by
+              WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms)
+   OR EXISTS (SELECT 1 FROM lines WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR gathers));
+
 -- name: wake_parked
-UPDATE runs SET parked = 0 WHERE state = 'queued' AND parked AND not_before_ms <= :now_ms;
+-- The index is named: the planner would walk all that waits.
+UPDATE runs INDEXED BY runs_parked SET parked = 0
+WHERE state = 'queued' AND parked AND not_before_ms <= :now_ms;
 
 -- name: park_overdue
 -- They have waited too long: they start no more, and whoever looks for them ends them.
-UPDATE runs SET parked = 1, not_before_ms = 9000000000000000
+UPDATE runs INDEXED BY runs_start_by SET parked = 1, not_before_ms = 9000000000000000
 WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms AND NOT parked;
 
 -- name: open_shut
@@ -14,11 +27,8 @@ WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR gathers);
 SELECT min(at_ms) FROM (
     SELECT min(shut_until_ms) AS at_ms FROM lines WHERE shut_until_ms > 0
     UNION ALL
-    SELECT min(not_before_ms) FROM runs WHERE state = 'queued' AND parked
+    SELECT min(not_before_ms) FROM runs INDEXED BY runs_parked WHERE state = 'queued' AND parked
 );
-
--- name: waiting_functions
-SELECT grp, function FROM tallies WHERE waiting > 0;
 
 -- name: calls_in
 -- A batch is one call; a call may go on after its run has ended.
@@ -68,12 +78,18 @@ SELECT created_at_ms FROM runs WHERE number = :number;
 UPDATE lines SET served = :mark, turn = max(rank_ms * 1000, :mark - priority * 60000000)
 WHERE grp = :grp AND lane = :lane;
 
+-- name: first_in_line
+-- Plain lines need no turns: their runs start in the order of their ranks.
+SELECT rank_ms, number FROM runs
+WHERE state = 'queued' AND NOT parked AND grp = :grp AND function = :function AND lane = ''
+ORDER BY rank_ms, number LIMIT :free;
+
 -- name: start
 UPDATE runs SET state = 'running', worker = :worker, attempt = attempt + 1, started_at_ms = :now_ms,
     call = coalesce(:call, id), start_by_ms = NULL
-WHERE number = :number AND state = 'queued' RETURNING *;
+WHERE number IN (SELECT value FROM json_each(:numbers)) AND state = 'queued' RETURNING *;
 
--- name: raise_fence
--- A new lease on a stream: whoever held the old one can write no more.
-UPDATE streams SET fence = fence + 1 WHERE name = :name
-RETURNING fence, epoch, ended, coalesce((SELECT max(last_seq) FROM chunks WHERE stream_id = streams.id), 0);
+-- name: raise_fences
+-- New leases on streams: whoever held the old ones can write no more.
+UPDATE streams SET fence = fence + 1 WHERE name IN (SELECT value FROM json_each(:names))
+RETURNING name, fence, epoch, ended, coalesce((SELECT max(last_seq) FROM chunks WHERE stream_id = streams.id), 0);

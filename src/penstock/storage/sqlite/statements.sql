@@ -42,13 +42,19 @@ SELECT id, state FROM runs
 WHERE function = :function AND session = :session AND state IN ('queued', 'running') AND NOT cancel;
 
 -- name: finish
-UPDATE runs SET state = :state, error = :error, ended_at_ms = :now_ms, checkpoint = NULL
-WHERE id = :id AND state IN (SELECT value FROM json_each(:sources));
+-- Any number of runs, each from one of the states that may become its own.
+UPDATE runs SET state = json_extract(e.value, '$.state'), error = json_extract(e.value, '$.error'),
+    ended_at_ms = json_extract(e.value, '$.now_ms'), checkpoint = NULL
+FROM json_each(:ends) AS e
+WHERE runs.id = json_extract(e.value, '$.id')
+  AND runs.state IN (SELECT value FROM json_each(e.value, '$.sources'));
 
--- name: learn_pace
+-- name: learn_paces
 -- `protocol.limits.pace_after`, where the row is.
 INSERT INTO paces (function, runs, mean_ms, variance)
-SELECT function, 1, :now_ms - started_at_ms, 0 FROM runs WHERE id = :id
+SELECT function, 1, ended_at_ms - started_at_ms, 0
+FROM json_each(:ids) AS ended CROSS JOIN runs ON runs.id = ended.value
+WHERE TRUE  -- or what follows would be read as a part of the join
 ON CONFLICT (function) DO UPDATE SET
     variance = (1 - max(1.0 / (runs + 1), 0.05)) * (variance + max(1.0 / (runs + 1), 0.05)
                * (excluded.mean_ms - mean_ms) * (excluded.mean_ms - mean_ms)),
@@ -104,15 +110,15 @@ SELECT id, cancel_reason FROM runs WHERE state = 'running' AND worker = :worker 
 SELECT id, acknowledged FROM runs INDEXED BY runs_stopping WHERE cancel AND state = 'running';
 
 -- name: overdue
-SELECT id FROM runs
+SELECT id FROM runs INDEXED BY runs_start_by
 WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms ORDER BY start_by_ms LIMIT :limit;
 
 -- name: begin_absence
-UPDATE runs SET abandon_at_ms = :now_ms + abandon_grace_ms
+UPDATE runs INDEXED BY runs_unwatched SET abandon_at_ms = :now_ms + abandon_grace_ms
 WHERE abandon_at_ms = 0 AND state IN ('queued', 'running');
 
 -- name: abandoned
-SELECT id FROM runs
+SELECT id FROM runs INDEXED BY runs_unwatched
 WHERE abandon_at_ms BETWEEN 1 AND :now_ms AND state IN ('queued', 'running') AND NOT cancel
   AND abandon_grace_ms <= :up_ms;
 
@@ -134,12 +140,15 @@ DELETE FROM watchers WHERE run_id = :id AND worker = :worker;
 SELECT r.id, r.function, r.grp, r.state, r.cancel, r.acknowledged,
     CASE WHEN r.state <> 'queued' OR r.parked THEN 0 ELSE min(
         CASE WHEN r.priority > 0 THEN
-            (SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked AND o.grp = r.grp
-                AND (o.rank_ms, o.number) < (r.rank_ms, r.number))
+            (SELECT sum((SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked
+                    AND o.grp = l.grp AND o.function = l.function AND o.lane = l.lane
+                    AND (o.rank_ms, o.number) < (r.rank_ms, r.number)))
+                FROM lines AS l WHERE l.grp = r.grp)
         ELSE
             (SELECT coalesce(sum(waiting), 0) FROM lots WHERE grp = r.grp AND lot < r.number / 256)
-          + (SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked AND o.grp = r.grp
-                AND o.number >= r.number / 256 * 256 AND o.number < r.number)
+          + (SELECT count(*) FROM runs AS o NOT INDEXED
+                WHERE o.number >= r.number / 256 * 256 AND o.number < r.number
+                  AND o.state = 'queued' AND NOT o.parked AND o.grp = r.grp)
         END,
         CASE WHEN r.lane = '' THEN 9000000000000000 ELSE
             (SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked AND o.grp = r.grp

@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...errors import StoreUnavailable
+from ...errors import Fenced, StoreUnavailable
 from ...models import (
     Append,
     Chunk,
     Claimed,
+    Ending,
     Group,
     Intake,
     Lease,
@@ -188,10 +189,20 @@ class SqliteStore:
         *,
         lingers: bool = False,
     ) -> None:
-        await self._write(
-            lambda connection: work.finish(connection, lease, state, error, last, now_ms, lingers=lingers),
-            lambda _: self._tell(lease.run_id, last),
+        (done,) = await self.finish_all([Ending(lease, state, error, last, now_ms, lingers)])
+        if not done:
+            raise Fenced(f"Run {lease.run_id} is not this worker's to end.")
+
+    async def finish_all(self, ends: Sequence[Ending]) -> list[bool]:
+        done: list[bool] = await self._write(
+            lambda connection: work.finish(connection, ends), lambda done: self._tell_of_ends(ends, done)
         )
+        return done
+
+    def _tell_of_ends(self, ends: Sequence[Ending], done: list[bool]) -> None:
+        for end, ok in zip(ends, done, strict=True):
+            if ok:
+                self._tell(end.lease.run_id, end.last)
 
     async def returned(self, run_id: str) -> None:
         await self._write(lambda connection: work.returned(connection, run_id))

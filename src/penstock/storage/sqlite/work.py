@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from ...errors import Fenced
-from ...models import Append, Chunk, Claimed, Group, Intake, Lease, RunRecord, RunState, Submitted
+from ...models import Append, Claimed, Ending, Group, Intake, Lease, RunRecord, RunState, Submitted
 from ...protocol.limits import rank_ms
 from ...protocol.runs import sources_of
 from ..intake import already_running, check_room
-from .claims import lease as new_lease
+from .claims import leases
 from .connection import STATEMENTS
 from .records import read_run, read_run_by_key, rows, run_of
 
@@ -144,34 +144,48 @@ def seize(connection: sqlite3.Connection, worker: str, run_id: str) -> Claimed |
     run = read_run(connection, run_id)
     if run is None or run.state.ended or (run.state is RunState.RUNNING and run.worker != worker):
         return None
-    return Claimed(run, *new_lease(connection, run.id, worker))
+    return Claimed(run, *leases(connection, [run.id], worker)[run.id])
 
 
-def finish(
-    connection: sqlite3.Connection,
-    lease: Lease,
-    state: RunState,
-    error: dict[str, Any] | None,
-    last: Chunk,
-    now_ms: int,
-    *,
-    lingers: bool,
-) -> None:
-    """The last chunk and the ended state, both or neither."""
-    given = {
-        "id": lease.run_id,
-        "state": state,
-        "error": None if error is None else msgspec.json.encode(error),
-        "now_ms": now_ms,
-        "sources": msgspec.json.encode(sources_of(state)).decode(),
+def finish(connection: sqlite3.Connection, ends: Sequence[Ending]) -> list[bool]:
+    """The last chunks and the ended states, of each run both or neither; one truth value a run."""
+    if len(ends) > 1 and _try_finish(connection, ends):
+        return [True] * len(ends)
+    return [_try_finish(connection, [end]) for end in ends]
+
+
+def _try_finish(connection: sqlite3.Connection, ends: Sequence[Ending]) -> bool:
+    connection.execute("SAVEPOINT ends")
+    given = msgspec.json.encode([_row_of(end) for end in ends]).decode()
+    changed = connection.execute(STATEMENTS["finish"], {"ends": given}).rowcount
+    done = changed == len(ends) and _try_insert(
+        connection, [Append(end.lease.run_id, end.lease.fence, end.last) for end in ends]
+    )
+    if done:
+        _note_ends(connection, ends)
+    else:
+        connection.execute("ROLLBACK TO ends")
+    connection.execute("RELEASE ends")
+    return done
+
+
+def _row_of(end: Ending) -> dict[str, Any]:
+    return {
+        "id": end.lease.run_id,
+        "state": end.state,
+        "error": None if end.error is None else msgspec.json.encode(end.error).decode(),
+        "now_ms": end.now_ms,
+        "sources": sources_of(end.state),
     }
-    changed = connection.execute(STATEMENTS["finish"], given).rowcount
-    if not changed or append(connection, [Append(lease.run_id, lease.fence, last)]) != [True]:
-        raise Fenced(f"Run {lease.run_id} is not this worker's to end.")
-    if state is RunState.SUCCEEDED:
-        connection.execute(STATEMENTS["learn_pace"], {"id": lease.run_id, "now_ms": now_ms})
-    if lingers:
-        connection.execute(STATEMENTS["linger"], {"id": lease.run_id})
+
+
+def _note_ends(connection: sqlite3.Connection, ends: Sequence[Ending]) -> None:
+    succeeded = [end.lease.run_id for end in ends if end.state is RunState.SUCCEEDED]
+    if succeeded:
+        connection.execute(STATEMENTS["learn_paces"], {"ids": msgspec.json.encode(succeeded).decode()})
+    for end in ends:
+        if end.lingers:
+            connection.execute(STATEMENTS["linger"], {"id": end.lease.run_id})
 
 
 def returned(connection: sqlite3.Connection, run_id: str) -> None:
@@ -204,7 +218,7 @@ def requeue(
     }
     if row is None or row[0] != lease.fence or connection.execute(STATEMENTS["requeue"], given).rowcount == 0:
         raise Fenced(f"Run {lease.run_id} is not this worker's to give back.")
-    new_lease(connection, lease.run_id, "")
+    leases(connection, [lease.run_id], "")
 
 
 def request_cancel(connection: sqlite3.Connection, run_id: str, reason: str) -> RunRecord | None:
@@ -254,4 +268,5 @@ def take_over(connection: sqlite3.Connection, worker: str, lost: str, expires_at
         return []
     forget(connection, lost)
     found = rows(connection, STATEMENTS["take_over"], {"worker": worker, "lost": lost}).fetchall()
-    return [Claimed(run_of(row), *new_lease(connection, row["id"], worker)) for row in found]
+    held = leases(connection, [row["id"] for row in found], worker)
+    return [Claimed(run_of(row), *held[row["id"]]) for row in found]

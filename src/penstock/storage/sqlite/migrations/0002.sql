@@ -22,13 +22,9 @@ DROP INDEX runs_waiting;
 DROP INDEX runs_waiting_by_function;
 DROP INDEX runs_running;
 CREATE INDEX runs_in_line ON runs (grp, function, lane, rank_ms, number) WHERE state = 'queued' AND NOT parked;
-CREATE INDEX runs_waiting ON runs (grp, number) WHERE state = 'queued' AND NOT parked;
-CREATE INDEX runs_by_rank ON runs (grp, rank_ms, number) WHERE state = 'queued' AND NOT parked;
 CREATE INDEX runs_parked ON runs (not_before_ms) WHERE state = 'queued' AND parked;
 CREATE INDEX runs_start_by ON runs (start_by_ms) WHERE state = 'queued' AND start_by_ms IS NOT NULL;
 CREATE INDEX runs_running ON runs (grp, lane, call) WHERE state = 'running';
-CREATE INDEX runs_held ON runs (worker) WHERE state = 'running';
-CREATE INDEX runs_of_call ON runs (call) WHERE state = 'running';
 CREATE INDEX runs_of_session ON runs (function, session) WHERE session IS NOT NULL AND state IN ('queued', 'running');
 CREATE INDEX runs_stopping ON runs (id) WHERE cancel AND state = 'running';
 CREATE INDEX runs_unwatched ON runs (abandon_at_ms)
@@ -61,6 +57,7 @@ CREATE TABLE tallies (
     grp      TEXT NOT NULL,
     function TEXT NOT NULL,
     waiting  INTEGER NOT NULL DEFAULT 0,
+    laned    INTEGER NOT NULL DEFAULT 0,  -- of those waiting, how many have a lane
     running  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (grp, function)
 ) WITHOUT ROWID;
@@ -110,19 +107,21 @@ CREATE INDEX watchers_by_worker ON watchers (worker);
 -- Whatever changes a run keeps its line: by triggers, so that no way of changing one can forget it.
 
 CREATE TRIGGER run_submitted AFTER INSERT ON runs WHEN NEW.state = 'queued' BEGIN
-    INSERT INTO tallies (grp, function, waiting) VALUES (NEW.grp, NEW.function, 1)
-        ON CONFLICT (grp, function) DO UPDATE SET waiting = waiting + 1;
+    INSERT INTO tallies (grp, function, waiting, laned) VALUES (NEW.grp, NEW.function, 1, NEW.lane <> '')
+        ON CONFLICT (grp, function) DO UPDATE SET waiting = waiting + 1, laned = laned + excluded.laned;
 END;
 
 CREATE TRIGGER run_changed AFTER UPDATE OF state, grp ON runs
 WHEN (OLD.state IN ('queued', 'running') OR NEW.state IN ('queued', 'running'))
  AND (OLD.state <> NEW.state OR OLD.grp <> NEW.grp) BEGIN
-    UPDATE tallies SET waiting = waiting - (OLD.state = 'queued'), running = running - (OLD.state = 'running')
+    UPDATE tallies SET waiting = waiting - (OLD.state = 'queued'), running = running - (OLD.state = 'running'),
+            laned = laned - (OLD.state = 'queued' AND OLD.lane <> '')
         WHERE grp = OLD.grp AND function = OLD.function;
-    INSERT INTO tallies (grp, function, waiting, running)
-        VALUES (NEW.grp, NEW.function, NEW.state = 'queued', NEW.state = 'running')
-        ON CONFLICT (grp, function) DO UPDATE
-        SET waiting = waiting + excluded.waiting, running = running + excluded.running;
+    INSERT INTO tallies (grp, function, waiting, laned, running)
+        VALUES (NEW.grp, NEW.function, NEW.state = 'queued', NEW.state = 'queued' AND NEW.lane <> '',
+                NEW.state = 'running')
+        ON CONFLICT (grp, function) DO UPDATE SET waiting = waiting + excluded.waiting,
+            laned = laned + excluded.laned, running = running + excluded.running;
 END;
 
 CREATE TRIGGER run_joined_new AFTER INSERT ON runs WHEN NEW.state = 'queued' AND NOT NEW.parked BEGIN
@@ -191,7 +190,7 @@ WHEN NOT EXISTS (SELECT 1 FROM watchers WHERE run_id = OLD.run_id) BEGIN
         WHERE id = OLD.run_id AND abandon_grace_ms IS NOT NULL AND state IN ('queued', 'running');
 END;
 
-INSERT INTO tallies (grp, function, waiting, running)
+INSERT INTO tallies (grp, function, waiting, running)  -- nothing has a lane yet
     SELECT grp, function, sum(state = 'queued'), sum(state = 'running') FROM runs
     WHERE state IN ('queued', 'running') GROUP BY grp, function;
 INSERT INTO joins (number) SELECT number FROM runs WHERE state = 'queued' AND NOT parked ORDER BY number;
