@@ -178,7 +178,8 @@ async def test_one_that_is_killed_is_followed_by_another(
         await until(lambda: len(ready_pids(server.output)) == 6, READY_S, "two more are ready")
         (tmp_path / "go").touch()
         run = await api.ended(run_id)
-        assert (run["state"], run["attempt"]) == ("succeeded", 2)
+        assert run["state"] == "succeeded"
+        assert run["attempt"] in (2, 3), "the one that took it up may have been the next to die"
         assert server.output.count("Penstock is ready at") == 1
 
 

@@ -5,6 +5,7 @@ shared by all, or in the store. A wake-up only says "look again", so a lost one 
 """
 
 import asyncio
+import time
 from collections import deque
 from typing import Any, Self
 
@@ -38,7 +39,9 @@ Status = dict[str, Any]
 class _Tail:
     """The recent chunks of one stream, without a gap: the events `begin + 1 … end`."""
 
-    __slots__ = ("begin", "chunks", "end", "epoch", "refresh", "size_bytes", "stale", "stream", "subscribers")
+    __slots__ = (
+        "begin", "chunks", "end", "epoch", "refresh", "size_bytes", "stale", "status", "stream", "subscribers",
+    )  # fmt: skip
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -46,6 +49,7 @@ class _Tail:
         self.begin: int | None = None  # nothing is known before the first look into the store
         self.end = 0
         self.epoch: str | None = None
+        self.status: tuple[float, Status] | None = None  # of a run that was submitted here, and when
         self.size_bytes = 0
         self.stale = False  # another process may have written past `end`
         self.refresh: asyncio.Task[None] | None = None
@@ -165,6 +169,19 @@ class Hub:
             subscriber.status = status
             subscriber.wake()
 
+    def note(self, stream: str, status: Status) -> None:
+        """Where a run stands that was just submitted here: what its first reader is told first."""
+        tail = self._tails.get(stream)
+        if tail is not None:
+            tail.status = time.monotonic(), status
+
+    def noted(self, stream: str) -> Status | None:
+        """What was noted, while it is fresh."""
+        tail = self._tails.get(stream)
+        if tail is None or tail.status is None or time.monotonic() - tail.status[0] > FRESH_S:
+            return None
+        return tail.status[1]
+
     def forget(self, stream: str) -> None:
         """It was not made."""
         if self._warm.pop(stream, "") is None:
@@ -229,6 +246,10 @@ class Hub:
             self._keep_warm(tail := _Tail(stream))
         tail.push(chunk)
         tail.wake()
+
+
+FRESH_S = 1.0
+"""How long what was noted of a run's standing is told to new readers: as long as they wait for the next look."""
 
 
 class Subscriber:

@@ -118,7 +118,7 @@ class Ending(msgspec.Struct, frozen=True):
     lingers: bool = False
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RunRecord(msgspec.Struct, frozen=True):
     """One run as the store keeps it. Times are Unix milliseconds.
 
     input: the function's input as JSON, one member per parameter.
@@ -214,6 +214,11 @@ class Group(msgspec.Struct, frozen=True):
     concurrency_limit: int | None
     terms: dict[str, Terms] = {}
 
+    @property
+    def batches(self) -> bool:
+        """Whether a call may serve several runs."""
+        return any(terms.batch_size > 1 for terms in self.terms.values())
+
     def terms_of(self, function: str) -> Terms:
         """The function's terms."""
         return self.terms.get(function, _PLAIN)
@@ -227,18 +232,20 @@ class Intake(msgspec.Struct, frozen=True):
     on_repeat: what becomes of a run whose session has one of the same function that has not ended: it waits
         too ("enqueue"), is refused ("reject"), takes the place of those that wait ("replace"), or of all
         ("interrupt").
+    batches: whether a call of the group may serve several runs.
     """
 
     max_size: int | None = None
     concurrency_limit: int | None = None
     on_repeat: OnRepeat = "enqueue"
+    batches: bool = False
 
 
 class Submitted(NamedTuple):
     """What became of a submission.
 
     fresh: it was taken in; otherwise `run` is the earlier one of its key.
-    ahead: how many waited in its group then; `calls`: how many ran in it, where it has a limit.
+    ahead: how many waited in its group then; `calls`: how many places were taken in it.
     replaced: earlier runs that were asked to stop for it.
     """
 

@@ -134,6 +134,7 @@ def _config(served: ASGIApp, settings: Settings) -> uvicorn.Config:
         log_config=None,
         log_level="critical",  # that the app could not start is raised by `serve`
         access_log=False,
+        proxy_headers=False,  # nothing here asks for the client's address or scheme
         server_header=False,
         timeout_graceful_shutdown=max(1, round(min(CONNECTIONS_CLOSE_S, settings.grace_s))),
     )

@@ -11,9 +11,10 @@ import pytest
 from penstock.storage.sqlite.connection import STATEMENTS, connect
 
 OFTEN = (
-    "waiting_functions", "wake_parked", "park_overdue", "open_shut", "due_at", "calls_in", "running_in_lane",
-    "next_line", "bar", "shut", "gathered", "start_before", "note_start", "forget_starts", "waiting_of", "serve",
-    "first_in_line", "start", "raise_fences", "waiting_in", "going_on", "overdue", "begin_absence", "abandoned",
+    "tallied", "wake_parked", "park_overdue", "open_shut", "due_at", "calls_in", "running_in_lane",
+    "next_line", "bar", "shut", "gather", "oldest_of", "next_mark", "start_before",
+    "note_start", "forget_starts", "waiting_of", "serve",
+    "first_in_line", "start", "raise_fences", "tally_of", "going_on", "overdue", "begin_absence", "abandoned",
     "watch", "watched", "unwatch", "stopping", "standings", "finish", "learn_paces", "requeue", "acknowledge",
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from ..models import Group, Pace, Rate, Terms
 __all__ = [
     "BUCKET",
     "HEAD_START_MS",
+    "TICKS",
     "Line",
     "Lines",
     "Waiting",
@@ -80,6 +81,7 @@ class Lines(msgspec.Struct):
 
     starts: the last ones, oldest first, as many as the function's rate counts; it is called only where there
         is a rate.
+    mark: of the last turn that was given to a lane.
     """
 
     group: Group
@@ -87,6 +89,7 @@ class Lines(msgspec.Struct):
     calls: int
     running: Mapping[str, int]
     starts: Callable[[str, str], Sequence[int]]
+    mark: int = 0
 
 
 def rank_ms(created_at_ms: int, priority: int) -> int:
@@ -94,9 +97,9 @@ def rank_ms(created_at_ms: int, priority: int) -> int:
     return created_at_ms - priority * HEAD_START_MS
 
 
-def served_at(now_ms: int, place: int) -> int:
-    """The mark of a turn that was given as the `place`th of a claim."""
-    return now_ms * TICKS + min(place, TICKS - 1)
+def served_at(now_ms: int, last: int) -> int:
+    """The mark of a turn: later than whatever waits by now, and than the `last` one of its group."""
+    return max(now_ms * TICKS, last) + 1
 
 
 def turn_of(first: Waiting, served: int) -> int:
@@ -109,8 +112,9 @@ def may_start_at(rate: Rate, oldest_ms: int | None, now_ms: int) -> int:
 
     None: there were not as many yet. `now_ms` or earlier means now.
     """
-    # A clock that was set back must not keep a line shut for longer than the period.
-    return now_ms if oldest_ms is None else min(oldest_ms, now_ms) + rate.period_ms
+    if oldest_ms is None or oldest_ms > now_ms:  # the clock was set back: it can't be waited for
+        return now_ms
+    return oldest_ms + rate.period_ms
 
 
 def admit(queue: Iterable[Lines], now_ms: int, most: int) -> tuple[list[list[int]], int | None]:
@@ -119,7 +123,7 @@ def admit(queue: Iterable[Lines], now_ms: int, most: int) -> tuple[list[list[int
     admission = _Admission(queue, now_ms)
     calls: list[list[int]] = []
     while len(calls) < most and (source := admission.next_source()) is not None:
-        calls.append(source.call(len(calls)))
+        calls.append(source.call())
     return calls, admission.again_at_ms
 
 
@@ -154,6 +158,7 @@ class _Standing:
         limit = lines.group.concurrency_limit
         self.free = float("inf") if limit is None else limit - lines.calls
         self.running = dict(lines.running)
+        self.mark = lines.mark
         self.served = {(line.function, line.lane): line.served for line in lines.lines}
         self.starts: dict[tuple[str, str], list[int]] = {}
 
@@ -163,10 +168,10 @@ class _Standing:
             self.starts[place] = list(self.lines.starts(*place))
         return self.starts[place]
 
-    def serve(self, lane: str, mark: int) -> None:
-        for function, other in self.served:
-            if other == lane:
-                self.served[function, other] = mark
+    def serve(self, lane: str, now_ms: int) -> None:
+        if lane:
+            self.mark = served_at(now_ms, self.mark)
+            self.served |= {place: self.mark for place in self.served if place[1] == lane}
 
 
 class _Source:
@@ -180,7 +185,6 @@ class _Source:
         self._waiting = sum(len(line.runs) for line in lines)
         self._heap = [(*self._key(line, 0), place) for place, line in enumerate(lines)]
         self._lines = [(line, 0) for line in lines]  # with how many of its runs were started
-        self._gathering: list[tuple[int, int, int]] = []
         heapq.heapify(self._heap)
 
     def _key(self, line: Line, begun: int) -> tuple[int, int]:
@@ -190,7 +194,7 @@ class _Source:
 
     def turn(self, *, filling: bool = False) -> tuple[int, int] | None:
         """The earliest turn of a line that may give a run; None where there is none."""
-        if not filling and self._standing.free <= 0:
+        if not filling and (self._standing.free <= 0 or self._gathers()):
             return None
         while self._heap:
             turn, number, place = self._heap[0]
@@ -200,8 +204,6 @@ class _Source:
                 heapq.heapreplace(self._heap, (*key, place))
             elif not self._has_room(line):
                 heapq.heappop(self._heap)
-            elif not filling and self._gathers(line, begun):
-                self._gathering.append(heapq.heappop(self._heap))
             else:
                 return key
         return None
@@ -216,22 +218,22 @@ class _Source:
         oldest_ms = starts[-rate.count] if len(starts) >= rate.count else None
         return self._admission.has_come(may_start_at(rate, oldest_ms, self._admission.now_ms))
 
-    def _gathers(self, line: Line, begun: int) -> bool:
-        until_ms = gathers_until(self._terms, line.runs[begun].created_at_ms, self._waiting)
+    def _gathers(self) -> bool:
+        if not 0 < self._waiting < self._terms.batch_size:
+            return False
+        oldest_ms = min([run.created_at_ms for line, begun in self._lines for run in line.runs[begun:]])
+        until_ms = gathers_until(self._terms, oldest_ms, self._waiting, self._admission.now_ms)
         return not self._admission.has_come(until_ms)
 
-    def call(self, place: int) -> list[int]:
+    def call(self) -> list[int]:
         """Start a call: its first run, and as many more as its batch takes."""
         self._standing.free -= 1
-        numbers = [self._start(place)]
-        self._heap += self._gathering  # those that waited for company have it
-        self._gathering.clear()
-        heapq.heapify(self._heap)
+        numbers = [self._start()]
         while len(numbers) < self._terms.batch_size and self.turn(filling=True) is not None:
-            numbers.append(self._start(place))
+            numbers.append(self._start())
         return numbers
 
-    def _start(self, place: int) -> int:
+    def _start(self) -> int:
         _, number, at = heapq.heappop(self._heap)
         line, begun = self._lines[at]
         self._lines[at] = (line, begun + 1)
@@ -240,15 +242,16 @@ class _Source:
         running[line.lane] = running.get(line.lane, 0) + 1
         if self._terms.rate is not None:
             self._standing.starts_of(line).append(self._admission.now_ms)
-        self._standing.serve(line.lane, served_at(self._admission.now_ms, place))
+        self._standing.serve(line.lane, self._admission.now_ms)
         if begun + 1 < len(line.runs):
             heapq.heappush(self._heap, (*self._key(line, begun + 1), at))
         return number
 
 
-def gathers_until(terms: Terms, oldest_ms: int, waiting: int) -> int:
-    """Until when a batch of `waiting` runs waits for more, its first of `oldest_ms`; 0 for a full one."""
-    return 0 if waiting >= terms.batch_size else oldest_ms + terms.batch_wait_ms
+def gathers_until(terms: Terms, oldest_ms: int, waiting: int, now_ms: int) -> int:
+    """Until when a batch of `waiting` runs waits for more, its oldest of `oldest_ms`; 0 if it does not."""
+    # A full one does not, nor does one from before the clock was set back.
+    return 0 if waiting >= terms.batch_size or oldest_ms > now_ms else oldest_ms + terms.batch_wait_ms
 
 
 def pace_after(pace: Pace, took_ms: float) -> Pace:

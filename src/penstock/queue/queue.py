@@ -100,7 +100,9 @@ class Queue:
         self._worker.wake()
         for replaced in submitted.replaced:
             await self.cancel(replaced, "replaced")
-        return Receipt(submitted.run, await self._standings.of_submitted(submitted))
+        status = await self._standings.of_submitted(submitted)
+        self._hub.note(submitted.run.id, status)
+        return Receipt(submitted.run, status)
 
     async def _submit(self, function: Function, run: RunRecord) -> Submitted:
         epoch, fresh = _random(EPOCH_CHARS), False

@@ -54,6 +54,9 @@ class Standings:
         """What a reader is told first, of a run that has written nothing yet; None once it has ended."""
         if self._worker.has(run_id):
             return _RUNNING
+        noted = self._hub.noted(run_id)
+        if noted is not None:
+            return noted  # a moment old, and looked at again within a second
         return (await self._look([run_id])).get(run_id)
 
     async def of_submitted(self, submitted: Submitted) -> Status:

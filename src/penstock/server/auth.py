@@ -77,7 +77,12 @@ def path_of(scope: Scope) -> str:
 
 
 def _host(scope: Scope) -> str:
-    host = Headers(scope=scope).get("host", "")
+    return next((_name_in(value) for name, value in scope["headers"] if name == b"host"), "")
+
+
+@lru_cache(maxsize=256)
+def _name_in(header: bytes) -> str:
+    host = header.decode("latin-1")
     match = _HOST.fullmatch(host)
     return (match[1] if match else host).lower()
 

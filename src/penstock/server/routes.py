@@ -7,7 +7,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route, Router, request_response
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import MethodNotAllowed, NotFound, PenstockError, QueueFull, RequestError, StoreError
@@ -52,7 +52,11 @@ def make_server(context: Context) -> ASGIApp:
     return require_token(server, context.settings.token) if context.settings.token else server
 
 
-_SUBMIT = request_response(runs.submit_or_list)
+async def _submit(scope: Scope, receive: Receive, send: Send) -> None:
+    response = await runs.submit_or_list(Request(scope, receive))
+    await response(scope, receive, send)
+
+
 _EVENTS = streams.Events()
 _ONE_RUN = re.compile(r"/api/runs/([^/]+)/events")
 
@@ -61,7 +65,7 @@ def _often_asked(scope: Scope) -> ASGIApp | None:
     # Every run is submitted and read; the router would try each route with a regular expression of its own.
     path = path_of(scope)
     if path == "/api/runs" and scope["method"] == "POST":
-        return _SUBMIT
+        return _submit
     found = _ONE_RUN.fullmatch(path) if scope["method"] == "GET" else None
     if found is None:
         return None

@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import events as ev
 from ..errors import BadRequest, StoreError, UnknownRun
@@ -95,7 +95,7 @@ class _Asked(NamedTuple):
 
 async def _response(
     context: Context, asked: _Asked, stream: Stream, start: Start, subscriber: Subscriber, receive: Receive
-) -> Response:
+) -> ASGIApp:
     if asked.poll_s is not None:
         timeout_s = min(asked.poll_s, context.settings.long_poll_timeout_s)
         return await _poll(stream, start, subscriber, receive, timeout_s)
@@ -154,16 +154,20 @@ def _frames(chunks: list[Chunk], epoch: str, after: int) -> bytes:
     return b"".join([head, *[chunk.data for chunk in rest]]) if rest else head
 
 
-class EventStream(Response):
-    """One subscriber's server-sent events, until the end, the server's leaving or the reader's."""
+_RAW_HEADERS = Response(headers=HEADERS, media_type="text/event-stream").raw_headers
+_STREAM_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(name, value) for name, value in _RAW_HEADERS if name != b"content-length"],
+}
 
-    media_type = "text/event-stream"
+
+class EventStream:
+    """One subscriber's server-sent events, until the end, the server's leaving or the reader's."""
 
     def __init__(
         self, stream: Stream, subscriber: Subscriber, pacer: Pacer, heartbeat_s: float, greeting: bytes
     ) -> None:
-        super().__init__(headers=HEADERS)
-        del self.headers["content-length"]
         self._stream = stream
         self._subscriber = subscriber
         self._pacer = pacer
@@ -171,7 +175,7 @@ class EventStream(Response):
         self._greeting = greeting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send(_STREAM_START)
         last = b""
         if scope["method"] != "HEAD":
             with _Watch(receive, self._subscriber) as watch:

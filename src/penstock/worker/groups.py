@@ -76,7 +76,8 @@ class Groups:
     def intake_of(self, function: Function) -> Intake:
         """Under what runs of the function are taken in."""
         group = function.group
-        return Intake(self.max_size_of(group), self.limit_of(group), function.options.on_repeat)
+        batches = any(member.options.batch for member in self.members(group))
+        return Intake(self.max_size_of(group), self.limit_of(group), function.options.on_repeat, batches)
 
     def conflicts(self) -> list[str]:
         """Groups whose functions were given different limits, in words."""

@@ -97,9 +97,8 @@ class Recorder:
         self._closed = False
         self._told = False
         self._room = asyncio.Event()
-        self._thread_room = threading.Event()
         self._room.set()
-        self._thread_room.set()
+        self._thread_room: threading.Event | None = None  # made by the first thread: most runs have none
 
     # The function's side
 
@@ -157,7 +156,8 @@ class Recorder:
         self._pending_bytes += size + EVENT_OVERHEAD_BYTES
         if self._pending_bytes >= FLUSH_BYTES:
             self._room.clear()
-            self._thread_room.clear()
+            if self._thread_room is not None:
+                self._thread_room.clear()
 
     def _due(self, *, urgent: bool) -> float | None:
         now = time.monotonic()
@@ -178,7 +178,15 @@ class Recorder:
         if self.stopping and not self._told and not closing:
             self._told = True
             raise RunStopped
-        self._thread_room.wait()
+        (self._thread_room or self._make_thread_room()).wait()
+
+    def _make_thread_room(self) -> threading.Event:
+        with self._lock:
+            if self._thread_room is None:
+                self._thread_room = threading.Event()
+                if self._pending_bytes < FLUSH_BYTES or self.stopping or self._closed:
+                    self._thread_room.set()
+            return self._thread_room
 
     @property
     def silent_s(self) -> float:
@@ -240,7 +248,8 @@ class Recorder:
 
     def _let_go(self) -> None:
         self._room.set()
-        self._thread_room.set()
+        if self._thread_room is not None:
+            self._thread_room.set()
 
     # The journal's side
 

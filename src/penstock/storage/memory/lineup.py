@@ -34,6 +34,7 @@ class Lineup:
         self._running: dict[str, dict[str, RunRecord]] = {}
         self._held: dict[str, _Held] = {}
         self._starts: dict[tuple[str, str], list[int]] = {}
+        self._marks: Counter[str] = Counter()
         self._again_at_ms: int | None = None
 
     def number(self, run_id: str) -> int:
@@ -97,9 +98,8 @@ class Lineup:
         known = {group.name: group for group in groups}
         calls, self._again_at_ms = admit([self._of(group) for group in known.values()], now_ms, most)
         named = [[self._ids[number - 1] for number in call] for call in calls]
-        for place, call in enumerate(named):
-            for run in [self._queued[run_id] for run_id in call]:
-                self._note_start(run, known[run.group].terms_of(run.function), now_ms, place)
+        for run in [self._queued[run_id] for call in named for run_id in call]:
+            self._note_start(run, known[run.group].terms_of(run.function), now_ms)
         return named
 
     def _of(self, group: Group) -> Lines:
@@ -108,20 +108,22 @@ class Lineup:
         return Lines(
             group,
             list(self._lines.get(group.name, {}).values()),
-            len({run.call for run in running}) + len(held),
+            self.calls(group.name, batches=group.batches),
             Counter([*(run.lane for run in running), *(one.lane for one in held)]),
             lambda function, lane: self._starts.get((function, lane), ()),
+            self._marks[group.name],
         )
 
-    def _note_start(self, run: RunRecord, terms: Terms, now_ms: int, place: int) -> None:
+    def _note_start(self, run: RunRecord, terms: Terms, now_ms: int) -> None:
         if terms.rate is not None:
             starts = self._starts.setdefault((run.function, run.lane), [])
             starts.append(now_ms)
             del starts[: -terms.rate.count]
         if run.lane:
+            self._marks[run.group] = served_at(now_ms, self._marks[run.group])
             for (lane, _), line in self._lines[run.group].items():
                 if lane == run.lane:
-                    line.served = served_at(now_ms, place)
+                    line.served = self._marks[run.group]
 
     def due_at_ms(self) -> int | None:
         """When next something may start that waits for its time only."""
@@ -163,9 +165,11 @@ class Lineup:
         """Queued runs of a group."""
         return self._waiting_in[group]
 
-    def calls(self, group: str) -> int:
-        """Places taken in a group."""
-        return self._of(Group(group, (), None)).calls
+    def calls(self, group: str, *, batches: bool) -> int:
+        """Places taken in a group; where there are no batches each run has one."""
+        running = self._running.get(group, {}).values()
+        held = sum(one.group == group for one in self._held.values())
+        return held + (len({run.call for run in running}) if batches else len(running))
 
     def ahead(self, run: RunRecord) -> int:
         """Runs that are to start before this one; see `RunStore.standings`."""

@@ -129,7 +129,7 @@ class MemoryStore:
             return Submitted(kept.runs[known], fresh=False)
         repeated = self._repeated(run, intake)
         ahead = kept.lineup.waiting(run.group)
-        calls = 0 if intake.concurrency_limit is None else kept.lineup.calls(run.group)
+        calls = kept.lineup.calls(run.group, batches=intake.batches and intake.max_size is not None)
         check_room(run.group, intake, ahead - len(repeated), calls)
         for run_id in repeated:
             self._change(run_id, cancel=True, cancel_reason="replaced")

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...models import Claimed, Group, Lease, Stream, Terms
-from ...protocol.limits import gathers_until, may_start_at, served_at
+from ...protocol.limits import TICKS, gathers_until, may_start_at
 from .connection import STATEMENTS
-from .records import rows, run_of
+from .records import run_of
 
 __all__ = ["claim", "due_at_ms", "leases"]
 
@@ -34,13 +34,13 @@ def claim(
     connection: sqlite3.Connection, worker: str, groups: Sequence[Group], now_ms: int, limit: int
 ) -> list[Claimed]:
     """Start as many calls as may start, `limit` at most; see `RunStore.claim`."""
-    found = connection.execute(STATEMENTS["waiting_functions"], {"now_ms": now_ms}).fetchall()
-    waiting = {(group, function): bool(laned) for group, function, laned in found}
-    if (None, None) in waiting:
+    found = connection.execute(STATEMENTS["tallied"], {"now_ms": now_ms}).fetchall()
+    if found and found[-1][0] is None:
+        found.pop()
         for name in ("wake_parked", "park_overdue", "open_shut"):
             connection.execute(STATEMENTS[name], {"now_ms": now_ms})
     claims = _Claims(connection, worker, now_ms)
-    sources = _sources(claims, groups, waiting)
+    sources = _sources(claims, groups, [_Tallied(*row) for row in found])
     if all(source.is_plain for source in sources):
         _claim_in_order(claims, sources, limit)
     else:
@@ -62,11 +62,11 @@ def _claim_in_order(claims: "_Claims", sources: "list[_Source]", limit: int) -> 
 
 
 def _claim_by_turns(sources: "list[_Source]", limit: int) -> None:
-    for place in range(limit):
+    for _ in range(limit):
         ready = [(line.turn, line.head, source) for source in sources if (line := source.next_line())]
         if not ready:
             break
-        min(ready, key=lambda one: one[:2])[2].call(place)
+        min(ready, key=lambda one: one[:2])[2].call()
 
 
 def due_at_ms(connection: sqlite3.Connection) -> int | None:
@@ -88,18 +88,23 @@ def leases(
     }
 
 
-def _sources(
-    claims: "_Claims", groups: Sequence[Group], waiting: dict[tuple[str, str], bool]
-) -> "list[_Source]":
+class _Tallied(NamedTuple):
+    """What a function has in a group."""
+
+    group: str
+    function: str
+    waiting: bool
+    laned: bool
+    calls: int
+
+
+def _sources(claims: "_Claims", groups: Sequence[Group], tallied: Sequence[_Tallied]) -> "list[_Source]":
     found = []
     for group in groups:
-        functions = [name for name in group.functions if (group.name, name) in waiting]
-        room = _Room(claims.connection, group) if functions else None
-        found += [
-            _Source(claims, room, group, name, laned=waiting[group.name, name])
-            for name in functions
-            if room is not None
-        ]
+        own = [one for one in tallied if one.group == group.name]
+        waiting = [one for one in own if one.waiting and one.function in group.functions]
+        room = _Room(claims.connection, group, sum(one.calls for one in own)) if waiting else None
+        found += [_Source(claims, room, group, one) for one in waiting if room is not None]
     return found
 
 
@@ -122,8 +127,8 @@ class _Claims:
         """Start runs, in this order, each as a call of its own or as part of one. The last one's id."""
         given = {"worker": self.worker, "now_ms": self.now_ms, "call": call}
         given["numbers"] = msgspec.json.encode(numbers).decode()
-        found = rows(self.connection, STATEMENTS["start"], given).fetchall()
-        runs = {row["number"]: run_of(row) for row in found}
+        found = self.connection.execute(STATEMENTS["start"], given).fetchall()
+        runs = {number: run_of(columns) for *columns, number in found}
         held = leases(self.connection, [run.id for run in runs.values()], self.worker)
         self.made += [Claimed(runs[number], *held[runs[number].id]) for number in numbers]
         return self.made[-1].run.id
@@ -132,23 +137,24 @@ class _Claims:
 class _Room:
     """Calls that a group still has room for."""
 
-    def __init__(self, connection: sqlite3.Connection, group: Group) -> None:
+    def __init__(self, connection: sqlite3.Connection, group: Group, calls: int) -> None:
         self.free = float("inf")
         if group.concurrency_limit is not None:
-            ((taken,),) = connection.execute(STATEMENTS["calls_in"], {"grp": group.name}).fetchall()
-            self.free = group.concurrency_limit - taken
+            if group.batches:
+                ((calls,),) = connection.execute(STATEMENTS["calls_in"], {"grp": group.name}).fetchall()
+            self.free = group.concurrency_limit - calls
 
 
 class _Source:
     """One function's lines, by turn."""
 
-    def __init__(self, claims: _Claims, room: _Room, group: Group, function: str, *, laned: bool) -> None:
+    def __init__(self, claims: _Claims, room: _Room, group: Group, tallied: _Tallied) -> None:
         self._claims = claims
         self.room = room
-        self._terms = group.terms_of(function)
-        self.is_plain = self._terms == PLAIN and not laned
+        self._terms = group.terms_of(tallied.function)
+        self.is_plain = self._terms == PLAIN and not tallied.laned
         """It has one line only, and nothing but its group's room holds it up."""
-        self._place = {"grp": group.name, "function": function}
+        self._place = {"grp": group.name, "function": tallied.function}
         self._known: tuple[int, _Line | None] | None = None  # as of how many starts
 
     def first_in_line(self, limit: int) -> list[tuple[int, int]]:
@@ -165,13 +171,13 @@ class _Source:
             return None
         rounds = self._claims.rounds
         if self._known is None or self._known[0] != rounds:
-            self._known = rounds, self._find(filling=False)
+            self._known = rounds, None if self._gathers() else self._find()
         return self._known[1]
 
-    def _find(self, *, filling: bool) -> _Line | None:
+    def _find(self) -> _Line | None:
         while row := self._claims.connection.execute(STATEMENTS["next_line"], self._place).fetchone():
             line = _Line(*row)
-            if self._has_room(line) and (filling or not self._gathers(line)):
+            if self._has_room(line):
                 return line
         return None
 
@@ -188,40 +194,43 @@ class _Source:
         oldest_ms = self._claims.one("start_before", function=function, lane=line.lane, count=rate.count)
         return self._has_come(line, may_start_at(rate, oldest_ms, self._claims.now_ms))
 
-    def _gathers(self, line: _Line) -> bool:
-        if self._terms.batch_size <= 1:
+    def _gathers(self) -> bool:
+        size, now_ms = self._terms.batch_size, self._claims.now_ms
+        if size <= 1:
             return False
-        waiting = self._claims.one("waiting_of", **self._place)
-        created_ms = self._claims.one("created_at", number=line.head)
-        until_ms = gathers_until(self._terms, created_ms, waiting)
-        return not self._has_come(line, until_ms, gathers=True)
+        waiting = self._claims.one("waiting_of", **self._place) or 0
+        oldest_ms = self._claims.one("oldest_of", **self._place) if 0 < waiting < size else now_ms
+        until_ms = gathers_until(self._terms, oldest_ms, waiting, now_ms) if waiting else 0
+        gathers = until_ms > now_ms
+        self._claims.connection.execute(
+            STATEMENTS["gather"], self._place | {"until_ms": until_ms if gathers else 0}
+        )
+        return gathers
 
-    def _has_come(self, line: _Line, time_ms: int, *, gathers: bool = False) -> bool:
+    def _has_come(self, line: _Line, time_ms: int) -> bool:
         if time_ms <= self._claims.now_ms:
             return True
-        given = {"id": line.id, "until_ms": time_ms, "gathers": gathers}
-        self._claims.connection.execute(STATEMENTS["shut"], given)
+        self._claims.connection.execute(STATEMENTS["shut"], {"id": line.id, "until_ms": time_ms})
         return False
 
-    def call(self, place: int) -> None:
+    def call(self) -> None:
         """Start a call: the run whose turn it is, and as many more as its batch takes."""
         line = self.next_line()
         assert line is not None
         self.room.free -= 1
-        call = self._start(line, place, None)
-        if self._terms.batch_size > 1:
-            self._claims.connection.execute(STATEMENTS["gathered"], self._place)
+        call = self._start(line, None)
         for _ in range(self._terms.batch_size - 1):
-            line = self._find(filling=True)
+            line = self._find()
             if line is None:
                 break
-            self._start(line, place, call)
+            self._start(line, call)
         self._claims.rounds += 1
 
-    def _start(self, line: _Line, place: int, call: str | None) -> str:
+    def _start(self, line: _Line, call: str | None) -> str:
         claims = self._claims
         if line.lane:
-            mark = served_at(claims.now_ms, place)
+            given = {"grp": self._place["grp"], "now": claims.now_ms * TICKS}
+            ((mark,),) = claims.connection.execute(STATEMENTS["next_mark"], given).fetchall()
             given = {"grp": self._place["grp"], "lane": line.lane, "mark": mark}
             claims.connection.execute(STATEMENTS["serve"], given)
         if self._terms.rate is not None:

@@ -1,13 +1,14 @@
--- name: waiting_functions
--- With whether any of it has a lane; and, as a row of nulls, whether the time of anything has come.
-SELECT grp, function, laned > 0 FROM tallies WHERE waiting > 0
+-- name: tallied
+-- What waits, with whether any of it has a lane, and what goes on; and, as a row of nulls, whether the time of
+-- anything has come.
+SELECT grp, function, waiting > 0, laned > 0, running + held FROM tallies
 UNION ALL
-SELECT NULL, NULL, NULL
+SELECT NULL, NULL, NULL, NULL, NULL
 WHERE EXISTS (SELECT 1 FROM runs INDEXED BY runs_parked
               WHERE state = 'queued' AND parked AND not_before_ms <= :now_ms)
    OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_start_by
               WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms)
-   OR EXISTS (SELECT 1 FROM lines WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR gathers));
+   OR EXISTS (SELECT 1 FROM lines WHERE shut_until_ms > 0 AND shut_until_ms <= :now_ms);
 
 -- name: wake_parked
 -- The index is named: the planner would walk all that waits.
@@ -20,18 +21,19 @@ UPDATE runs INDEXED BY runs_start_by SET parked = 1, not_before_ms = 90000000000
 WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms AND NOT parked;
 
 -- name: open_shut
-UPDATE lines SET shut_until_ms = 0, gathers = 0
-WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR gathers);
+UPDATE lines SET shut_until_ms = 0 WHERE shut_until_ms > 0 AND shut_until_ms <= :now_ms;
 
 -- name: due_at
 SELECT min(at_ms) FROM (
     SELECT min(shut_until_ms) AS at_ms FROM lines WHERE shut_until_ms > 0
     UNION ALL
+    SELECT min(gathers_until_ms) FROM tallies WHERE gathers_until_ms > 0 AND waiting > 0
+    UNION ALL
     SELECT min(not_before_ms) FROM runs INDEXED BY runs_parked WHERE state = 'queued' AND parked
 );
 
 -- name: calls_in
--- A batch is one call; a call may go on after its run has ended.
+-- Where there are batches: one is one call. A call may go on after its run has ended.
 SELECT (SELECT count(DISTINCT call) FROM runs WHERE state = 'running' AND grp = :grp)
      + (SELECT count(*) FROM lingering WHERE grp = :grp);
 
@@ -48,10 +50,11 @@ ORDER BY turn, head LIMIT 1;
 UPDATE lines SET barred = 1 WHERE id = ?;
 
 -- name: shut
-UPDATE lines SET shut_until_ms = :until_ms, gathers = :gathers WHERE id = :id;
+UPDATE lines SET shut_until_ms = :until_ms WHERE id = :id;
 
--- name: gathered
-UPDATE lines SET shut_until_ms = 0, gathers = 0 WHERE grp = :grp AND function = :function AND gathers;
+-- name: gather
+UPDATE tallies SET gathers_until_ms = :until_ms
+WHERE grp = :grp AND function = :function AND gathers_until_ms <> :until_ms;
 
 -- name: start_before
 -- The start that must be a period ago.
@@ -70,8 +73,15 @@ DELETE FROM starts WHERE function = :function AND lane = :lane
 -- name: waiting_of
 SELECT sum(waiting) FROM lines WHERE grp = :grp AND function = :function;
 
--- name: created_at
-SELECT created_at_ms FROM runs WHERE number = :number;
+-- name: oldest_of
+-- Asked for fewer runs than a batch holds.
+SELECT min(created_at_ms) FROM runs INDEXED BY runs_in_line
+WHERE state = 'queued' AND NOT parked AND grp = :grp AND function = :function;
+
+-- name: next_mark
+-- `protocol.limits.served_at`.
+INSERT INTO marks (grp, mark) VALUES (:grp, :now + 1)
+ON CONFLICT (grp) DO UPDATE SET mark = max(excluded.mark, mark + 1) RETURNING mark;
 
 -- name: serve
 -- The lane goes to the back, with all its lines.
@@ -87,7 +97,7 @@ ORDER BY rank_ms, number LIMIT :free;
 -- name: start
 UPDATE runs SET state = 'running', worker = :worker, attempt = attempt + 1, started_at_ms = :now_ms,
     call = coalesce(:call, id), start_by_ms = NULL
-WHERE number IN (SELECT value FROM json_each(:numbers)) AND state = 'queued' RETURNING *;
+WHERE number IN (SELECT value FROM json_each(:numbers)) AND state = 'queued' RETURNING {run}, number;
 
 -- name: raise_fences
 -- New leases on streams: whoever held the old ones can write no more.

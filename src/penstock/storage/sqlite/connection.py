@@ -39,7 +39,10 @@ def _folder(name: str) -> str:
 def _statements() -> dict[str, str]:
     text = "\n".join([_folder("statements.sql"), _folder("claims.sql")])
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+    named = {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+    columns = re.sub("^--.*$", "", named["run_columns"], flags=re.MULTILINE)
+    named["run_columns"] = columns = " ".join(columns.split())
+    return {name: sql.replace("{run}", columns) for name, sql in named.items()}
 
 
 def _migrations() -> list[str]:

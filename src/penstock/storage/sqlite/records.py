@@ -1,7 +1,7 @@
 """Rows to values: every read of the store. Each function runs on a reader's connection, or inside a write."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,7 +21,6 @@ __all__ = [
     "read_run",
     "read_runs",
     "read_stream",
-    "rows",
     "run_of",
     "standings",
     "stopping",
@@ -37,61 +36,41 @@ class Sign(NamedTuple):
     expires_at_ms: int
 
 
-def run_of(row: sqlite3.Row) -> RunRecord:
-    """A row of `runs` as a value."""
-    return RunRecord(
-        id=row["id"],
-        function=row["function"],
-        group=row["grp"],
-        state=RunState(row["state"]),
-        created_at_ms=row["created_at_ms"],
-        input=msgspec.Raw(row["input"]),
-        key=row["key"],
-        session=row["session"],
-        lane=row["lane"],
-        priority=row["priority"],
-        call=row["call"],
-        attempt=row["attempt"],
-        crash_retries=row["crash_retries"],
-        losses=row["losses"],
-        failures=row["failures"],
-        worker=row["worker"],
-        not_before_ms=row["not_before_ms"],
-        start_by_ms=row["start_by_ms"],
-        abandon_grace_ms=row["abandon_grace_ms"],
-        started_at_ms=row["started_at_ms"],
-        ended_at_ms=row["ended_at_ms"],
-        cancel=bool(row["cancel"]),
-        cancel_reason=row["cancel_reason"],
-        acknowledged=bool(row["acknowledged"]),
-        checkpoint=row["checkpoint"],
-        checkpoint_seq=row["checkpoint_seq"],
-        error=None if row["error"] is None else msgspec.json.decode(row["error"]),
-    )
+def _error_of(data: bytes | None) -> dict[str, Any] | None:
+    return None if data is None else msgspec.json.decode(data, type=dict[str, Any])
 
 
-def rows(connection: sqlite3.Connection, sql: str, given: dict[str, Any]) -> sqlite3.Cursor:
-    cursor = connection.cursor()
-    cursor.row_factory = sqlite3.Row
-    return cursor.execute(sql, given)
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "state": RunState,
+    "input": msgspec.Raw,
+    "cancel": bool,
+    "acknowledged": bool,
+    "error": _error_of,
+}
+_PLACES = [(RunRecord.__struct_fields__.index(name), convert) for name, convert in _CONVERT.items()]
+
+
+def run_of(row: Sequence[Any]) -> RunRecord:
+    """A row's `run_columns` as a value."""
+    values = list(row)
+    for place, convert in _PLACES:
+        values[place] = convert(values[place])
+    return RunRecord(*values)
 
 
 def read_run(connection: sqlite3.Connection, run_id: str) -> RunRecord | None:
     """One run, or None."""
-    row = rows(connection, STATEMENTS["run"], {"id": run_id}).fetchone()
+    row = connection.execute(STATEMENTS["run"], {"id": run_id}).fetchone()
     return None if row is None else run_of(row)
 
 
 def read_run_by_key(connection: sqlite3.Connection, function: str, key: str | None) -> RunRecord | None:
     """The run that was submitted under this idempotency key, or None."""
-    row = rows(connection, STATEMENTS["run_by_key"], {"function": function, "key": key}).fetchone()
+    row = connection.execute(STATEMENTS["run_by_key"], {"function": function, "key": key}).fetchone()
     return None if row is None else run_of(row)
 
 
-_LISTED = """id, function, grp, state, x'7b7d' AS input, key, session, lane, priority, call, attempt,
-crash_retries, losses, failures, worker, not_before_ms, start_by_ms, abandon_grace_ms, created_at_ms,
-started_at_ms, ended_at_ms,
-cancel, cancel_reason, acknowledged, NULL AS checkpoint, checkpoint_seq, error"""
+_LISTED = STATEMENTS["run_columns"].replace(" input,", " x'7b7d',").replace(" checkpoint,", " NULL,")
 
 
 def read_runs(
@@ -112,7 +91,7 @@ def read_runs(
     if before is not None:
         where, given = [*where, "number < :number"], given | {"number": _number_of(connection, before)}
     sql = f"SELECT {_LISTED} FROM runs WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT :limit"  # noqa: S608
-    found = [run_of(row) for row in rows(connection, sql, given)]
+    found = [run_of(row) for row in connection.execute(sql, given)]
     return RunPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
 

@@ -1,3 +1,10 @@
+-- name: run_columns
+-- Of `runs`, in the order of RunRecord's fields: `{run}` in what follows. By name each would be searched for in its
+-- row, which costs more than to read it.
+id, function, grp, state, created_at_ms, input, key, session, lane, priority, call, attempt, crash_retries,
+losses, failures, worker, not_before_ms, start_by_ms, abandon_grace_ms, started_at_ms, ended_at_ms, cancel,
+cancel_reason, acknowledged, checkpoint, checkpoint_seq, error
+
 -- name: read_chunks
 -- Chunks past a seq, oldest first; the reader stops where its limit is reached.
 SELECT c.first_seq, c.last_seq, c.data, c.final
@@ -25,16 +32,16 @@ VALUES (:id, :function, :grp, 'queued', :input, :key, :session, :lane, :priority
 ON CONFLICT (function, key) WHERE key IS NOT NULL DO NOTHING;
 
 -- name: run_by_key
-SELECT * FROM runs WHERE function = :function AND key = :key;
+SELECT {run} FROM runs WHERE function = :function AND key = :key;
 
 -- name: run
-SELECT * FROM runs WHERE id = :id;
+SELECT {run} FROM runs WHERE id = :id;
 
 -- name: number_of
 SELECT number FROM runs WHERE id = :id;
 
--- name: waiting_in
-SELECT coalesce(sum(waiting), 0) FROM tallies WHERE grp = :grp;
+-- name: tally_of
+SELECT coalesce(sum(waiting), 0), coalesce(sum(running + held), 0) FROM tallies WHERE grp = :grp;
 
 -- name: going_on
 -- The session's runs of a function that have not ended and were not asked to.
@@ -164,13 +171,7 @@ FROM json_each(:ids) AS asked CROSS JOIN runs AS r ON r.id = asked.value
 WHERE r.state IN ('queued', 'running');
 
 -- name: tallies
-SELECT t.grp, t.function, t.waiting, t.running,
-    (SELECT count(*) FROM lingering AS l WHERE l.grp = t.grp AND l.function = t.function)
-FROM tallies AS t
-UNION ALL
-SELECT l.grp, l.function, 0, 0, count(*) FROM lingering AS l
-WHERE NOT EXISTS (SELECT 1 FROM tallies AS t WHERE t.grp = l.grp AND t.function = l.function)
-GROUP BY l.grp, l.function;
+SELECT grp, function, waiting, running, held FROM tallies;
 
 -- name: paces
 SELECT function, runs, mean_ms, variance FROM paces;
@@ -203,7 +204,7 @@ WHERE worker NOT IN (SELECT id FROM workers);
 SELECT expires_at_ms FROM workers WHERE id = :worker;
 
 -- name: take_over
-UPDATE runs SET worker = :worker WHERE state = 'running' AND worker = :lost RETURNING *;
+UPDATE runs SET worker = :worker WHERE state = 'running' AND worker = :lost RETURNING {run};
 
 -- name: last_row
 -- Rows are numbered in the order of appends, over all streams.

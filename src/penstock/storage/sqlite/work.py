@@ -14,7 +14,7 @@ from ...protocol.runs import sources_of
 from ..intake import already_running, check_room
 from .claims import leases
 from .connection import STATEMENTS
-from .records import read_run, read_run_by_key, rows, run_of
+from .records import read_run, read_run_by_key, run_of
 
 __all__ = [
     "abandoned",
@@ -93,10 +93,10 @@ def submit(connection: sqlite3.Connection, run: RunRecord, epoch: str, intake: I
     if run.key is not None and (earlier := read_run_by_key(connection, run.function, run.key)) is not None:
         return Submitted(earlier, fresh=False)
     replaced = _make_way(connection, run, intake)
-    ((ahead,),) = connection.execute(STATEMENTS["waiting_in"], {"grp": run.group})
-    calls = 0
-    if intake.concurrency_limit is not None:
-        ((calls,),) = connection.execute(STATEMENTS["calls_in"], {"grp": run.group})
+    ((ahead, calls),) = connection.execute(STATEMENTS["tally_of"], {"grp": run.group})
+    if intake.max_size is not None:
+        if intake.batches:
+            ((calls,),) = connection.execute(STATEMENTS["calls_in"], {"grp": run.group})
         check_room(run.group, intake, ahead - len(replaced), calls)
     given = {name: getattr(run, name) for name in _SUBMITTED} | {
         "grp": run.group,
@@ -267,6 +267,7 @@ def take_over(connection: sqlite3.Connection, worker: str, lost: str, expires_at
     if (row[0] if row else 0) != expires_at_ms:
         return []
     forget(connection, lost)
-    found = rows(connection, STATEMENTS["take_over"], {"worker": worker, "lost": lost}).fetchall()
-    held = leases(connection, [row["id"] for row in found], worker)
-    return [Claimed(run_of(row), *held[row["id"]]) for row in found]
+    found = connection.execute(STATEMENTS["take_over"], {"worker": worker, "lost": lost}).fetchall()
+    runs = [run_of(row) for row in found]
+    held = leases(connection, [run.id for run in runs], worker)
+    return [Claimed(run, *held[run.id]) for run in runs]

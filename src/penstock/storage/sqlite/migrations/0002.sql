@@ -43,14 +43,12 @@ CREATE TABLE lines (
     served        INTEGER NOT NULL DEFAULT 0,
     turn          INTEGER NOT NULL,
     barred        INTEGER NOT NULL DEFAULT 0,  -- its lane has as many running as it may
-    shut_until_ms INTEGER NOT NULL DEFAULT 0,  -- its rate, or the batch that it gathers, says so
-    gathers       INTEGER NOT NULL DEFAULT 0   -- it is the batch: another line may fill it up
+    shut_until_ms INTEGER NOT NULL DEFAULT 0   -- its rate says so
 );
 CREATE UNIQUE INDEX lines_by_lane ON lines (grp, lane, function);
 CREATE INDEX lines_by_turn ON lines (grp, turn, head);
 CREATE INDEX lines_open ON lines (grp, function, turn, head) WHERE NOT barred AND shut_until_ms = 0;
 CREATE INDEX lines_shut ON lines (shut_until_ms) WHERE shut_until_ms > 0;
-CREATE INDEX lines_gathering ON lines (grp, function, turn, head) WHERE gathers;
 
 -- How many of each, so that nobody has to count.
 CREATE TABLE tallies (
@@ -59,7 +57,15 @@ CREATE TABLE tallies (
     waiting  INTEGER NOT NULL DEFAULT 0,
     laned    INTEGER NOT NULL DEFAULT 0,  -- of those waiting, how many have a lane
     running  INTEGER NOT NULL DEFAULT 0,
+    held     INTEGER NOT NULL DEFAULT 0,  -- calls that go on though their runs have ended
+    gathers_until_ms INTEGER NOT NULL DEFAULT 0,  -- a batch that is not full waits for more
     PRIMARY KEY (grp, function)
+) WITHOUT ROWID;
+
+-- The last turn that was given to a lane of a group; see `protocol.limits.served_at`.
+CREATE TABLE marks (
+    grp  TEXT PRIMARY KEY,
+    mark INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- Runs in line by lots of 256 numbers: a position is a sum of few rows.
@@ -104,73 +110,68 @@ CREATE TABLE watchers (
 ) WITHOUT ROWID;
 CREATE INDEX watchers_by_worker ON watchers (worker);
 
--- Whatever changes a run keeps its line: by triggers, so that no way of changing one can forget it.
+-- Whatever changes a run keeps the tallies and its line: by triggers, so that no way of changing one forgets it.
 
 CREATE TRIGGER run_submitted AFTER INSERT ON runs WHEN NEW.state = 'queued' BEGIN
     INSERT INTO tallies (grp, function, waiting, laned) VALUES (NEW.grp, NEW.function, 1, NEW.lane <> '')
         ON CONFLICT (grp, function) DO UPDATE SET waiting = waiting + 1, laned = laned + excluded.laned;
+    INSERT INTO joins (grp, function, lane, number, rank_ms, priority)
+        SELECT NEW.grp, NEW.function, NEW.lane, NEW.number, NEW.rank_ms, NEW.priority WHERE NOT NEW.parked;
 END;
 
-CREATE TRIGGER run_changed AFTER UPDATE OF state, grp ON runs
-WHEN (OLD.state IN ('queued', 'running') OR NEW.state IN ('queued', 'running'))
- AND (OLD.state <> NEW.state OR OLD.grp <> NEW.grp) BEGIN
-    UPDATE tallies SET waiting = waiting - (OLD.state = 'queued'), running = running - (OLD.state = 'running'),
-            laned = laned - (OLD.state = 'queued' AND OLD.lane <> '')
+CREATE TRIGGER run_changed AFTER UPDATE OF state ON runs
+WHEN OLD.grp = NEW.grp AND OLD.state <> NEW.state BEGIN
+    UPDATE tallies SET
+        waiting = waiting + (NEW.state = 'queued') - (OLD.state = 'queued'),
+        laned = laned + (NEW.lane <> '') * ((NEW.state = 'queued') - (OLD.state = 'queued')),
+        running = running + (NEW.state = 'running') - (OLD.state = 'running')
+        WHERE grp = NEW.grp AND function = NEW.function;
+END;
+
+-- Only what waits changes its group.
+CREATE TRIGGER run_moved AFTER UPDATE OF grp ON runs WHEN OLD.grp <> NEW.grp AND NEW.state = 'queued' BEGIN
+    UPDATE tallies SET waiting = waiting - 1, laned = laned - (OLD.lane <> '')
         WHERE grp = OLD.grp AND function = OLD.function;
-    INSERT INTO tallies (grp, function, waiting, laned, running)
-        VALUES (NEW.grp, NEW.function, NEW.state = 'queued', NEW.state = 'queued' AND NEW.lane <> '',
-                NEW.state = 'running')
-        ON CONFLICT (grp, function) DO UPDATE SET waiting = waiting + excluded.waiting,
-            laned = laned + excluded.laned, running = running + excluded.running;
-END;
-
-CREATE TRIGGER run_joined_new AFTER INSERT ON runs WHEN NEW.state = 'queued' AND NOT NEW.parked BEGIN
-    INSERT INTO joins (number) VALUES (NEW.number);
+    INSERT INTO tallies (grp, function, waiting, laned) VALUES (NEW.grp, NEW.function, 1, NEW.lane <> '')
+        ON CONFLICT (grp, function) DO UPDATE SET waiting = waiting + 1, laned = laned + excluded.laned;
 END;
 
 CREATE TRIGGER run_left AFTER UPDATE OF state, parked, grp ON runs
 WHEN OLD.state = 'queued' AND NOT OLD.parked
  AND (NEW.state <> 'queued' OR NEW.parked OR OLD.grp <> NEW.grp) BEGIN
+    DELETE FROM lots WHERE grp = OLD.grp AND lot = OLD.number / 256 AND waiting = 1;
     UPDATE lots SET waiting = waiting - 1 WHERE grp = OLD.grp AND lot = OLD.number / 256;
-    DELETE FROM lots WHERE grp = OLD.grp AND lot = OLD.number / 256 AND waiting = 0;
-    UPDATE lines SET waiting = waiting - 1
-        WHERE grp = OLD.grp AND lane = OLD.lane AND function = OLD.function;
-    DELETE FROM lines WHERE grp = OLD.grp AND lane = OLD.lane AND function = OLD.function AND waiting = 0;
-    UPDATE lines SET (head, rank_ms, priority, turn) = (
-            SELECT r.number, r.rank_ms, r.priority,
-                   max(r.rank_ms * 1000, lines.served - r.priority * 60000000)
+    DELETE FROM lines WHERE grp = OLD.grp AND lane = OLD.lane AND function = OLD.function AND waiting = 1;
+    UPDATE lines SET waiting = waiting - 1, (head, rank_ms, priority, turn) = (
+            SELECT r.number, r.rank_ms, r.priority, max(r.rank_ms * 1000, lines.served - r.priority * 60000000)
             FROM runs AS r
             WHERE r.state = 'queued' AND NOT r.parked
               AND r.grp = OLD.grp AND r.function = OLD.function AND r.lane = OLD.lane
             ORDER BY r.rank_ms, r.number LIMIT 1)
-        WHERE grp = OLD.grp AND lane = OLD.lane AND function = OLD.function AND head = OLD.number;
+        WHERE grp = OLD.grp AND lane = OLD.lane AND function = OLD.function;
 END;
 
 CREATE TRIGGER run_joined AFTER UPDATE OF state, parked, grp ON runs
 WHEN NEW.state = 'queued' AND NOT NEW.parked
  AND (OLD.state <> 'queued' OR OLD.parked OR OLD.grp <> NEW.grp) BEGIN
-    INSERT INTO joins (number) VALUES (NEW.number);
+    INSERT INTO joins (grp, function, lane, number, rank_ms, priority)
+        VALUES (NEW.grp, NEW.function, NEW.lane, NEW.number, NEW.rank_ms, NEW.priority);
 END;
 
 -- Two ways into a line, one rule: what goes into this view stands in line.
-CREATE VIEW joins AS SELECT 0 AS number WHERE 0;
+CREATE VIEW joins AS
+    SELECT '' AS grp, '' AS function, '' AS lane, 0 AS number, 0 AS rank_ms, 0 AS priority WHERE 0;
 
 CREATE TRIGGER join_line INSTEAD OF INSERT ON joins BEGIN
-    INSERT INTO lots (grp, lot, waiting) SELECT grp, number / 256, 1 FROM runs WHERE number = NEW.number
+    INSERT INTO lots (grp, lot, waiting) VALUES (NEW.grp, NEW.number / 256, 1)
         ON CONFLICT (grp, lot) DO UPDATE SET waiting = waiting + 1;
     INSERT INTO lines (grp, function, lane, waiting, head, rank_ms, priority, turn)
-        SELECT grp, function, lane, 1, number, rank_ms, priority, rank_ms * 1000 FROM runs WHERE number = NEW.number
-        ON CONFLICT (grp, lane, function) DO UPDATE SET
-            waiting = waiting + 1,
-            shut_until_ms = 0,
-            gathers = 0,
-            turn = CASE WHEN (excluded.rank_ms, excluded.head) < (rank_ms, head)
-                THEN max(excluded.turn, served - excluded.priority * 60000000) ELSE turn END,
-            priority = CASE WHEN (excluded.rank_ms, excluded.head) < (rank_ms, head)
-                THEN excluded.priority ELSE priority END,
-            head = CASE WHEN (excluded.rank_ms, excluded.head) < (rank_ms, head)
-                THEN excluded.head ELSE head END,
-            rank_ms = min(excluded.rank_ms, rank_ms);
+        VALUES (NEW.grp, NEW.function, NEW.lane, 1, NEW.number, NEW.rank_ms, NEW.priority, NEW.rank_ms * 1000)
+        ON CONFLICT (grp, lane, function) DO UPDATE SET waiting = waiting + 1, shut_until_ms = 0;
+    UPDATE lines SET head = NEW.number, rank_ms = NEW.rank_ms, priority = NEW.priority,
+            turn = max(NEW.rank_ms * 1000, served - NEW.priority * 60000000)
+        WHERE grp = NEW.grp AND lane = NEW.lane AND function = NEW.function
+          AND (NEW.rank_ms, NEW.number) < (rank_ms, head);
 END;
 
 -- A run that no longer runs makes room for its lane.
@@ -179,7 +180,12 @@ WHEN OLD.state = 'running' AND NEW.state <> 'running' AND NEW.lane <> '' BEGIN
     UPDATE lines SET barred = 0 WHERE grp = NEW.grp AND lane = NEW.lane AND barred;
 END;
 
+CREATE TRIGGER call_lingers AFTER INSERT ON lingering BEGIN
+    UPDATE tallies SET held = held + 1 WHERE grp = NEW.grp AND function = NEW.function;
+END;
+
 CREATE TRIGGER call_returned AFTER DELETE ON lingering BEGIN
+    UPDATE tallies SET held = held - 1 WHERE grp = OLD.grp AND function = OLD.function;
     UPDATE lines SET barred = 0 WHERE grp = OLD.grp AND lane = OLD.lane AND barred;
 END;
 
@@ -193,4 +199,6 @@ END;
 INSERT INTO tallies (grp, function, waiting, running)  -- nothing has a lane yet
     SELECT grp, function, sum(state = 'queued'), sum(state = 'running') FROM runs
     WHERE state IN ('queued', 'running') GROUP BY grp, function;
-INSERT INTO joins (number) SELECT number FROM runs WHERE state = 'queued' AND NOT parked ORDER BY number;
+INSERT INTO joins (grp, function, lane, number, rank_ms, priority)
+    SELECT grp, function, lane, number, rank_ms, priority FROM runs
+    WHERE state = 'queued' AND NOT parked ORDER BY number;
