@@ -263,12 +263,12 @@ def pace_after(pace: Pace, took_ms: float) -> Pace:
 
 
 def eta_s(
-    ahead: int, limit: int | None, waiting: Mapping[str, int], paces: Mapping[str, Pace]
+    ahead: int, limit: int | None, waiting: Mapping[str, int], paces: Mapping[str, Pace], per_call: int = 1
 ) -> tuple[float, float] | None:
     """Seconds until a run with `ahead` before it starts, and one standard deviation; None while no run has ended.
 
     All places are taken when somebody waits, so one becomes free every mean / limit. The mean is of the group's
-    functions as they stand in line, `waiting` being how many of each.
+    functions as they stand in line, `waiting` being how many of each; a call serves `per_call` of them.
     """
     if limit is None:
         return 0.0, 0.0
@@ -279,5 +279,5 @@ def eta_s(
         return None
     mean = sum(known[name].mean_ms * weight for name, weight in weights.items()) / total
     variance = sum(known[name].variance * weight for name, weight in weights.items()) / total
-    turns = ahead + 1
+    turns = ahead // per_call + 1
     return turns * mean / limit / 1000, (variance * turns) ** 0.5 / limit / 1000

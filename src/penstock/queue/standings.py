@@ -129,7 +129,8 @@ class Standings:
         waiting = {tally.function: tally.waiting for tally in self._tallies.get(group, [])}
         members = {member.name: waiting.get(member.name, 0) for member in self._groups.members(group)}
         paces = {name: self._paces[name] for name in members if name in self._paces}
-        return eta_s(ahead, limit, members, paces)
+        per_call = min([member.terms.batch_size for member in self._groups.members(group)], default=1)
+        return eta_s(ahead, limit, members, paces, per_call)
 
     def _status(self, standing: Standing) -> Status:
         queued = standing.state is RunState.QUEUED

@@ -155,6 +155,13 @@ class FaultProxy:
     async def _close(self) -> None:
         await self._stop_listening()
         await self._reset_links()
+        # Connections that are just being accepted are tasks of asyncio's own, and their sockets are open already.
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await self._reset_links()
+        await asyncio.sleep(0)  # what was aborted is closed in the loop's next turn
 
 
 class _Link:

@@ -37,7 +37,7 @@ class Active:
     def __init__(self, claimed: Claimed, recorder: Recorder, options: Options) -> None:
         self.claimed = claimed
         self.recorder = recorder
-        self.reason: str | None = claimed.run.cancel_reason if claimed.run.cancel else None
+        self.reason: str | None = (claimed.run.cancel_reason or "cancelled") if claimed.run.cancel else None
         self.execution: Executing | None = None
         self.task: asyncio.Task[Outcome] | None = None
         self._options = options

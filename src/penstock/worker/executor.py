@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import Fenced, InvalidInput, StoreError
-from ..models import Claimed, RunState
+from ..models import Claimed, RunRecord, RunState
 from ..protocol.runs import retry_delay_s
 from ..settings import Settings
 from ..storage.base import Store
@@ -21,7 +21,7 @@ from .execute import Execution
 from .function import Function
 from .isolation import Children, IsolatedExecution
 from .journal import Journal
-from .recorder import GiveBack, Outcome
+from .recorder import GiveBack, Outcome, Recorder
 from .run import Run
 
 __all__ = ["Executor"]
@@ -88,16 +88,18 @@ class Executor:
 
     def _prepare(self, active: Active, call: _Call) -> Executing | Outcome:
         """What executes the run, or how it ends without being executed."""
-        run, recorder = active.claimed.run, active.recorder
         if active.reason is not None:
             return Outcome(RunState.CANCELLED)
         try:
-            begin_attempt(active.claimed, recorder)
-            arguments = call.function.arguments(run.input)
+            begin_attempt(active.claimed, active.recorder)
+            return self._execution(active.claimed.run, active.recorder, call)
         except InvalidInput as error:  # the function's signature has changed since the run was submitted
             return Outcome(RunState.FAILED, None, error.as_dict())
         except Exception as error:  # noqa: BLE001 - a checkpoint that can't be read, say
             return self._fault(active, error)
+
+    def _execution(self, run: RunRecord, recorder: Recorder, call: _Call) -> Executing:
+        arguments = call.function.arguments(run.input)
         if call.batch is not None:
             return call.batch.join(run, recorder, arguments)
         if call.function.isolated:

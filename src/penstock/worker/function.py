@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import hashlib
 import inspect
 import re
 import typing
@@ -12,6 +13,7 @@ import msgspec
 
 from ..errors import ConfigError, InvalidInput
 from ..models import Terms
+from .emission import plain_text
 from .options import FunctionOptions, Options
 from .run import Run
 
@@ -21,6 +23,12 @@ Kind = Literal["coroutine", "async generator", "function", "generator"]
 
 SESSION = "session"
 """`concurrency_key` that means the run's session, unless a parameter has that name."""
+
+LANE_CHARS = 100
+"""Keys up to this length are kept as they are; of a longer one, a whole input perhaps, a digest will do."""
+
+MOST_PRIORITY = 1_000_000
+"""Nearly two years of head start: more would only overflow the store's numbers."""
 
 _DEFINITIONS = "#/$defs/"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -80,14 +88,15 @@ class Function:
         key = self.options.concurrency_key
         if key is None:
             return ""
-        if callable(key):
-            return f"={self._ask('concurrency_key', key, arguments)}"
-        return f"={arguments.get(key, session or '')}"
+        asked = callable(key)
+        worth = self._ask("concurrency_key", key, arguments) if asked else arguments.get(key, session or "")
+        return _lane(str(worth))
 
     def priority_of(self, arguments: Mapping[str, Any]) -> int:
         """The head start of a run with this input, in minutes of waiting. Raises as `lane_of` does."""
         priority = self.options.priority
-        return int(self._ask("priority", priority, arguments) if callable(priority) else priority)
+        minutes = int(self._ask("priority", priority, arguments) if callable(priority) else priority)
+        return max(-MOST_PRIORITY, min(MOST_PRIORITY, minutes))
 
     def _ask(
         self, option: str, call: Callable[[Mapping[str, Any]], Any], arguments: Mapping[str, Any]
@@ -136,6 +145,13 @@ class Function:
         """Call it: a coroutine, a generator of either kind, or, from a plain function, its result."""
         extra = {} if self._run_parameter is None else {self._run_parameter: run}
         return self.call(**arguments, **extra)
+
+
+def _lane(worth: str) -> str:
+    # Two prefixes, so that no key can pass for another's digest.
+    if len(worth) <= LANE_CHARS:
+        return "=" + plain_text(worth)
+    return "#" + hashlib.sha256(worth.encode(errors="surrogatepass")).hexdigest()
 
 
 def _kind_of(call: Callable[..., Any]) -> Kind:

@@ -27,6 +27,9 @@ CLAIM_MOST = 256
 LOOK_S = 1.0
 """The line is looked at this often unasked: a wake-up may be lost, and a retry's time may have come."""
 
+DUE_AGAIN_S = 0.01
+"""The least wait for what is due: it may be of a function that only other processes have, and due for long."""
+
 SIGNS_PER_LEASE = 3
 """Signs of life in one lease: two may be lost."""
 
@@ -217,7 +220,8 @@ class Worker:
                 await asyncio.sleep(LOOK_S)
 
     async def _wait_for_news(self) -> None:
-        wait_s = LOOK_S if self._due_ms is None else min(LOOK_S, max(0.0, (self._due_ms - _now_ms()) / 1000))
+        due_s = LOOK_S if self._due_ms is None else (self._due_ms - _now_ms()) / 1000
+        wait_s = min(LOOK_S, max(DUE_AGAIN_S, due_s))
         try:
             async with asyncio.timeout(wait_s):
                 await self._wake.wait()

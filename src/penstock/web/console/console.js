@@ -8,7 +8,6 @@ import { RunView, duration, h, isLive, put, span, stateOf } from './view.js';
 
 const RECENT = 20; // runs listed
 const TICK_MS = 500; // of the running clocks
-const QUEUE_MS = 2000; // between looks at a waiting run's position: the stream tells only the first
 
 const byId = (id) => document.getElementById(id);
 const page = { functions: [], form: null, chosen: null, touched: false, run: null, view: null, recentMs: 0 };
@@ -80,11 +79,13 @@ function route() {
 }
 
 function openRun(id) {
-  const run = { id, record: null, status: {}, fold: new Fold(), notices: [], receipt: '', askedMs: 0 };
+  const run = { id, record: null, status: {}, fold: new Fold(), notices: [], receipt: '' };
   run.stream = new RunStream(`api/runs/${encodeURIComponent(id)}/events`, {
     take: (event) => take(run, event),
     status: (status) => {
+      if (status.state === 'running' && run.status.state === 'queued') loadRecord(run).then(loadRecent);
       run.status = status;
+      run.receipt = RECEIPTS[status.cancel] ?? run.receipt; // somebody may have stopped it elsewhere
       draw();
     },
     restart: () => restart(run),
@@ -115,7 +116,6 @@ function restart(run) {
 
 // Whether the server will never serve this run: then the stream need not ask again.
 async function loadRecord(run) {
-  run.askedMs = Date.now();
   try {
     run.record = await call(`api/runs/${encodeURIComponent(run.id)}`);
     if (isLive(run.record.state)) run.status = run.record;
@@ -225,7 +225,6 @@ function tick() {
   const state = page.run && stateOf(page.run);
   // A connection can die without a word, and heartbeats are comments, which EventSource does not show.
   if (isLive(state)) page.run.stream.wake();
-  if (state === 'queued' && tickMs - page.run.askedMs > QUEUE_MS) loadRecord(page.run);
   if (isLive(state)) draw();
 }
 
