@@ -126,8 +126,8 @@ class Janitor:
 
     async def _enforce(self, end: Callable[[str, str], Awaitable[object]]) -> None:
         now_ms = time.time_ns() // 1_000_000
-        for run_id in await self._store.overdue(now_ms, OVERDUE_MOST):
-            await end(run_id, "queue_timeout")
+        for run_id, reason in (await self._store.overdue(now_ms, OVERDUE_MOST)).items():
+            await end(run_id, reason)
         if self._watches:
             # Readers of a server that was away need time to come back before they count as gone.
             up_ms = round((time.monotonic() - self._started) * 1000)

@@ -233,12 +233,14 @@ class Intake(msgspec.Struct, frozen=True):
         too ("enqueue"), is refused ("reject"), takes the place of those that wait ("replace"), or of all
         ("interrupt").
     batches: whether a call of the group may serve several runs.
+    terms: of the run's function.
     """
 
     max_size: int | None = None
     concurrency_limit: int | None = None
     on_repeat: OnRepeat = "enqueue"
     batches: bool = False
+    terms: Terms = Terms()
 
 
 class Submitted(NamedTuple):
@@ -257,7 +259,11 @@ class Submitted(NamedTuple):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Where a run that has not ended stands; `ahead`: runs that are to start before it, for a queued one."""
+    """Where a run that has not ended stands.
+
+    ahead: runs that are to start before it, for a queued one.
+    not_before_ms: when it comes into line, for one that waits for another attempt; else 0.
+    """
 
     run_id: str
     function: str
@@ -266,6 +272,7 @@ class Standing(msgspec.Struct, frozen=True):
     ahead: int
     cancel: bool
     acknowledged: bool
+    not_before_ms: int = 0
 
 
 class Tally(msgspec.Struct, frozen=True):

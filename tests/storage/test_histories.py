@@ -14,6 +14,7 @@ from penstock.models import (
     Append,
     Chunk,
     Claimed,
+    Ending,
     Group,
     Intake,
     Lease,
@@ -31,6 +32,7 @@ FUNCTIONS = ("f", "g", "h")
 GROUPS = ("one", "other")
 GROUP_OF = {"f": "one", "g": "one", "h": "other"}
 WORKERS = ("w1", "w2", "w3")
+NEVER = 1 << 60
 
 Step = tuple[Any, ...]
 
@@ -45,6 +47,8 @@ class Player:
         self.signs: list[WorkerSign] = []
         self.home = dict(GROUP_OF)
         self.terms: dict[str, Terms] = {}
+        self.now_ms = 1
+        self.due_ms: list[int] = []  # as told after each claim
 
     async def play(self, step: Step) -> object:
         name, *given = step
@@ -67,17 +71,23 @@ class Player:
     async def _chunk(self, lease: Lease, shift: int, length: int, final: bool) -> Chunk:
         stream = await self.store.stream(lease.run_id)
         first = (stream.tail if stream else 0) + 1 + shift
-        return Chunk(first, first + length - 1, b"%d+%d" % (first, length), final)
+        return Chunk(first, first + length - 1, b"%d+%d" % (first, length) if length else b"", final)
 
-    async def submit(self, function: str, not_before_ms: int, more: dict[str, Any], intake: Intake) -> object:
+    async def wait(self, pause_ms: int) -> None:
+        """Or the clock is set back."""
+        self.now_ms = max(1, self.now_ms + pause_ms)
+
+    async def submit(self, function: str, later_ms: int, more: dict[str, Any], intake: Intake) -> object:
+        if "start_by_ms" in more:
+            more = more | {"start_by_ms": self.now_ms + more["start_by_ms"]}
         run = RunRecord(
             id=f"r{len(self.ids)}",
             function=function,
             group=self.home[function],
             state=RunState.QUEUED,
-            created_at_ms=len(self.ids) // 2,
+            created_at_ms=self.now_ms,
             input=msgspec.Raw(b'{"n":1}'),
-            not_before_ms=not_before_ms,
+            not_before_ms=later_ms and self.now_ms + later_ms,
             **more,
         )
         submitted = await self.store.submit(run, "epoch678", intake)
@@ -89,7 +99,8 @@ class Player:
         for place, shift, length, final, checkpoint in items:
             lease = self._lease(place)
             chunk = await self._chunk(lease, shift, length, final)
-            batch.append(Append(lease.run_id, lease.fence, chunk, None if final else checkpoint))
+            alone = b"0" if chunk.empty else None
+            batch.append(Append(lease.run_id, lease.fence, chunk, None if final else checkpoint or alone))
         return await self.store.append(batch)
 
     async def keep(self, place: int, shift: int, checkpoint: bytes) -> object:
@@ -101,10 +112,15 @@ class Player:
         )
 
     async def claim(
-        self, worker: str, limits: tuple[int | None, int | None], now_ms: int, limit: int
+        self, worker: str, limits: tuple[int | None, int | None], known: str, limit: int
     ) -> object:
-        claimed = self._leased(await self.store.claim(worker, self._groups(*limits), now_ms, limit))
-        return claimed, await self.store.due_at_ms()
+        groups = [group for group in self._groups(*limits) if group.name in (known, known or group.name)]
+        claimed = await self.store.claim(worker, groups, self.now_ms, limit)
+        due_ms = await self.store.due_at_ms()
+        assert due_ms is None or due_ms > self.now_ms or limit == 0 or known, "there is no need to look again"
+        if len(claimed) < limit and not known:  # it has looked everywhere
+            self.due_ms.append(NEVER if due_ms is None else due_ms)
+        return self._leased(claimed)
 
     def _groups(self, *limits: int | None) -> list[Group]:
         functions = {name: tuple(f for f in FUNCTIONS if self.home[f] == name) for name in GROUPS}
@@ -116,20 +132,21 @@ class Player:
     async def agree(self, terms: dict[str, Terms]) -> None:
         self.terms = terms
 
-    async def overdue(self, now_ms: int) -> object:
-        return sorted(await self.store.overdue(now_ms, 100))
+    async def overdue(self) -> object:
+        return await self.store.overdue(self.now_ms, 100)
 
     async def returned(self, place: int) -> None:
         await self.store.returned(self._id(place))
 
-    async def acknowledge(self, place: int) -> None:
-        await self.store.acknowledge([self._id(place)])
+    async def acknowledge(self, chosen: list[int]) -> None:
+        await self.store.acknowledge([self._id(place) for place in chosen])
 
-    async def watch(self, worker: str, place: int, watched: bool, now_ms: int) -> None:
-        await self.store.watch(worker, {self._id(place): watched}, now_ms)
+    async def watch(self, worker: str, present: dict[int, bool]) -> None:
+        seen = {self._id(place): watched for place, watched in present.items()}
+        await self.store.watch(worker, seen, self.now_ms)
 
-    async def abandoned(self, now_ms: int, up_ms: int) -> object:
-        return sorted(await self.store.abandoned(now_ms, up_ms))
+    async def abandoned(self, up_ms: int) -> object:
+        return sorted(await self.store.abandoned(self.now_ms, up_ms))
 
     async def regroup(self, function: str, group: str) -> None:
         self.home[function] = group
@@ -146,14 +163,22 @@ class Player:
         seized = await self.store.seize(worker, self._id(place))
         return self._leased([seized] if seized else [])
 
-    async def finish(self, place: int, state: RunState, shift: int, now_ms: int, lingers: bool) -> None:
+    async def _ending(self, place: int, state: RunState, shift: int, lingers: bool) -> Ending:
         lease = self._lease(place)
         last = await self._chunk(lease, shift, 1, True)
         error = None if state is RunState.SUCCEEDED else {"code": state.value}
-        await self.store.finish(lease, state, error, last, now_ms, lingers=lingers)
+        return Ending(lease, state, error, last, self.now_ms, lingers)
 
-    async def requeue(self, place: int, not_before_ms: int, lost: bool, failed: bool) -> None:
+    async def finish(self, place: int, state: RunState, shift: int, lingers: bool) -> None:
+        end = await self._ending(place, state, shift, lingers)
+        await self.store.finish(end.lease, end.state, end.error, end.last, end.now_ms, lingers=lingers)
+
+    async def finish_all(self, ends: list[tuple[int, RunState, int, bool]]) -> object:
+        return await self.store.finish_all([await self._ending(*end) for end in ends])
+
+    async def requeue(self, place: int, later_ms: int, lost: bool, failed: bool) -> None:
         error = {"code": "exception"} if failed else None
+        not_before_ms = later_ms and self.now_ms + later_ms
         await self.store.requeue(self._lease(place), not_before_ms, lost=lost, error=error)
 
     async def request_cancel(self, place: int, reason: str) -> object:
@@ -194,7 +219,6 @@ class Player:
             await self.store.standings(self.ids),
             sorted(msgspec.structs.astuple(one) for one in await self.store.tallies()),
             {name: rounded(pace) for name, pace in (await self.store.paces()).items()},
-            await self.store.due_at_ms(),
             await self.store.stopping(),
             [await self.store.stream(run_id) for run_id in self.ids],
             [await self.store.read(run_id, 0, 1 << 20) for run_id in self.ids],
@@ -213,12 +237,16 @@ def step(name: str, *parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
 
 places, small, shifts = st.integers(0, 5), st.integers(0, 3), st.sampled_from((0, 0, 0, 0, 1, -1))
 workers, states = st.sampled_from(WORKERS), st.sampled_from(RunState)
-limits, functions = st.none() | small, st.sampled_from(FUNCTIONS)
+limits, functions = st.sampled_from((None, None, 0, 1, 2, 3)), st.sampled_from(FUNCTIONS)
 checkpoints = st.sampled_from((b"1", b"2"))
 items = st.tuples(
-    small, shifts, st.integers(1, 3), st.sampled_from((False,) * 5 + (True,)), st.none() | checkpoints
-)
-later = st.none() | st.integers(1, 9)
+    small,
+    shifts,
+    st.sampled_from((0, 1, 1, 3)),
+    st.sampled_from((False,) * 5 + (True,)),
+    st.none() | checkpoints,
+).filter(lambda item: item[2] > 0 or not item[3])
+later = st.integers(1, 9)
 more = st.fixed_dictionaries(
     {},
     optional={
@@ -230,33 +258,46 @@ more = st.fixed_dictionaries(
         "abandon_grace_ms": later,
     },
 )
+terms = st.builds(
+    Terms,
+    st.sampled_from((None, 1, 1, 2)),
+    st.none() | st.builds(Rate, st.integers(1, 2), st.integers(1, 9)),
+    st.sampled_from((1, 1, 2, 3)),
+    st.sampled_from((0, 2, 5)),
+)
 intakes = st.just(Intake()) | st.builds(
     Intake,
     st.none() | small,
     st.none() | small,
     st.sampled_from(("enqueue", "reject", "replace", "interrupt")),
+    st.booleans(),
+    st.just(Terms()) | terms,
 )
-terms = st.builds(
-    Terms,
-    st.none() | st.integers(1, 2),
-    st.none() | st.builds(Rate, st.integers(1, 2), st.integers(1, 4)),
-    st.integers(1, 3),
-    small,
+submits = step("submit", functions, st.sampled_from((0, 0, 0, 0, 1, 3)), more, intakes)
+claims = step(
+    "claim",
+    workers,
+    st.tuples(limits, limits),
+    st.sampled_from(("", "", "", *GROUPS)),
+    st.sampled_from((9, 0, 1, 2)),
 )
-submits = step("submit", functions, st.sampled_from((0, 0, 0, 1, 2)), more, intakes)
-claims = step("claim", workers, st.tuples(limits, limits), st.integers(0, 9), st.integers(0, 4))
 appends = step("append", st.lists(items, max_size=4))
+ended = states.filter(lambda state: state.ended)
+ends = st.tuples(small, ended, shifts, st.sampled_from((False, False, True)))
+waits = step("wait", st.sampled_from((1, 1, 2, 5, -4)))
+agreed = st.dictionaries(functions, terms)
 others = st.one_of(
     step("seize", workers, places),
-    step("finish", small, states.filter(lambda state: state.ended), shifts, st.integers(0, 9), st.booleans()),
+    ends.map(lambda end: ("finish", *end)),
+    step("finish_all", st.lists(ends, max_size=3)),
     step("requeue", small, small, st.booleans(), st.booleans()),
     step("keep", small, shifts, checkpoints),
-    step("agree", st.dictionaries(functions, terms)),
-    step("overdue", st.integers(0, 9)),
+    step("agree", agreed),
+    step("overdue"),
     step("returned", places),
-    step("acknowledge", places),
-    step("watch", workers, places, st.booleans(), st.integers(0, 9)),
-    step("abandoned", st.integers(0, 9), st.integers(0, 9)),
+    step("acknowledge", st.lists(places, max_size=3)),
+    step("watch", workers, st.dictionaries(places, st.booleans(), max_size=3)),
+    step("abandoned", st.integers(0, 9)),
     step("regroup", functions, st.sampled_from(GROUPS)),
     step("held", workers),
     step("request_cancel", places, st.sampled_from(("cancelled", "abandoned"))),
@@ -273,14 +314,20 @@ others = st.one_of(
     ),
     step("read", places, small, st.integers(0, 20)),
 )
-histories = st.lists(submits | claims | appends | others, max_size=40)
+# By weight: what moves the queue is a small part of all that can be called.
+kinds = (submits,) * 5 + (claims,) * 4 + (waits,) * 2 + (appends,) * 2 + (others,) * 7
+steps = st.integers(0, len(kinds) - 1).flatmap(lambda kind: kinds[kind])
+# A length first: lists of no given length hold five steps on average, too few for anything to meet.
+lengths = st.integers(0, 60).flatmap(lambda length: st.lists(steps, min_size=length, max_size=length))
+histories = st.tuples(step("agree", agreed), lengths).map(lambda parts: [parts[0], *parts[1]])
 
 
-async def answers(store: Store, history: list[Step]) -> list[object]:
+async def answers(store: Store, history: list[Step]) -> tuple[list[object], list[int]]:
+    """And when next something was due, each time that could be known."""
     await store.open()
     try:
         player = Player(store)
-        return [await player.play(one) for one in (*history, ("everything",))]
+        return [await player.play(one) for one in (*history, ("everything",))], player.due_ms
     finally:
         await store.close()
 
@@ -288,8 +335,11 @@ async def answers(store: Store, history: list[Step]) -> list[object]:
 @settings(max_examples=80, deadline=None)
 @given(histories)
 def test_stores_give_the_same_answers(history: list[Step]) -> None:
-    wanted = asyncio.run(answers(MemoryStore(), history))
+    wanted, due_ms = asyncio.run(answers(MemoryStore(), history))
     with tempfile.TemporaryDirectory() as folder:
-        got = asyncio.run(answers(SqliteStore(Path(folder, "store.db"), synchronous="normal"), history))
+        store = SqliteStore(Path(folder, "store.db"), synchronous="normal")
+        got, found_due_ms = asyncio.run(answers(store, history))
     for one, ours, measure in zip((*history, "everything"), got, wanted, strict=True):
         assert ours == measure, one
+    late = [ours for ours, measure in zip(found_due_ms, due_ms, strict=True) if ours > measure]
+    assert not late, "one may look too early, but not too late"

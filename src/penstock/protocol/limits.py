@@ -46,6 +46,9 @@ BUCKET = 256
 PACE_MEMORY = 20
 """Runs after which an earlier duration has lost two thirds of its weight: models and inputs change."""
 
+COUNT_DIGITS = 6
+"""A store keeps as many starts as a rate counts; a limit of more is none."""
+
 _PERIODS_MS = {"s": 1000, "sec": 1000, "min": 60_000, "h": 3_600_000, "hour": 3_600_000, "day": 86_400_000}
 
 
@@ -53,7 +56,8 @@ def parse_rate(text: str) -> Rate:
     """`"10/min"`: ten starts in any minute. Periods: s, min, h, day. Raises ConfigError."""
     count, _, period = text.partition("/")
     count, period = count.strip(), period.strip()
-    if not (count.isascii() and count.isdigit() and int(count) > 0 and period in _PERIODS_MS):
+    known = count.isascii() and count.isdigit() and len(count) <= COUNT_DIGITS and period in _PERIODS_MS
+    if not known or int(count) < 1:
         raise ConfigError(f"rate_limit is {text!r}.", hint='"10/min": a count, and one of s, min, h, day.')
     return Rate(int(count), _PERIODS_MS[period])
 

@@ -170,7 +170,7 @@ class Queue:
         return run, "acknowledged"
 
     async def stop_for(self, run_id: str, reason: str) -> None:
-        """Stop a run for a reason of the system's own, one that only concerns waiting runs if it waits."""
+        """Stop a run for a reason of the system's own: one that waits too long only where it waits."""
         if reason == "queue_timeout":
             await self.end_waiting(run_id, reason)
         else:

@@ -25,6 +25,9 @@ log = logging.getLogger("penstock")
 TELL_S = 1.0
 """Waiting readers are told at most this often: faster than people look, slower than lines move."""
 
+MOST_ETA_S = 1e9
+"""What is further off is no estimate: the store's mark of a run that is to start no more."""
+
 KNOWN_S = 1.0
 """How long the durations of past runs are believed: they change slowly, and each answer asks for them."""
 
@@ -62,10 +65,10 @@ class Standings:
     async def of_submitted(self, submitted: Submitted) -> Status:
         """Where a new run stands; mostly told without another look at the store. Raises StoreError."""
         run = submitted.run
-        if not submitted.fresh or run.lane or run.priority:
+        if not submitted.fresh or run.priority or not self._groups.is_plain(run.function):
             return (await self.of([run])).get(run.id, _ENDED)
         await self._refresh_paces()
-        return self._waiting(run.group, submitted.ahead, submitted.calls)
+        return self._waiting(run.group, submitted.ahead, submitted.calls, plain=True)
 
     async def room_in_s(self, group: str) -> int:
         """Whole seconds until one of a full group's places is likely to be free; at least 1."""
@@ -133,17 +136,26 @@ class Standings:
         return eta_s(ahead, limit, members, paces, per_call)
 
     def _status(self, standing: Standing) -> Status:
-        queued = standing.state is RunState.QUEUED
-        taken = self._taken(standing.group)
-        status = self._waiting(standing.group, standing.ahead, taken) if queued else dict(_RUNNING)
+        status = self._queued(standing) if standing.state is RunState.QUEUED else dict(_RUNNING)
         if standing.cancel:
             status["cancel"] = "acknowledged" if standing.acknowledged else "requested"
         return status
 
-    def _waiting(self, group: str, ahead: int, taken: int) -> Status:
-        if self._groups.limit_of(group) is None and self._groups.members(group):
-            ahead = 0  # in a group without a limit nobody waits for others
+    def _queued(self, standing: Standing) -> Status:
+        if standing.not_before_ms:  # its next attempt has a time of its own
+            wait_s = standing.not_before_ms / 1000 - time.time()
+            eta_s = round(max(0.0, wait_s), 1) if wait_s < MOST_ETA_S else None
+            return {"state": RunState.QUEUED, "position": 1, "eta_s": eta_s}
+        plain = self._groups.is_plain(standing.function)
+        return self._waiting(standing.group, standing.ahead, self._taken(standing.group), plain=plain)
+
+    def _waiting(self, group: str, ahead: int, taken: int, *, plain: bool) -> Status:
+        unlimited = self._groups.limit_of(group) is None and self._groups.members(group)
+        if unlimited and plain:
+            ahead = 0  # nobody waits for others
         likely = self._eta(group, ahead, taken)
+        if likely == (0.0, 0.0) and not plain:
+            likely = None  # its group has room, and it waits for its key or its rate
         status: Status = {"state": RunState.QUEUED, "position": ahead + 1, "eta_s": _seconds(likely)}
         if likely is not None and likely[1] > 0:
             status["eta_spread_s"] = round(likely[1], 1)

@@ -139,8 +139,9 @@ class RunStore(Protocol):
         """When next something may start that waits for its time only, as of the last claim."""
         ...
 
-    async def overdue(self, now_ms: int, limit: int) -> list[str]:
-        """Ids of queued runs whose `start_by_ms` has come, at most `limit`."""
+    async def overdue(self, now_ms: int, limit: int) -> dict[str, str]:
+        """Queued runs that are to be ended, each with the reason: those whose `start_by_ms` has come
+        ("queue_timeout"), and those that were asked to stop. About `limit` at most."""
         ...
 
     async def seize(self, worker: str, run_id: str) -> Claimed | None:

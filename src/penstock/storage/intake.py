@@ -15,12 +15,15 @@ def already_running(run_id: str) -> AlreadyRunning:
     )
 
 
-def check_room(group: str, intake: Intake, waiting: int, calls: int) -> None:
+def check_room(group: str, intake: Intake, waiting: int, calls: int, *, stuck: bool) -> None:
     """Raise QueueFull where as many wait as may, `waiting` and `calls` being what waits and runs already.
 
     A run for which there is room to start does not wait: how soon workers look must not decide who is refused.
+
+    stuck: its key or its rate lets it start in no case.
     """
-    if intake.max_size is None or intake.concurrency_limit is None:
+    if intake.max_size is None:
         return
-    if waiting >= intake.max_size + max(0, intake.concurrency_limit - calls):
+    limit = float("inf") if intake.concurrency_limit is None else intake.concurrency_limit
+    if waiting >= intake.max_size + (0 if stuck else max(0, limit - calls)):
         raise QueueFull(f"{waiting} runs wait in {group!r}: it is full.", hint="Submit again later.")

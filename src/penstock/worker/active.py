@@ -26,6 +26,11 @@ class Executing(Protocol):
         """Settled when what executes the run outside of its task has come back."""
         ...
 
+    @property
+    def held_up(self) -> bool:
+        """Whether the function waits for the store: then its silence is not its fault."""
+        ...
+
     async def outcome(self) -> Outcome:
         """Run the function to its end, or until this task is cancelled."""
         ...
@@ -90,7 +95,8 @@ class Active:
             self._look_for_life(self._options.stall_timeout_s)
 
     def _look_for_life(self, timeout_s: float) -> None:
-        silent_s = self.recorder.silent_s
+        held_up = self.execution is not None and self.execution.held_up
+        silent_s = 0.0 if held_up else self.recorder.silent_s
         if silent_s >= timeout_s:
             self.stop("stalled")
         else:

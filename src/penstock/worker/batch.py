@@ -23,6 +23,8 @@ class Batch:
         self.function = function
         self.shares: list[Share] = []
         self.execution: _BatchExecution | None = None
+        self.last: Share | None = None
+        """The run with which the call was stopped: where it goes on all the same, it does in that one's name."""
         self._task: asyncio.Task[None] | None = None
 
     def join(self, record: RunRecord, recorder: Recorder, arguments: dict[str, Any]) -> "Share":
@@ -47,12 +49,23 @@ class Batch:
         """Whether a run of it is not to stop."""
         return not all(share.left for share in self.shares)
 
-    async def forsaken(self, grace_s: float) -> None:
+    @property
+    def held_up(self) -> bool:
+        """Whether the call waits for the store, on behalf of any of its runs."""
+        return any(share.sink.full for share in self.shares)
+
+    def touch(self) -> None:
+        """What held the call up has ended: the silence of its runs counts from here."""
+        for share in self.shares:
+            share.recorder.touch()
+
+    async def forsaken(self, last: "Share") -> None:
         """A run has been stopped. With the last one the call is, as a single run's would be."""
-        if self._task is None or self.wanted:
+        if self._task is None or self.wanted or self.last is not None:
             return
+        self.last = last
         if self.execution is not None:
-            self.execution.stop_grace_s = grace_s
+            self.execution.stop_grace_s = last.stop_grace_s
         self._task.cancel()
         await asyncio.wait([self._task])
 
@@ -69,6 +82,7 @@ class Share:
     def __init__(
         self, batch: Batch, record: RunRecord, recorder: Recorder, arguments: dict[str, Any]
     ) -> None:
+        self.recorder = recorder
         self.sink: Sink = _ShareSink(self, recorder)
         self.run = Run(record, self.sink)
         self.arguments = arguments
@@ -84,7 +98,7 @@ class Share:
             return await asyncio.shield(self._outcome)
         except asyncio.CancelledError:
             self.left = True
-            await self.batch.forsaken(self.stop_grace_s)
+            await self.batch.forsaken(self)
             raise
 
     def settle(self, outcome: Outcome) -> None:
@@ -94,8 +108,13 @@ class Share:
 
     @property
     def thread_done(self) -> "asyncio.Future[Any] | None":
-        """For the last run to be stopped, what still executes the function; for others None: it is wanted."""
-        return None if self.batch.wanted else self.batch.going_on
+        """For the last run to be stopped, what still executes the function; None for the others."""
+        return self.batch.going_on if self.batch.last is self else None
+
+    @property
+    def held_up(self) -> bool:
+        """Whether the call waits for the store."""
+        return self.batch.held_up
 
 
 class _ShareSink:
@@ -117,10 +136,13 @@ class _ShareSink:
         await self._recorder.room()
 
     def emit(self, event: AnyEvent, size: int = 0, *, urgent: bool = False, closing: bool = False) -> None:
+        waits = self.full
         try:
             self._recorder.emit(event, size, urgent=urgent, closing=closing)
         except RunStopped:
             self._pass_on()
+        if waits:
+            self._share.batch.touch()
 
     def checkpoint(self, saved: bytes) -> None:
         try:
@@ -134,6 +156,9 @@ class _ShareSink:
 
     def stop(self) -> None:
         self._recorder.stop()
+
+    def stop_seen(self) -> None:
+        self._recorder.stop_seen()
 
 
 class _BatchExecution(Execution):
@@ -176,6 +201,7 @@ class _BatchExecution(Execution):
                 sink.emit(event, size)
                 if sink.full:
                     await sink.room()
+                    self._shares[0].batch.touch()
 
     def _exhaust(self, generator: Generator[Any, None, Any]) -> Any:
         try:
@@ -183,6 +209,7 @@ class _BatchExecution(Execution):
                 for sink, event, size in self._events_of(next(generator)):
                     sink.emit(event, size)
                 if self._recorder.stopping:
+                    self._recorder.stop_seen()
                     raise RunStopped
         except StopIteration as end:
             return end.value
@@ -214,3 +241,7 @@ class _AllSinks:
     def stop(self) -> None:
         for share in self._shares:
             share.sink.stop()
+
+    def stop_seen(self) -> None:
+        for share in self._shares:
+            share.sink.stop_seen()

@@ -49,5 +49,5 @@ def begin_attempt(claimed: Claimed, recorder: Recorder) -> None:
 
 def _reason(run: RunRecord) -> str:
     message = "" if run.error is None else f" ({run.error.get('message', '')})"
-    goes_on = "goes on from its checkpoint" if run.checkpoint_seq else "begins again"
+    goes_on = "begins again" if run.checkpoint is None else "goes on from its checkpoint"
     return f"attempt {run.attempt - 1} was cut short{message}; attempt {run.attempt} {goes_on}"

@@ -45,6 +45,11 @@ class Execution:
         self.thread_done: asyncio.Future[Any] | None = None
         self.owns_process = False
 
+    @property
+    def held_up(self) -> bool:
+        """Whether the function waits for the store."""
+        return self._recorder.full
+
     async def outcome(self) -> Outcome:
         """Run the function to its end, or until this task is cancelled; then the generator has been closed.
 
@@ -118,6 +123,7 @@ class Execution:
                 for event, size in self._events(next(generator)):
                     self._recorder.emit(event, size)
                 if self._recorder.stopping:
+                    self._recorder.stop_seen()
                     raise RunStopped
         except StopIteration as end:
             return end.value

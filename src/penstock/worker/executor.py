@@ -39,6 +39,7 @@ class _Call:
         self.function = function
         self.batch = Batch(function) if function.options.batch else None
         self.open = size
+        self.goes_on = False
 
 
 class Executor:
@@ -116,19 +117,21 @@ class Executor:
             outcome = execution if isinstance(execution, Outcome) else await active.outcome(execution)
         except Exception as error:  # noqa: BLE001 - a fault of ours ends the run, not the worker
             outcome = self._fault(active, error)
+        # As of now: if it returns while the end is being stored, its place has still to be given free afterwards.
+        left_behind = active.left_behind
         try:
-            await self._conclude(active, call.function, outcome)
+            await self._conclude(active, call.function, outcome, lingers=left_behind is not None)
         finally:
             del self.active[active.claimed.run.id]
-            self._free(active, call)
+            self._free(active, call, left_behind)
 
-    async def _conclude(self, active: Active, function: Function, outcome: Outcome) -> None:
-        back = self._another_attempt(active, function, outcome)
+    async def _conclude(self, active: Active, function: Function, outcome: Outcome, *, lingers: bool) -> None:
+        ended = _explained(active.reason, outcome)
+        back = self._another_attempt(active, function, ended)
         if back is not None:
             active.recorder.give_back(back)
         else:
-            lingers = active.left_behind is not None
-            active.recorder.end(_explained(active.reason, outcome), lingers=lingers)
+            active.recorder.end(ended, lingers=lingers)
         await active.recorder.done
 
     def _another_attempt(self, active: Active, function: Function, outcome: Outcome) -> GiveBack | None:
@@ -146,19 +149,21 @@ class Executor:
             return GiveBack(_retry_at_ms(run.failures + 2), outcome.error)
         return None
 
-    def _free(self, active: Active, call: _Call) -> None:
+    def _free(self, active: Active, call: _Call, left_behind: asyncio.Future[Any] | None) -> None:
         call.open -= 1
-        left_behind = active.left_behind
         if left_behind is not None:  # it goes on: the run has ended, its place is taken
+            call.goes_on = True
             self._left.add(left_behind)
             left_behind.add_done_callback(lambda one: self._returned(active, call, one))
-        elif not call.open:
+        if not (call.open or call.goes_on):
             self.threads -= call.function.threaded
         self._on_free()
 
     def _returned(self, active: Active, call: _Call, left_behind: asyncio.Future[Any]) -> None:
         self._left.discard(left_behind)
-        self.threads -= call.function.threaded
+        call.goes_on = False
+        if not call.open:
+            self.threads -= call.function.threaded
         self._keep(asyncio.create_task(self._tell_returned(active.claimed.run.id)))
 
     async def _tell_returned(self, run_id: str) -> None:

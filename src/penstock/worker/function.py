@@ -7,17 +7,19 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypeVar, Unpack
 
 import msgspec
 
 from ..errors import ConfigError, InvalidInput
 from ..models import Terms
-from .emission import plain_text
+from .emission import message_of, plain_text
 from .options import FunctionOptions, Options
 from .run import Run
 
 __all__ = ["Function", "Kind"]
+
+T = TypeVar("T")
 
 Kind = Literal["coroutine", "async generator", "function", "generator"]
 
@@ -88,24 +90,24 @@ class Function:
         key = self.options.concurrency_key
         if key is None:
             return ""
-        asked = callable(key)
-        worth = self._ask("concurrency_key", key, arguments) if asked else arguments.get(key, session or "")
-        return _lane(str(worth))
+        if callable(key):
+            return self._ask("concurrency_key", lambda given: _lane(str(key(given))), arguments)
+        return _lane(str(arguments.get(key, session or "")))
 
     def priority_of(self, arguments: Mapping[str, Any]) -> int:
         """The head start of a run with this input, in minutes of waiting. Raises as `lane_of` does."""
         priority = self.options.priority
-        minutes = int(self._ask("priority", priority, arguments) if callable(priority) else priority)
+        minutes: int = priority
+        if callable(priority):
+            minutes = self._ask("priority", lambda given: int(priority(given)), arguments)
         return max(-MOST_PRIORITY, min(MOST_PRIORITY, minutes))
 
-    def _ask(
-        self, option: str, call: Callable[[Mapping[str, Any]], Any], arguments: Mapping[str, Any]
-    ) -> Any:
+    def _ask(self, option: str, call: Callable[[Mapping[str, Any]], T], arguments: Mapping[str, Any]) -> T:
         try:
             return call(arguments)
         except Exception as error:
-            message = f"{self.name}: its {option} function raised {type(error).__name__}: {error}."
-            raise InvalidInput(message, hint="It must give an answer for every input.") from error
+            message = f"{self.name}: its {option} function gave no answer: {message_of(error)}."
+            raise InvalidInput(message, hint="It must give one for every input.") from error
 
     @property
     def isolated(self) -> bool:

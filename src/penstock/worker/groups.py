@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from ..models import Group, Intake
+from ..models import Group, Intake, Terms
 from ..settings import Settings
 from .function import Function
 
@@ -59,13 +59,11 @@ class Groups:
     def _limit(self, members: Iterable[Function]) -> int | None:
         if any(not function.options.queue for function in members):
             return None
-        return min(self._limits(members), default=None)
-
-    def _limits(self, members: Iterable[Function]) -> set[int]:
-        default = self._settings.default_concurrency_limit
         given = [function.options.concurrency_limit for function in members]
-        limits = [default if limit == "default" else limit for limit in given]
-        return {limit for limit in limits if limit is not None}
+        limits = [limit for limit in given if limit != "default"]
+        if not limits:
+            return self._settings.default_concurrency_limit
+        return min([limit for limit in limits if limit is not None], default=None)
 
     def _max_size(self, members: Iterable[Function]) -> int | None:
         if any(not function.options.queue for function in members):
@@ -73,11 +71,17 @@ class Groups:
         sizes = [function.options.max_size for function in members]
         return min([size for size in sizes if size is not None], default=self._settings.max_size)
 
+    def is_plain(self, function: str) -> bool:
+        """Whether its runs wait for nothing but their group's room."""
+        known = self._functions.get(function)
+        return known is None or known.terms == Terms()
+
     def intake_of(self, function: Function) -> Intake:
         """Under what runs of the function are taken in."""
         group = function.group
         batches = any(member.options.batch for member in self.members(group))
-        return Intake(self.max_size_of(group), self.limit_of(group), function.options.on_repeat, batches)
+        limit, max_size = self.limit_of(group), self.max_size_of(group)
+        return Intake(max_size, limit, function.options.on_repeat, batches, function.terms)
 
     def conflicts(self) -> list[str]:
         """Groups whose functions were given different limits, in words."""

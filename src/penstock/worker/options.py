@@ -18,7 +18,10 @@ Limit = Annotated[int, Meta(ge=1)] | Literal["default"] | None
 CRASH_RETRIES = 3
 """Attempts after the first for `on_crash="retry"`: a run that takes its process down each time must end."""
 
-_Seconds = Annotated[float, Meta(gt=0)]
+MOST_S = 1e9
+"""Thirty years: what is longer only overflows the store's numbers."""
+
+_Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 
 
 class FunctionOptions(TypedDict, total=False):
@@ -70,11 +73,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     queue_timeout_s: _Seconds | None = None
     stall_timeout_s: _Seconds | None = None
     on_abandon: Literal["continue", "cancel"] = "continue"
-    abandon_grace_s: Annotated[float, Meta(ge=1)] = 60
+    abandon_grace_s: Annotated[float, Meta(ge=1, le=MOST_S)] = 60
     retries: Annotated[int, Meta(ge=0)] = 0
     on_crash: Literal["fail", "retry"] = "fail"
     isolation: Literal["process"] | None = None
-    stop_grace_s: Annotated[float, Meta(ge=0)] | None = None
+    stop_grace_s: Annotated[float, Meta(ge=0, le=MOST_S)] | None = None
     rate: Annotated[float, Meta(ge=0, le=1000)] | None = None
     cumulative: bool = False
 
@@ -93,8 +96,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for wrong, problem, hint in self._conflicts():
             if wrong:
                 raise ConfigError(f"{function}: {problem}.", hint=hint)
-        if self.rate_limit is not None:
-            parse_rate(self.rate_limit)
+        try:
+            _ = self.rate_of_starts
+        except ConfigError as error:
+            raise ConfigError(f"{function}: {error.message}", hint=error.hint, field="rate_limit") from error
 
     def _conflicts(self) -> list[tuple[bool, str, str]]:
         queued = self.concurrency_id or self.concurrency_key or self.max_size is not None or self.batch

@@ -190,8 +190,8 @@ class Recorder:
 
     @property
     def silent_s(self) -> float:
-        """How long nothing was emitted; 0 while the function waits for the store, which is not its fault."""
-        return 0.0 if self.full else time.monotonic() - self._alive_at
+        """How long nothing was emitted."""
+        return time.monotonic() - self._alive_at
 
     @property
     def full(self) -> bool:
@@ -206,6 +206,14 @@ class Recorder:
         """A stop was asked for: `Run.should_stop` says so, and threads are told at their next call."""
         self.stopping = True
         self._let_go()
+
+    def stop_seen(self) -> None:
+        """The function has been told of the stop: what it emits in its clean-up is taken as ever."""
+        self._told = True
+
+    def touch(self) -> None:
+        """The function was held up by the store until now: its silence counts from here."""
+        self._alive_at = time.monotonic()
 
     def withdraw(self, to: int, reason: str) -> None:
         """Begin an attempt by withdrawing what an earlier one wrote after event `to`."""
@@ -261,6 +269,8 @@ class Recorder:
         with self._lock:
             pending, mark = self._cut()
             self._scheduled = float("inf")
+            if self.full:
+                self.touch()
             self._let_go()
             if not pending and mark is None:
                 return None

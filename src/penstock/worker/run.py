@@ -57,6 +57,10 @@ class Sink(Protocol):
         """A stop was asked for."""
         ...
 
+    def stop_seen(self) -> None:
+        """The function has been told: what it emits in its clean-up is taken as ever."""
+        ...
+
 
 class Run:
     """The run that is being executed. A parameter annotated `penstock.Run` receives it.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from ...models import Group, RunRecord, RunState, Tally, Terms
-from ...protocol.limits import Line, Lines, Waiting, admit, rank_ms, served_at, turn_of
+from ...protocol.limits import Line, Lines, Waiting, admit, may_start_at, rank_ms, served_at, turn_of
 
 __all__ = ["Lineup"]
 
@@ -170,6 +170,21 @@ class Lineup:
         running = self._running.get(group, {}).values()
         held = sum(one.group == group for one in self._held.values())
         return held + (len({run.call for run in running}) if batches else len(running))
+
+    def is_stuck(self, run: RunRecord, terms: Terms) -> bool:
+        """Whether a new run could not start at once, even if its group had room: for its key, or its rate."""
+        lines = self._lines.get(run.group, {})
+        if terms.key_limit is not None and run.lane:
+            taken = self._of(Group(run.group, (), None)).running.get(run.lane, 0)
+            taken += sum(len(line.runs) for (lane, _), line in lines.items() if lane == run.lane)
+            if taken >= terms.key_limit:
+                return True
+        if terms.rate is None:
+            return False
+        starts = self._starts.get((run.function, run.lane), [])
+        oldest_ms = starts[-terms.rate.count] if len(starts) >= terms.rate.count else None
+        at_ms = may_start_at(terms.rate, oldest_ms, run.created_at_ms)
+        return (run.lane, run.function) in lines or at_ms > run.created_at_ms
 
     def ahead(self, run: RunRecord) -> int:
         """Runs that are to start before this one; see `RunStore.standings`."""

@@ -130,7 +130,8 @@ class MemoryStore:
         repeated = self._repeated(run, intake)
         ahead = kept.lineup.waiting(run.group)
         calls = kept.lineup.calls(run.group, batches=intake.batches and intake.max_size is not None)
-        check_room(run.group, intake, ahead - len(repeated), calls)
+        ahead -= sum(kept.runs[run_id].state is RunState.QUEUED for run_id in repeated)
+        check_room(run.group, intake, ahead, calls, stuck=kept.lineup.is_stuck(run, intake.terms))
         for run_id in repeated:
             self._change(run_id, cancel=True, cancel_reason="replaced")
         if run.key is not None:
@@ -197,7 +198,17 @@ class MemoryStore:
 
     def _standing(self, run: RunRecord) -> Standing:
         ahead = self._kept.lineup.ahead(run)
-        return Standing(run.id, run.function, run.group, run.state, ahead, run.cancel, run.acknowledged)
+        parked = self._kept.lineup.is_parked(run.id)
+        return Standing(
+            run.id,
+            run.function,
+            run.group,
+            run.state,
+            ahead,
+            run.cancel,
+            run.acknowledged,
+            run.not_before_ms if parked else 0,
+        )
 
     async def tallies(self) -> list[Tally]:
         return self._kept.lineup.tallies()
@@ -236,8 +247,10 @@ class MemoryStore:
     async def due_at_ms(self) -> int | None:
         return self._kept.lineup.due_at_ms()
 
-    async def overdue(self, now_ms: int, limit: int) -> list[str]:
-        return [run.id for run in self._kept.lineup.overdue(now_ms)[:limit]]
+    async def overdue(self, now_ms: int, limit: int) -> dict[str, str]:
+        late = {run.id: "queue_timeout" for run in self._kept.lineup.overdue(now_ms)[:limit]}
+        asked = {run.id: run.cancel_reason or "" for run in self._kept.lineup.queued if run.cancel}
+        return late | asked
 
     async def seize(self, worker: str, run_id: str) -> Claimed | None:
         run = self._kept.runs.get(run_id)

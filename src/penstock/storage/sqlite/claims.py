@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...models import Claimed, Group, Lease, Stream, Terms
+from ...models import Claimed, Group, Lease, RunRecord, Stream, Terms
 from ...protocol.limits import TICKS, gathers_until, may_start_at
 from .connection import STATEMENTS
 from .records import run_of
 
-__all__ = ["claim", "due_at_ms", "leases"]
+__all__ = ["claim", "due_at_ms", "is_stuck", "leases"]
 
 PLAIN = Terms()
 
@@ -67,6 +67,22 @@ def _claim_by_turns(sources: "list[_Source]", limit: int) -> None:
         if not ready:
             break
         min(ready, key=lambda one: one[:2])[2].call()
+
+
+def is_stuck(connection: sqlite3.Connection, run: RunRecord, terms: Terms) -> bool:
+    """Whether a new run could not start at once, even if its group had room: for its key's limit, or its rate."""
+    own = {"grp": run.group, "function": run.function, "lane": run.lane}
+    if terms.key_limit is not None and run.lane:
+        ((taken,),) = connection.execute(STATEMENTS["lane_of"], own)
+        if taken >= terms.key_limit:
+            return True
+    if terms.rate is None:
+        return False
+    ((waiting,),) = connection.execute(STATEMENTS["line_of"], own)
+    given = {"function": run.function, "lane": run.lane, "count": terms.rate.count}
+    row = connection.execute(STATEMENTS["start_before"], given).fetchone()
+    at_ms = may_start_at(terms.rate, None if row is None else row[0], run.created_at_ms)
+    return waiting > 0 or at_ms > run.created_at_ms
 
 
 def due_at_ms(connection: sqlite3.Connection) -> int | None:

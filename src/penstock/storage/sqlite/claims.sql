@@ -41,6 +41,15 @@ SELECT (SELECT count(DISTINCT call) FROM runs WHERE state = 'running' AND grp = 
 SELECT (SELECT count(*) FROM runs WHERE state = 'running' AND grp = :grp AND lane = :lane)
      + (SELECT count(*) FROM lingering WHERE grp = :grp AND lane = :lane);
 
+-- name: lane_of
+-- What runs, is held and waits of a lane.
+SELECT (SELECT count(*) FROM runs WHERE state = 'running' AND grp = :grp AND lane = :lane)
+     + (SELECT count(*) FROM lingering WHERE grp = :grp AND lane = :lane)
+     + (SELECT coalesce(sum(waiting), 0) FROM lines WHERE grp = :grp AND lane = :lane);
+
+-- name: line_of
+SELECT coalesce(sum(waiting), 0) FROM lines WHERE grp = :grp AND lane = :lane AND function = :function;
+
 -- name: next_line
 SELECT id, lane, turn, head FROM lines
 WHERE grp = :grp AND function = :function AND NOT barred AND shut_until_ms = 0

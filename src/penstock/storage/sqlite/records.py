@@ -134,17 +134,19 @@ def stopping(connection: sqlite3.Connection) -> dict[str, bool]:
     return {run_id: bool(acknowledged) for run_id, acknowledged in found}
 
 
-def overdue(connection: sqlite3.Connection, now_ms: int, limit: int) -> list[str]:
-    """Ids of queued runs that have waited too long."""
-    return [row[0] for row in connection.execute(STATEMENTS["overdue"], {"now_ms": now_ms, "limit": limit})]
+def overdue(connection: sqlite3.Connection, now_ms: int, limit: int) -> dict[str, str]:
+    """Queued runs that are to be ended, each with the reason; a stop that was asked for beats a timeout."""
+    return dict(connection.execute(STATEMENTS["overdue"], {"now_ms": now_ms, "limit": limit}).fetchall())
 
 
 def standings(connection: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str, Standing]:
     """Where runs stand that have not ended."""
     found = connection.execute(STATEMENTS["standings"], {"ids": msgspec.json.encode(run_ids).decode()})
     return {
-        run_id: Standing(run_id, function, group, RunState(state), ahead, bool(cancel), bool(acknowledged))
-        for run_id, function, group, state, cancel, acknowledged, ahead in found
+        run_id: Standing(
+            run_id, function, group, RunState(state), ahead, bool(cancel), bool(told), not_before_ms
+        )
+        for run_id, function, group, state, cancel, told, not_before_ms, ahead in found
     }
 
 

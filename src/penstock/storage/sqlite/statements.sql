@@ -117,8 +117,14 @@ SELECT id, cancel_reason FROM runs WHERE state = 'running' AND worker = :worker 
 SELECT id, acknowledged FROM runs INDEXED BY runs_stopping WHERE cancel AND state = 'running';
 
 -- name: overdue
-SELECT id FROM runs INDEXED BY runs_start_by
-WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms ORDER BY start_by_ms LIMIT :limit;
+-- Queued runs to be ended: they have waited too long, or were asked to stop and nobody has done it yet.
+SELECT id, 'queue_timeout' FROM (
+    SELECT id FROM runs INDEXED BY runs_start_by
+    WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms
+    ORDER BY start_by_ms LIMIT :limit)
+UNION ALL
+SELECT id, cancel_reason FROM (
+    SELECT id, cancel_reason FROM runs INDEXED BY runs_to_end WHERE state = 'queued' AND cancel LIMIT :limit);
 
 -- name: begin_absence
 UPDATE runs INDEXED BY runs_unwatched SET abandon_at_ms = :now_ms + abandon_grace_ms
@@ -145,6 +151,7 @@ DELETE FROM watchers WHERE run_id = :id AND worker = :worker;
 -- How many are to start before each: those submitted earlier, by lots; with priority, those of lower rank; with a
 -- lane, no more than the turns that come before its own.
 SELECT r.id, r.function, r.grp, r.state, r.cancel, r.acknowledged,
+    CASE WHEN r.state = 'queued' AND r.parked THEN r.not_before_ms ELSE 0 END,
     CASE WHEN r.state <> 'queued' OR r.parked THEN 0 ELSE min(
         CASE WHEN r.priority > 0 THEN
             (SELECT sum((SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked

@@ -172,7 +172,7 @@ class SqliteStore:
     async def due_at_ms(self) -> int | None:
         return await self._read(claims.due_at_ms)
 
-    async def overdue(self, now_ms: int, limit: int) -> list[str]:
+    async def overdue(self, now_ms: int, limit: int) -> dict[str, str]:
         return await self._read(lambda connection: records.overdue(connection, now_ms, limit))
 
     async def seize(self, worker: str, run_id: str) -> Claimed | None:

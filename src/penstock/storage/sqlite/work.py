@@ -12,7 +12,7 @@ from ...models import Append, Claimed, Ending, Group, Intake, Lease, RunRecord, 
 from ...protocol.limits import rank_ms
 from ...protocol.runs import sources_of
 from ..intake import already_running, check_room
-from .claims import leases
+from .claims import is_stuck, leases
 from .connection import STATEMENTS
 from .records import read_run, read_run_by_key, run_of
 
@@ -94,10 +94,11 @@ def submit(connection: sqlite3.Connection, run: RunRecord, epoch: str, intake: I
         return Submitted(earlier, fresh=False)
     replaced = _make_way(connection, run, intake)
     ((ahead, calls),) = connection.execute(STATEMENTS["tally_of"], {"grp": run.group})
+    ahead -= sum(state == "queued" for state in replaced.values())
     if intake.max_size is not None:
         if intake.batches:
             ((calls,),) = connection.execute(STATEMENTS["calls_in"], {"grp": run.group})
-        check_room(run.group, intake, ahead - len(replaced), calls)
+        check_room(run.group, intake, ahead, calls, stuck=is_stuck(connection, run, intake.terms))
     given = {name: getattr(run, name) for name in _SUBMITTED} | {
         "grp": run.group,
         "input": bytes(run.input),
@@ -105,7 +106,7 @@ def submit(connection: sqlite3.Connection, run: RunRecord, epoch: str, intake: I
     }
     connection.execute(STATEMENTS["submit"], given)
     connection.execute(STATEMENTS["create_stream"], {"name": run.id, "epoch": epoch})
-    return Submitted(run, True, ahead, calls, replaced)
+    return Submitted(run, True, ahead, calls, tuple(replaced))
 
 
 _SUBMITTED = (
@@ -123,17 +124,16 @@ _SUBMITTED = (
 )
 
 
-def _make_way(connection: sqlite3.Connection, run: RunRecord, intake: Intake) -> tuple[str, ...]:
-    """Refuse a repeat, or ask the runs whose place it takes to stop; their ids."""
+def _make_way(connection: sqlite3.Connection, run: RunRecord, intake: Intake) -> dict[str, str]:
+    """Refuse a repeat, or ask the runs whose place it takes to stop; their ids and states."""
     if intake.on_repeat == "enqueue" or run.session is None:
-        return ()
+        return {}
     given = {"function": run.function, "session": run.session}
     going_on = connection.execute(STATEMENTS["going_on"], given).fetchall()
     if intake.on_repeat == "reject" and going_on:
         raise already_running(going_on[0][0])
-    replaced = tuple(
-        run_id for run_id, state in going_on if intake.on_repeat == "interrupt" or state == "queued"
-    )
+    everything = intake.on_repeat == "interrupt"
+    replaced = {run_id: state for run_id, state in going_on if everything or state == "queued"}
     for run_id in replaced:
         connection.execute(STATEMENTS["request_cancel"], {"id": run_id, "reason": "replaced"})
     return replaced

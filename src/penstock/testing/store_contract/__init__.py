@@ -24,7 +24,22 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 
 from ...storage.base import Store
-from . import claims, endings, runs, shared, streams, workers
+from . import (
+    checkpoints,
+    claims,
+    endings,
+    intake,
+    limits,
+    lines,
+    lingering,
+    runs,
+    shared,
+    stopping,
+    streams,
+    waiting,
+    watching,
+    workers,
+)
 
 __all__ = ["CHECKS", "SHARED_CHECKS", "Check", "SharedCheck"]
 
@@ -39,7 +54,21 @@ def _checks_of(*modules: ModuleType) -> dict[str, Callable[..., Awaitable[None]]
     return {name: getattr(module, name) for module in modules for name in module.__all__}
 
 
-CHECKS: dict[str, Check] = _checks_of(streams, runs, claims, endings, workers)
+CHECKS: dict[str, Check] = _checks_of(
+    streams,
+    checkpoints,
+    runs,
+    intake,
+    claims,
+    lines,
+    limits,
+    waiting,
+    endings,
+    lingering,
+    stopping,
+    watching,
+    workers,
+)
 """Name to check, for one store."""
 
 SHARED_CHECKS: dict[str, SharedCheck] = _checks_of(shared)

@@ -5,9 +5,23 @@ import asyncio
 import msgspec
 
 from ...errors import Fenced
-from ...models import Claimed, Lease, RunState, Stream
+from ...models import Chunk, Claimed, Ending, Lease, RunState, Stream
 from ...storage.base import Store
-from .material import EPOCH, append, chunk, end, group, ids, raising, read_all, started, submit
+from .material import (
+    EPOCH,
+    append,
+    chunk,
+    end,
+    finish,
+    group,
+    ids,
+    raising,
+    read_all,
+    record,
+    started,
+    submit,
+    until,
+)
 
 __all__ = [
     "cancels_are_of_one_workers_running_runs",
@@ -17,8 +31,12 @@ __all__ = [
     "finish_keeps_state_and_end_together",
     "finish_must_follow_the_tail",
     "finish_of_a_waiting_run_is_no_success",
+    "finishing_all_ends_each_run_or_none_of_it",
+    "finishing_all_is_as_finishing_each",
+    "finishing_all_is_told_to_listeners",
     "request_cancel_leaves_ended_runs",
     "request_cancel_notes_the_wish",
+    "requeue_counts_failures_with_their_errors",
     "requeue_counts_losses_only",
     "requeue_ends_the_old_lease",
     "requeue_is_for_the_lease_alone",
@@ -97,6 +115,70 @@ async def finish_is_once_against_many_tasks(store: Store) -> None:
     assert await read_all(store, "r") == [end(1)]
 
 
+async def finishing_all_is_as_finishing_each(store: Store) -> None:
+    await submit(store, "seized")
+    seized = await store.seize("w", "seized")
+    assert seized is not None
+    ends = [Ending(seized.lease, RunState.INTERRUPTED, _ERROR, end(1), 2500)]
+    for place, state in enumerate(state for state in RunState if state.ended):
+        claimed = await started(store, state.value)
+        await append(store, claimed, chunk(1, 2))
+        ends.append(Ending(claimed.lease, state, None, end(3), 3000 + place, lingers=place == 1))
+    before = {one.lease.run_id: await record(store, one.lease.run_id) for one in ends}
+    assert await store.finish_all(ends) == [True] * 5
+    for one in ends:
+        wanted = msgspec.structs.replace(
+            before[one.lease.run_id], state=one.state, error=one.error, ended_at_ms=one.now_ms
+        )
+        assert await store.run(one.lease.run_id) == wanted
+        assert (await read_all(store, one.lease.run_id))[-1] == one.last
+    assert sum(tally.held for tally in await store.tallies()) == 1
+    assert [pace.runs for pace in (await store.paces()).values()] == [1], "of the one that succeeded"
+    assert await store.finish_all([]) == []
+
+
+async def finishing_all_ends_each_run_or_none_of_it(store: Store) -> None:
+    good, gap, lost, ended, twice = [
+        await started(store, name) for name in ("good", "gap", "lost", "ended", "twice")
+    ]
+    await store.requeue(lost.lease, 0)
+    await finish(store, ended)
+    nobodys = Lease("nobody's", "w", 1)
+    before = [await store.run(name) for name in ("gap", "lost", "ended")]
+    done = await store.finish_all(
+        [
+            Ending(gap.lease, RunState.FAILED, None, end(2), 4000),
+            Ending(good.lease, RunState.FAILED, _ERROR, end(1), 4000),
+            Ending(lost.lease, RunState.FAILED, None, end(1), 4000, lingers=True),
+            Ending(ended.lease, RunState.FAILED, None, end(2), 4000, lingers=True),
+            Ending(nobodys, RunState.FAILED, None, end(1), 4000),
+            Ending(twice.lease, RunState.SUCCEEDED, None, end(1), 4000),
+            Ending(twice.lease, RunState.FAILED, None, end(2), 4001, lingers=True),
+        ]
+    )
+    assert done == [False, True, False, False, False, True, False]
+    assert [await store.run(name) for name in ("gap", "lost", "ended")] == before, (
+        "nothing of them was written"
+    )
+    assert await read_all(store, "gap") == await read_all(store, "lost") == []
+    assert await read_all(store, "ended") == await read_all(store, "twice") == [end(1)]
+    run, other = await record(store, "good"), await record(store, "twice")
+    assert (run.state, run.error, other.state) == (RunState.FAILED, _ERROR, RunState.SUCCEEDED)
+    assert sum(tally.held for tally in await store.tallies()) == 0
+
+
+async def finishing_all_is_told_to_listeners(store: Store) -> None:
+    one, other, lost = [await started(store, name) for name in ("one", "other", "lost")]
+    await store.requeue(lost.lease, 0)
+    heard: list[tuple[str | None, Chunk | None]] = []
+    store.listen(lambda stream, chunk: heard.append((stream, chunk)))
+    await store.finish_all(
+        [Ending(run.lease, RunState.SUCCEEDED, None, end(1), 4000) for run in (one, lost, other)]
+    )
+    await until(lambda: ("other", end(1)) in heard, "listeners hear of ends")
+    assert [item for item in heard if item[0]] == [("one", end(1)), ("other", end(1))]
+
+
 async def requeue_ends_the_old_lease(store: Store) -> None:
     claimed = await started(store, crash_retries=2)
     await append(store, claimed, chunk(1))
@@ -124,6 +206,25 @@ async def requeue_counts_losses_only(store: Store) -> None:
         assert (run.state, run.losses, run.crash_retries) == (RunState.QUEUED, losses, 2)
         (claimed,) = await store.claim("w", [group(name=run.group)], 3000, 1)
         assert claimed.run.losses == losses
+
+
+async def requeue_counts_failures_with_their_errors(store: Store) -> None:
+    claimed = await started(store)
+    for failures, lost, error in (
+        (1, False, _ERROR),
+        (1, True, None),
+        (2, False, {"code": "x"}),
+        (2, False, None),
+    ):
+        await store.requeue(claimed.lease, 0, lost=lost, error=error)
+        run = await record(store, "r")
+        assert (run.failures, run.error) == (failures, error), "the error is of the last attempt"
+        (claimed,) = await store.claim("w", [group(name=run.group)], 3000, 1)
+        assert (claimed.run.failures, claimed.run.error) == (failures, error)
+    assert claimed.run.losses == 1
+    await finish(store, claimed)
+    run = await record(store, "r")
+    assert (run.failures, run.losses, run.error) == (2, 1, None), "what succeeded has no error"
 
 
 async def requeue_is_for_the_lease_alone(store: Store) -> None:

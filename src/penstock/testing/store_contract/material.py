@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ...models import Append, Chunk, Claimed, Group, RunRecord, RunState
+from ...models import Append, Chunk, Claimed, Group, RunRecord, RunState, Terms
 from ...storage.base import Store
 
 __all__ = [
@@ -14,13 +14,16 @@ __all__ = [
     "EPOCH",
     "NO_LIMIT_BYTES",
     "append",
+    "calls",
     "chunk",
     "end",
+    "finish",
     "group",
     "ids",
     "queued",
     "raising",
     "read_all",
+    "record",
     "started",
     "submit",
     "until",
@@ -52,14 +55,30 @@ def end(seq: int) -> Chunk:
     return Chunk(seq, seq, b"end", final=True)
 
 
-def group(limit: int | None = None, *, name: str = "g", functions: tuple[str, ...] = ("f",)) -> Group:
-    """A group to claim from."""
-    return Group(name, functions, limit)
+def group(
+    limit: int | None = None,
+    *,
+    name: str = "g",
+    functions: tuple[str, ...] = ("f",),
+    terms: Mapping[str, Terms] | None = None,
+    **of_all: Any,
+) -> Group:
+    """A group to claim from. `of_all` are the terms of all its functions, where `terms` has no others."""
+    common = dict.fromkeys(functions, Terms(**of_all)) if of_all else {}
+    return Group(name, functions, limit, common | dict(terms or {}))
 
 
 def ids(claimed: list[Claimed]) -> list[str]:
     """Which runs were claimed, in order."""
     return [one.run.id for one in claimed]
+
+
+def calls(claimed: list[Claimed]) -> list[list[str]]:
+    """Which runs were claimed, by the call that serves them."""
+    served: dict[str | None, list[str]] = {}
+    for one in claimed:
+        served.setdefault(one.run.call, []).append(one.run.id)
+    return list(served.values())
 
 
 async def submit(store: Store, *run_ids: str, **more: Any) -> None:
@@ -74,6 +93,18 @@ async def started(store: Store, run_id: str = "r", *, worker: str = "w", crash_r
     claimed = await store.claim(worker, [group(name=f"group of {run_id}")], 2000, 1)
     assert ids(claimed) == [run_id], "a queued run that nothing holds back is claimed"
     return claimed[0]
+
+
+async def finish(store: Store, claimed: Claimed, now_ms: int = 3000, **more: Any) -> None:
+    """End a claimed run that has written nothing: it has succeeded."""
+    await store.finish(claimed.lease, RunState.SUCCEEDED, None, end(1), now_ms, **more)
+
+
+async def record(store: Store, run_id: str) -> RunRecord:
+    """A run that there is."""
+    run = await store.run(run_id)
+    assert run is not None, f"{run_id} is kept"
+    return run
 
 
 async def append(store: Store, claimed: Claimed, *chunks: Chunk) -> list[bool]:

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from ...errors import BadRequest, StoreUnavailable
-from ...models import RunState, Stream, Submitted
+from ...models import Ending, RunState, Stream, Submitted
 from ...storage.base import Store
 from .material import EPOCH, append, chunk, end, group, queued, raising, started, submit
 
@@ -36,8 +36,12 @@ async def runs_are_kept_as_submitted(store: Store) -> None:
         input=msgspec.Raw('{"question":"qué, 何?\\n"}'.encode()),
         key="k",
         session="s",
+        lane="=sé\n",
+        priority=-3,
         crash_retries=3,
         not_before_ms=1_700_000_000_456,
+        start_by_ms=1_700_000_009_000,
+        abandon_grace_ms=60_000,
     )
     for run in (plain, rich):
         assert await store.submit(run, EPOCH) == Submitted(run, True)
@@ -172,6 +176,7 @@ async def opening_again_changes_nothing(store: Store) -> None:
 
 async def closed_stores_say_so(store: Store) -> None:
     run = await started(store)
+    (sign,) = await store.workers()
     await store.close()
     await store.close()
     for call in (
@@ -185,11 +190,25 @@ async def closed_stores_say_so(store: Store) -> None:
         lambda: store.standings(["r"]),
         lambda: store.claim("w", [group()], 0, 1),
         lambda: store.finish(run.lease, RunState.SUCCEEDED, None, end(1), 0),
+        lambda: store.finish_all([Ending(run.lease, RunState.SUCCEEDED, None, end(1), 0)]),
+        lambda: store.returned("r"),
         lambda: store.requeue(run.lease, 0),
         lambda: store.regroup([group()]),
+        lambda: store.seize("w", "r"),
         lambda: store.held("w"),
+        lambda: store.request_cancel("r"),
+        lambda: store.acknowledge(["r"]),
         lambda: store.cancels("w"),
         lambda: store.sign("w", 0),
+        lambda: store.leave("w"),
+        lambda: store.take_over("other", sign),
+        lambda: store.watch("w", {"r": True}, 0),
+        lambda: store.abandoned(0, 0),
+        lambda: store.overdue(0, 1),
+        store.due_at_ms,
+        store.stopping,
+        store.tallies,
+        store.paces,
         store.workers,
     ):
         with raising(StoreUnavailable, "a closed store says so"):

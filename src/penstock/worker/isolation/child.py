@@ -127,6 +127,10 @@ class PipeSink:
         """A stop was asked for: `Run.should_stop` says so, and threads are told at their next call."""
         self.stopping = True
 
+    def stop_seen(self) -> None:
+        """The function has been told."""
+        self._told = True
+
     @property
     def full(self) -> bool:
         """Whether the function should wait in `room` before it goes on."""

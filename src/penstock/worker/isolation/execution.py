@@ -55,6 +55,11 @@ class IsolatedExecution:
         self.stop_grace_s = STOP_GRACE_S
         self.thread_done: asyncio.Future[Any] | None = None
 
+    @property
+    def held_up(self) -> bool:
+        """Whether its events wait for the store."""
+        return self._recorder.full
+
     async def outcome(self) -> Outcome:
         """Run the function to its end, or until this task is cancelled.
 

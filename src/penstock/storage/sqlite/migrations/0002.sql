@@ -27,6 +27,7 @@ CREATE INDEX runs_start_by ON runs (start_by_ms) WHERE state = 'queued' AND star
 CREATE INDEX runs_running ON runs (grp, lane, call) WHERE state = 'running';
 CREATE INDEX runs_of_session ON runs (function, session) WHERE session IS NOT NULL AND state IN ('queued', 'running');
 CREATE INDEX runs_stopping ON runs (id) WHERE cancel AND state = 'running';
+CREATE INDEX runs_to_end ON runs (id) WHERE cancel AND state = 'queued';
 CREATE INDEX runs_unwatched ON runs (abandon_at_ms)
     WHERE abandon_at_ms IS NOT NULL AND state IN ('queued', 'running');
 

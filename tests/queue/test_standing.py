@@ -1,0 +1,207 @@
+"""Standing in line: what those who wait are told, and how often."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from penstock.testing import until
+
+if TYPE_CHECKING:
+    from tests.queue.conftest import Serve, Stage
+
+QUICK_S = 0.02
+"""In place of the second between two tellings, where a test is not about it."""
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.queue.standings.TELL_S", QUICK_S)
+
+
+def places(statuses: list[dict[str, Any]]) -> list[Any]:
+    return [status["position"] or status["state"] for status in statuses]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_reader_sees_the_line_move_up_to_its_own_start(
+    store: str, serve: "Serve", stage: "Stage"
+) -> None:
+    async with serve(stage.hold, store=store) as site:
+        runs = {who: await site.submit("hold", {"who": who}) for who in "abcd"}
+        await stage.has("a")
+        readers = {who: site.read(run_id) for who, run_id in runs.items()}
+        for moved, who in enumerate("abcd"):
+            assert (await readers[who].told(state="running"))["position"] is None
+            for place, other in enumerate("abcd"[moved + 1 :], 1):
+                await readers[other].told(position=place, state="queued")
+            stage.let_go(who)
+            assert (await readers[who].end())["state"] == "succeeded"
+        assert places(readers["a"].statuses) == ["running"]
+        assert places(readers["d"].statuses) == [3, 2, 1, "running"]
+        for reader in readers.values():
+            assert all(message.own_id == (message.event == "message") for message in reader.messages)
+            assert all(status.keys() >= {"state", "position", "eta_s"} for status in reader.statuses)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_any_process_of_the_file_tells_its_readers(file: str, serve: "Serve", stage: "Stage") -> None:
+    async with serve(stage.hold, store=file) as one:
+        runs = [await one.submit("hold", {"who": who}) for who in "abc"]
+        await stage.has("a")
+        async with serve(stage.hold, store=file) as other:
+            reader = other.read(runs[2])
+            await reader.told(position=2)
+            await other.cancel(runs[1])
+            await reader.told(position=1)
+            overviews = await asyncio.gather(one.queue(), other.queue())
+            assert overviews[0] == overviews[1]
+            assert (overviews[0]["hold"]["running"], overviews[0]["hold"]["waiting"]) == (1, 1)
+            stage.let_go("a")
+            await reader.told(state="running", position=None)
+            stage.let_go("c")
+            assert (await reader.end())["state"] == "succeeded"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_nobody_is_told_again_what_has_not_changed(
+    serve: "Serve", stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(stage.hold) as site:
+        services = await site.app.start()
+        runs = [await site.submit("hold", {"who": who}) for who in "abcd"]
+        await stage.has("a")
+        readers = [site.read(run_id) for run_id in runs[1:]]
+        for place, reader in enumerate(readers, 1):
+            await reader.told(position=place)
+        looked: list[set[str]] = []
+        standings = services.store.standings
+
+        async def look(run_ids: Any) -> Any:
+            looked.append(set(run_ids))
+            return await standings(run_ids)
+
+        monkeypatch.setattr(services.store, "standings", look)
+        await until(lambda: len(looked) >= 5)
+        assert [len(reader.statuses) for reader in readers] == [1, 1, 1]
+        assert looked == [set(runs[1:])] * len(looked), "one look for all who wait, and for none who runs"
+
+
+async def test_a_reader_is_told_once_a_second_however_fast_the_line_moves(
+    serve: "Serve", stage: "Stage"
+) -> None:
+    count = 40
+    async with serve(stage.hold) as site:
+        runs = [await site.submit("hold", {"who": str(number)}) for number in range(count)]
+        reader = site.read(runs[-1])
+        await reader.told(position=count - 1)
+        began = time.monotonic()
+        await stage.one_by_one(count - 1)
+        await reader.told(state="running")
+        assert len(reader.statuses) <= 2 + (time.monotonic() - began)
+        stage.let_go()
+        assert (await reader.end())["state"] == "succeeded"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_who_is_cancelled_in_line_hears_of_its_end_and_the_others_move_up(
+    file: str, serve: "Serve", stage: "Stage"
+) -> None:
+    async with serve(stage.hold, store=file) as site:
+        runs = [await site.submit("hold", {"who": who}) for who in "abc"]
+        await stage.has("a")
+        second, third = site.read(runs[1]), site.read(runs[2])
+        await second.told(position=1)
+        await third.told(position=2)
+        assert await site.cancel(runs[1]) == "stopped"
+        end = await second.end()
+        assert (end["type"], end["state"], end["seq"]) == ("end", "cancelled", 1)
+        await third.told(position=1)
+        answer = await site.api.get(f"/api/runs/{runs[1]}/events", params={"poll": 5})
+        assert (answer.json()["done"], len(answer.json()["events"])) == (True, 1)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_who_comes_late_is_told_at_once(file: str, serve: "Serve", stage: "Stage") -> None:
+    async with serve(stage.hold, store=file) as site:
+        first, second = [await site.submit("hold", {"who": who}) for who in "ab"]
+        await stage.has("a")
+        for _ in range(3):
+            reader = site.read(second)
+            assert (await reader.told(position=1))["state"] == "queued"
+            await reader.leave()
+        assert places([await site.read(first).told(position=None)]) == ["running"]
+
+
+async def test_the_first_that_a_reader_is_told_is_where_its_run_stands_now(
+    file: str, serve: "Serve", stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where it stood when it was submitted, to whichever process its reader comes."""
+    monkeypatch.setattr("penstock.hub.FRESH_S", 0)  # that is longer ago
+    async with serve(stage.hold, store=file) as one, serve(stage.hold, store=file) as other:
+        (await one.app.start()).worker.hold()
+        runs = [await one.submit("hold", {"who": who}) for who in "abc"]
+        await stage.has("a")
+        stage.let_go("a")
+        await stage.has("a", "b")
+        for site in (one, other):
+            for run_id, place in ((runs[1], "running"), (runs[2], 1)):
+                reader = site.read(run_id)
+                await until(lambda reader=reader: reader.statuses)  # type: ignore[misc]
+                assert places(reader.statuses[:1]) == [place]
+
+
+async def test_the_answer_the_run_and_the_list_say_where_it_stands(
+    file: str, serve: "Serve", stage: "Stage"
+) -> None:
+    async with serve((stage.hold, {"concurrency_limit": 2}), store=file) as site:
+        answers = [await site.post("hold", {"who": who}) for who in "ab"]
+        await stage.has("a", "b")
+        answers += [await site.post("hold", {"who": who}) for who in "cde"]
+        assert [answer["status"] for answer in answers] == [202] * 5
+        assert [(answer["state"], answer["position"]) for answer in answers[2:]] == [
+            ("queued", 1), ("queued", 2), ("queued", 3),
+        ]  # fmt: skip
+        ids = [answer["run_id"] for answer in answers]
+        listed = (await site.api.get("/api/runs")).json()["runs"]
+        assert [run["run_id"] for run in listed] == ids[::-1]
+        assert [run["position"] for run in listed] == [3, 2, 1, None, None]
+        assert [(await site.run(run_id))["position"] for run_id in ids] == [None, None, 1, 2, 3]
+        queued = (await site.api.get("/api/runs", params={"state": "queued", "limit": 1})).json()["runs"]
+        assert [run["position"] for run in queued] == [3]
+
+
+async def test_the_whole_queue_at_a_glance(store: str, serve: "Serve", stage: "Stage") -> None:
+    functions: Any = [
+        (stage.hold, {"concurrency_limit": 2, "concurrency_id": "gpu", "max_size": 5}),
+        (stage.hold, {"name": "other", "concurrency_id": "gpu", "rate_limit": "9/min"}),
+        (stage.hold, {"name": "at_once", "queue": False}),
+        (stage.hold, {"name": "idle"}),
+    ]
+    async with serve(*functions, store=store, max_threads=7, default_concurrency_limit=3) as site:
+        for function, who in zip(["hold", "other", "hold", "other", "at_once"], "abcde", strict=True):
+            await site.submit(function, {"who": who})
+        await stage.has("a", "b", "e")
+        overview = (await site.api.get("/api/queue")).json()
+        assert {name: overview[name] for name in overview if name != "groups"} == {
+            "workers": 1,
+            "max_threads": 7,
+        }
+        gpu, at_once, idle = overview["groups"]
+        assert gpu == {
+            "group": "gpu", "functions": ["hold", "other"], "concurrency_limit": 2, "max_size": 5,
+            "rate_limits": {"other": "9/min"}, "waiting": 2, "running": 2, "held": 0, "eta_s": None,
+            "durations": {},
+        }  # fmt: skip
+        assert (at_once["functions"], at_once["concurrency_limit"], at_once["running"]) == (
+            ["at_once"],
+            None,
+            1,
+        )
+        assert (idle["group"], idle["concurrency_limit"], idle["waiting"], idle["running"]) == (
+            "idle",
+            3,
+            0,
+            0,
+        )
