@@ -124,7 +124,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     input: the function's input as JSON, one member per parameter.
     lane: what its concurrency key is worth; runs of one lane of a group share a limit and take turns with others.
     priority: minutes of waiting that it is given for free.
-    call: the run whose place in the group it shares, because one call serves both; its own id otherwise.
+    call: of which call it is; runs that one call serves share it, and one place in the group.
     attempt: how often it was started; 0 while it waits for the first time.
     crash_retries: attempts that may follow one whose worker was lost; `losses`: how many have.
     failures: attempts that raised and were followed by another.

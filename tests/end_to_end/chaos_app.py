@@ -28,6 +28,9 @@ PAUSE_S = (0.004, 0.02)
 """Between two pieces of a story, for each place of the group: runs take 10 ms to 1 s, and all groups are busy for
 about as long, so that each kill hits them."""
 
+LONG_PLACES = 30
+"""What the group without a limit counts as: its runs take two seconds, so that some are lost several times."""
+
 PIECES = ("plain ", "naïve ", "日本語 ", "🙂👩‍👧 ", "\n\n", "data: x\r\n", "id: 9-9\n", '"\\ ', "\u2028")
 """What a wire could trip over, and what tells code points from bytes."""
 
@@ -273,4 +276,4 @@ async def free(number: int, run: penstock.Run) -> AsyncGenerator[str, None]:
     with at_work("free", run):
         for piece in tell(run, number):
             yield piece
-            await asyncio.sleep(pause_s(number, 5))
+            await asyncio.sleep(pause_s(number, LONG_PLACES))

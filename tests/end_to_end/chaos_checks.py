@@ -16,6 +16,9 @@ from .chaos_app import KINDS, RATE, Mark, Part
 
 RATE_PERIOD_MS = 1000
 
+_LIMITS = {kind.group: kind.limit for kind in KINDS.values()}
+_KEY_LIMITS = {kind.group: kind.key_limit for kind in KINDS.values()}
+
 
 class Interval(NamedTuple):
     """A call of a function. `fate` is how it ended; empty if it was cut short."""
@@ -59,22 +62,24 @@ def _end(begun: Mark, ended: Mark | None, lived_ns: Mapping[int, int]) -> tuple[
     return (lived_ns[begun.pid], "") if ended is None else (ended.at_ns, ended.what)
 
 
-def check_limits(intervals: Sequence[Interval]) -> None:
-    """No group has more calls at work than its limit, no lane more runs than its key's, no run two attempts."""
-    limits = {kind.group: kind.limit for kind in KINDS.values()}
-    key_limits = {kind.group: kind.key_limit for kind in KINDS.values()}
+def check_limits(intervals: Sequence[Interval]) -> set[str]:
+    """No group had more calls at work than its limit, no lane more runs than its key's, no run two attempts.
+
+    Returns the groups that were full at some time.
+    """
     groups, lanes, runs = defaultdict(list), defaultdict(list), defaultdict(list)
     for one in intervals:
         groups[one.group].append(one)
         for part in one.parts:
             lanes[one.group, part.lane].append(one)
             runs[part.run_id].append(one)
-    for group, found in groups.items():
-        assert most_at_once(found) <= (limits[group] or len(found)), group
     for (group, lane), found in lanes.items():
-        assert most_at_once(found) <= (key_limits[group] or len(found)), (group, lane)
+        assert most_at_once(found) <= (_KEY_LIMITS[group] or len(found)), (group, lane)
     for run_id, found in runs.items():
         assert most_at_once(found) == 1, run_id
+    most = {group: most_at_once(found) for group, found in groups.items()}
+    assert all(most[group] <= (_LIMITS[group] or most[group]) for group in most), most
+    return {group for group in most if most[group] == _LIMITS[group]}
 
 
 def most_at_once(intervals: Iterable[Interval]) -> int:

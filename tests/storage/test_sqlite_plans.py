@@ -40,4 +40,4 @@ def test_no_statement_walks_the_line(name: str, connection: sqlite3.Connection) 
         walks = scanned is not None and scanned[1] not in SMALL | {"CONSTANT", "json_each"}
         by_state = "runs_by_state (state=?)" in step  # as long as what waits
         assert not by_state, step
-        assert not walks or "runs_stopping" in step, step
+        assert not walks or "runs_stopping" in step or "runs_to_end" in step, step

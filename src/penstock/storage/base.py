@@ -131,7 +131,7 @@ class RunStore(Protocol):
 
         Which ones is what `protocol.limits.admit` says, over all processes. A run is left while its
         `not_before_ms` lies ahead, and once its `start_by_ms` has come. Runs that one call is to serve share
-        `run.call`. Each claim raises its stream's fence and the run's attempt.
+        a `run.call` that no other has. Each claim raises its stream's fence and the run's attempt.
         """
         ...
 

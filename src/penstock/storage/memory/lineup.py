@@ -67,6 +67,12 @@ class Lineup:
             else:
                 self._join(run)
 
+    def refresh(self, run: RunRecord) -> None:
+        """A run has changed where it stands."""
+        for place in (self._parked, self._queued, self._running.get(run.group, {})):
+            if run.id in place:
+                place[run.id] = run
+
     def _join(self, run: RunRecord) -> None:
         lines = self._lines.setdefault(run.group, {})
         line = lines.setdefault((run.lane, run.function), Line(run.function, run.lane, []))

@@ -160,10 +160,15 @@ class MemoryStore:
         )
 
     def _put(self, run: RunRecord, *, parked: bool | None = None) -> RunRecord:
-        kept = self._kept
-        if run.id in kept.runs:
-            kept.lineup.remove(kept.runs[run.id])
-        kept.lineup.put(run, parked=run.not_before_ms > 0 if parked is None else parked)
+        kept, known = self._kept, self._kept.runs.get(run.id)
+        parked = run.not_before_ms > 0 if parked is None else parked
+        moves = known is None or (known.state, known.group) != (run.state, run.group)
+        if known is not None and not moves and kept.lineup.is_parked(run.id) == parked:
+            kept.lineup.refresh(run)  # it keeps its place, and its line what is known of it
+        else:
+            if known is not None:
+                kept.lineup.remove(known)
+            kept.lineup.put(run, parked=parked)
         kept.runs[run.id] = run
         return run
 
@@ -224,7 +229,12 @@ class MemoryStore:
             if not lineup.is_parked(run.id):
                 self._put(msgspec.structs.replace(run, not_before_ms=OVERDUE_MS), parked=True)
         calls = lineup.admit(groups, now_ms, limit)
-        return [self._start(run_id, call[0], worker, now_ms) for call in calls for run_id in call]
+        return [one for call in calls for one in self._start_call(call, worker, now_ms)]
+
+    def _start_call(self, run_ids: list[str], worker: str, now_ms: int) -> list[Claimed]:
+        first = self._kept.runs[run_ids[0]]
+        call = f"{first.id}.{first.attempt + 1}"
+        return [self._start(run_id, call, worker, now_ms) for run_id in run_ids]
 
     def _start(self, run_id: str, call: str, worker: str, now_ms: int) -> Claimed:
         run = self._kept.runs[run_id]

@@ -37,7 +37,7 @@ def claim(
     found = connection.execute(STATEMENTS["tallied"], {"now_ms": now_ms}).fetchall()
     if found and found[-1][0] is None:
         found.pop()
-        for name in ("wake_parked", "park_overdue", "open_shut"):
+        for name in ("wake_parked", "park_overdue", "open_shut", "gathered"):
             connection.execute(STATEMENTS[name], {"now_ms": now_ms})
     claims = _Claims(connection, worker, now_ms)
     sources = _sources(claims, groups, [_Tallied(*row) for row in found])
@@ -112,6 +112,7 @@ class _Tallied(NamedTuple):
     waiting: bool
     laned: bool
     calls: int
+    terms: str
 
 
 def _sources(claims: "_Claims", groups: Sequence[Group], tallied: Sequence[_Tallied]) -> "list[_Source]":
@@ -140,14 +141,14 @@ class _Claims:
         return None if row is None else row[0]
 
     def start(self, numbers: Sequence[int], call: str | None) -> str:
-        """Start runs, in this order, each as a call of its own or as part of one. The last one's id."""
+        """Start runs, in this order, each as a call of its own or as part of one. The last one's call."""
         given = {"worker": self.worker, "now_ms": self.now_ms, "call": call}
         given["numbers"] = msgspec.json.encode(numbers).decode()
         found = self.connection.execute(STATEMENTS["start"], given).fetchall()
         runs = {number: run_of(columns) for *columns, number in found}
         held = leases(self.connection, [run.id for run in runs.values()], self.worker)
         self.made += [Claimed(runs[number], *held[runs[number].id]) for number in numbers]
-        return self.made[-1].run.id
+        return str(self.made[-1].run.call)
 
 
 class _Room:
@@ -171,7 +172,15 @@ class _Source:
         self.is_plain = self._terms == PLAIN and not tallied.laned
         """It has one line only, and nothing but its group's room holds it up."""
         self._place = {"grp": group.name, "function": tallied.function}
+        self._agree(tallied.terms)
         self._known: tuple[int, _Line | None] | None = None  # as of how many starts
+
+    def _agree(self, known: str) -> None:
+        # What was shut or barred was so under the terms of then; another version of the app may have others.
+        terms = "" if self._terms == PLAIN else msgspec.json.encode(self._terms).decode()
+        if terms != known:
+            self._claims.connection.execute(STATEMENTS["agree"], self._place | {"terms": terms})
+            self._claims.connection.execute(STATEMENTS["reopen"], self._place)
 
     def first_in_line(self, limit: int) -> list[tuple[int, int]]:
         """Rank and number of its first runs, as many as there is room for."""
@@ -226,7 +235,9 @@ class _Source:
     def _has_come(self, line: _Line, time_ms: int) -> bool:
         if time_ms <= self._claims.now_ms:
             return True
-        self._claims.connection.execute(STATEMENTS["shut"], {"id": line.id, "until_ms": time_ms})
+        self._claims.connection.execute(
+            STATEMENTS["shut"], {"id": line.id, "until_ms": time_ms, "now_ms": self._claims.now_ms}
+        )
         return False
 
     def call(self) -> None:

@@ -1,14 +1,15 @@
 -- name: tallied
 -- What waits, with whether any of it has a lane, and what goes on; and, as a row of nulls, whether the time of
 -- anything has come.
-SELECT grp, function, waiting > 0, laned > 0, running + held FROM tallies
+SELECT grp, function, waiting > 0, laned > 0, running + held, terms FROM tallies
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL
 WHERE EXISTS (SELECT 1 FROM runs INDEXED BY runs_parked
               WHERE state = 'queued' AND parked AND not_before_ms <= :now_ms)
    OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_start_by
               WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms)
-   OR EXISTS (SELECT 1 FROM lines WHERE shut_until_ms > 0 AND shut_until_ms <= :now_ms);
+   OR EXISTS (SELECT 1 FROM lines WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR shut_at_ms > :now_ms))
+   OR EXISTS (SELECT 1 FROM tallies WHERE gathers_until_ms BETWEEN 1 AND :now_ms);
 
 -- name: wake_parked
 -- The index is named: the planner would walk all that waits.
@@ -21,7 +22,18 @@ UPDATE runs INDEXED BY runs_start_by SET parked = 1, not_before_ms = 90000000000
 WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms AND NOT parked;
 
 -- name: open_shut
-UPDATE lines SET shut_until_ms = 0 WHERE shut_until_ms > 0 AND shut_until_ms <= :now_ms;
+UPDATE lines SET shut_until_ms = 0
+WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR shut_at_ms > :now_ms);
+
+-- name: gathered
+UPDATE tallies SET gathers_until_ms = 0 WHERE gathers_until_ms BETWEEN 1 AND :now_ms;
+
+-- name: agree
+-- Other terms than those under which the lines were last looked at.
+UPDATE tallies SET terms = :terms WHERE grp = :grp AND function = :function;
+
+-- name: reopen
+UPDATE lines SET barred = 0, shut_until_ms = 0 WHERE grp = :grp AND function = :function;
 
 -- name: due_at
 SELECT min(at_ms) FROM (
@@ -59,7 +71,7 @@ ORDER BY turn, head LIMIT 1;
 UPDATE lines SET barred = 1 WHERE id = ?;
 
 -- name: shut
-UPDATE lines SET shut_until_ms = :until_ms WHERE id = :id;
+UPDATE lines SET shut_until_ms = :until_ms, shut_at_ms = :now_ms WHERE id = :id;
 
 -- name: gather
 UPDATE tallies SET gathers_until_ms = :until_ms
@@ -105,7 +117,7 @@ ORDER BY rank_ms, number LIMIT :free;
 
 -- name: start
 UPDATE runs SET state = 'running', worker = :worker, attempt = attempt + 1, started_at_ms = :now_ms,
-    call = coalesce(:call, id), start_by_ms = NULL
+    call = coalesce(:call, id || '.' || (attempt + 1)), start_by_ms = NULL
 WHERE number IN (SELECT value FROM json_each(:numbers)) AND state = 'queued' RETURNING {run}, number;
 
 -- name: raise_fences

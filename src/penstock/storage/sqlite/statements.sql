@@ -76,11 +76,14 @@ SELECT id, grp, function, lane, coalesce(worker, '') FROM runs WHERE id = :id;
 DELETE FROM lingering WHERE run_id = :id;
 
 -- name: keep_checkpoint
--- The chunk that it belongs to is stored; without one it is of the tail.
-UPDATE runs SET checkpoint = :checkpoint, checkpoint_seq = :seq
+UPDATE runs SET checkpoint = :checkpoint, checkpoint_seq = :seq WHERE id = :id;
+
+-- name: keep_checkpoint_alone
+UPDATE runs SET checkpoint = coalesce(:checkpoint, checkpoint),
+    checkpoint_seq = CASE WHEN :checkpoint IS NULL THEN checkpoint_seq ELSE :seq END
 WHERE id = :id AND EXISTS (
     SELECT 1 FROM streams AS s WHERE s.name = :id AND s.fence = :fence AND NOT s.ended
-      AND (NOT :alone OR :seq = coalesce((SELECT max(last_seq) FROM chunks WHERE stream_id = s.id), 0)));
+      AND :seq = coalesce((SELECT max(last_seq) FROM chunks WHERE stream_id = s.id), 0));
 
 -- name: requeue
 UPDATE runs SET state = 'queued', worker = NULL, call = NULL, losses = losses + :lost,

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -50,13 +51,35 @@ def append(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool
     under load costs more than the row (measured: up to 5 ms a statement beside a busy event loop).
     """
     taken: list[bool] = []
+    for alone, items in groupby(batch, key=lambda item: item.chunk.empty):
+        given = list(items)
+        taken += [_keep_alone(connection, item) for item in given] if alone else _append(connection, given)
+    return taken
+
+
+def _append(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool]:
+    taken: list[bool] = []
     for start in range(0, len(batch), MAX_ROWS):
         part = batch[start : start + MAX_ROWS]
         taken += [True] * len(part) if _try_insert(connection, part) else _one_by_one(connection, part)
-    return [
-        ok and (item.checkpoint is None or _keep_checkpoint(connection, item))
-        for ok, item in zip(taken, batch, strict=True)
-    ]
+    for ok, item in zip(taken, batch, strict=True):
+        if ok and item.checkpoint is not None:
+            connection.execute(STATEMENTS["keep_checkpoint"], _kept(item))
+    return taken
+
+
+def _keep_alone(connection: sqlite3.Connection, item: Append) -> bool:
+    """A checkpoint without events: of the stream as it stands, if the lease is still good."""
+    return connection.execute(STATEMENTS["keep_checkpoint_alone"], _kept(item)).rowcount > 0
+
+
+def _kept(item: Append) -> dict[str, object]:
+    return {
+        "id": item.stream,
+        "fence": item.fence,
+        "seq": item.chunk.last_seq,
+        "checkpoint": item.checkpoint,
+    }
 
 
 def _one_by_one(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool]:
@@ -67,25 +90,12 @@ def _try_insert(connection: sqlite3.Connection, batch: Sequence[Append]) -> bool
     given: list[object] = []
     for item in batch:
         chunk = item.chunk
-        if not chunk.empty:
-            given += (item.stream, item.fence, chunk.first_seq, chunk.last_seq, chunk.final, chunk.data)
+        given += (item.stream, item.fence, chunk.first_seq, chunk.last_seq, chunk.final, chunk.data)
     try:
-        if given:
-            connection.execute(_insert(len(given) // 6), given)
+        connection.execute(_insert(len(batch)), given)
     except sqlite3.IntegrityError:  # refused by the trigger, which undoes its whole statement
         return False
     return True
-
-
-def _keep_checkpoint(connection: sqlite3.Connection, item: Append) -> bool:
-    given = {
-        "id": item.stream,
-        "fence": item.fence,
-        "seq": item.chunk.last_seq,
-        "alone": item.chunk.empty,
-        "checkpoint": item.checkpoint,
-    }
-    return connection.execute(STATEMENTS["keep_checkpoint"], given).rowcount > 0
 
 
 def submit(connection: sqlite3.Connection, run: RunRecord, epoch: str, intake: Intake) -> Submitted:

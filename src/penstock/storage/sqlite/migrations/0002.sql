@@ -16,7 +16,7 @@ ALTER TABLE runs ADD COLUMN checkpoint BLOB;
 ALTER TABLE runs ADD COLUMN checkpoint_seq INTEGER NOT NULL DEFAULT 0;
 
 UPDATE runs SET rank_ms = created_at_ms, parked = state = 'queued' AND not_before_ms > 0,
-                call = CASE WHEN state = 'running' THEN id END;
+                call = CASE WHEN state = 'running' THEN id END, cancel_reason = CASE WHEN cancel THEN 'cancelled' END;
 
 DROP INDEX runs_waiting;
 DROP INDEX runs_waiting_by_function;
@@ -44,7 +44,8 @@ CREATE TABLE lines (
     served        INTEGER NOT NULL DEFAULT 0,
     turn          INTEGER NOT NULL,
     barred        INTEGER NOT NULL DEFAULT 0,  -- its lane has as many running as it may
-    shut_until_ms INTEGER NOT NULL DEFAULT 0   -- its rate says so
+    shut_until_ms INTEGER NOT NULL DEFAULT 0,  -- its rate says so,
+    shut_at_ms    INTEGER NOT NULL DEFAULT 0   -- or did then: a clock that was set back is not waited for
 );
 CREATE UNIQUE INDEX lines_by_lane ON lines (grp, lane, function);
 CREATE INDEX lines_by_turn ON lines (grp, turn, head);
@@ -60,6 +61,7 @@ CREATE TABLE tallies (
     running  INTEGER NOT NULL DEFAULT 0,
     held     INTEGER NOT NULL DEFAULT 0,  -- calls that go on though their runs have ended
     gathers_until_ms INTEGER NOT NULL DEFAULT 0,  -- a batch that is not full waits for more
+    terms    TEXT NOT NULL DEFAULT '',            -- under which the lines were last looked at
     PRIMARY KEY (grp, function)
 ) WITHOUT ROWID;
 
