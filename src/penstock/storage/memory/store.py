@@ -28,6 +28,7 @@ from ...protocol.limits import pace_after
 from ...protocol.runs import may_become
 from ..base import ANYTHING, Listener, WorkerSign
 from ..intake import already_running, check_room
+from .audience import Audience
 from .lineup import Lineup
 from .log import Log
 
@@ -48,7 +49,7 @@ OVERDUE_MS = 9_000_000_000_000_000
 class _Kept:
     """All that a store holds."""
 
-    __slots__ = ("absent", "keys", "lineup", "logs", "paces", "runs", "signs", "watchers")
+    __slots__ = ("audience", "keys", "lineup", "logs", "paces", "runs", "signs")
 
     def __init__(self) -> None:
         self.logs: dict[str, Log] = {}
@@ -57,8 +58,7 @@ class _Kept:
         self.keys: dict[tuple[str, str], str] = {}
         self.signs: dict[str, _Sign] = {}
         self.paces: dict[str, Pace] = {}
-        self.watchers: dict[str, set[str]] = {}
-        self.absent: dict[str, int] = {}  # run to when it counts as abandoned; 0: still to be set
+        self.audience = Audience(self.runs)
 
 
 class MemoryStore:
@@ -138,8 +138,7 @@ class MemoryStore:
             kept.keys[run.function, run.key] = run.id
         kept.lineup.number(run.id)
         kept.logs[run.id] = Log(epoch)
-        if run.abandon_grace_ms is not None:
-            kept.absent[run.id] = run.created_at_ms + run.abandon_grace_ms
+        kept.audience.expect(run)
         self._put(run)
         return Submitted(run, True, ahead, calls, repeated)
 
@@ -343,36 +342,10 @@ class MemoryStore:
         return {run.id: run.acknowledged for run in self._kept.lineup.running if run.cancel}
 
     async def watch(self, worker: str, present: Mapping[str, bool], now_ms: int) -> None:
-        for run_id, watched in present.items():
-            run = self._kept.runs.get(run_id)
-            if not watched:
-                self._unwatch(worker, run_id)
-            elif run is not None and run.abandon_grace_ms is not None and not run.state.ended:
-                self._kept.watchers.setdefault(run_id, set()).add(worker)
-                self._kept.absent.pop(run_id, None)
-        self._begin_absence(now_ms)
-
-    def _unwatch(self, worker: str, run_id: str) -> None:
-        watchers = self._kept.watchers.get(run_id, set())
-        if worker in watchers:
-            watchers.discard(worker)
-            if not watchers:
-                del self._kept.watchers[run_id]
-                self._kept.absent[run_id] = 0
-
-    def _begin_absence(self, now_ms: int) -> None:
-        for run_id, at_ms in self._kept.absent.items():
-            if at_ms == 0:
-                grace_ms = self._kept.runs[run_id].abandon_grace_ms or 0
-                self._kept.absent[run_id] = now_ms + grace_ms
+        self._kept.audience.watch(worker, present, now_ms)
 
     async def abandoned(self, now_ms: int, up_ms: int) -> list[str]:
-        self._begin_absence(now_ms)
-        for run_id in [run_id for run_id in self._kept.absent if self._kept.runs[run_id].state.ended]:
-            del self._kept.absent[run_id]
-        late = [run_id for run_id, at_ms in self._kept.absent.items() if at_ms <= now_ms]
-        runs = [self._kept.runs[run_id] for run_id in late]
-        return [run.id for run in runs if not run.cancel and (run.abandon_grace_ms or 0) <= up_ms]
+        return self._kept.audience.abandoned(now_ms, up_ms)
 
     async def cancels(self, worker: str) -> dict[str, str]:
         running = self._kept.lineup.running
@@ -390,13 +363,11 @@ class MemoryStore:
     async def leave(self, worker: str) -> None:
         self._kept.signs.pop(worker, None)
         self._kept.lineup.forget(worker)
-        for run_id in list(self._kept.watchers):
-            self._unwatch(worker, run_id)
+        self._kept.audience.forget(worker)
 
     async def workers(self) -> Sequence[WorkerSign]:
         running = {run.worker or "" for run in self._kept.lineup.running}
-        watching = {worker for watchers in self._kept.watchers.values() for worker in watchers}
-        known = running | watching | self._kept.lineup.holders
+        known = running | self._kept.audience.workers | self._kept.lineup.holders
         return [
             *self._kept.signs.values(),
             *(_Sign(worker, 0) for worker in sorted(known - self._kept.signs.keys())),

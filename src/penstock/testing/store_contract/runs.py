@@ -1,12 +1,13 @@
 """Checks of runs as records: kept as submitted, once per key, listed in order; and of a store's own life."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from ...errors import BadRequest, StoreUnavailable
-from ...models import Ending, RunState, Stream, Submitted
-from ...storage.base import Store
+from ...models import Claimed, Ending, RunState, Stream, Submitted
+from ...storage.base import Store, WorkerSign
 from .material import EPOCH, append, chunk, end, group, queued, raising, started, submit
 
 __all__ = [
@@ -179,7 +180,16 @@ async def closed_stores_say_so(store: Store) -> None:
     (sign,) = await store.workers()
     await store.close()
     await store.close()
-    for call in (
+    for call in (*_calls_for_callers(store, run), *_calls_for_workers(store, run, sign)):
+        with raising(StoreUnavailable, "a closed store says so"):
+            await call()
+
+
+_Calls = tuple[Callable[[], Awaitable[object]], ...]
+
+
+def _calls_for_callers(store: Store, run: Claimed) -> _Calls:
+    return (
         store.open,
         lambda: append(store, run, chunk(1)),
         lambda: store.read("r", 0, 1),
@@ -188,6 +198,16 @@ async def closed_stores_say_so(store: Store) -> None:
         lambda: store.run("r"),
         lambda: store.runs(function=None, state=None, limit=1, before=None),
         lambda: store.standings(["r"]),
+        lambda: store.request_cancel("r"),
+        lambda: store.watch("w", {"r": True}, 0),
+        store.stopping,
+        store.tallies,
+        store.paces,
+    )
+
+
+def _calls_for_workers(store: Store, run: Claimed, sign: WorkerSign) -> _Calls:
+    return (
         lambda: store.claim("w", [group()], 0, 1),
         lambda: store.finish(run.lease, RunState.SUCCEEDED, None, end(1), 0),
         lambda: store.finish_all([Ending(run.lease, RunState.SUCCEEDED, None, end(1), 0)]),
@@ -196,20 +216,13 @@ async def closed_stores_say_so(store: Store) -> None:
         lambda: store.regroup([group()]),
         lambda: store.seize("w", "r"),
         lambda: store.held("w"),
-        lambda: store.request_cancel("r"),
         lambda: store.acknowledge(["r"]),
         lambda: store.cancels("w"),
         lambda: store.sign("w", 0),
         lambda: store.leave("w"),
         lambda: store.take_over("other", sign),
-        lambda: store.watch("w", {"r": True}, 0),
         lambda: store.abandoned(0, 0),
         lambda: store.overdue(0, 1),
         store.due_at_ms,
-        store.stopping,
-        store.tallies,
-        store.paces,
         store.workers,
-    ):
-        with raising(StoreUnavailable, "a closed store says so"):
-            await call()
+    )
