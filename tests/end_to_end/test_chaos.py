@@ -93,7 +93,7 @@ def plan(chance: Random) -> list[Planned]:
     for name, kind in KINDS.items():
         for _ in range(kind.runs):
             number = len(planned)
-            lane = f"person {chance.randrange(kind.lanes)}" if kind.lanes else None
+            lane = f"person {number % kind.lanes}" if kind.lanes else None
             given = {"number": number} | ({"caller": lane} if name == "paced" else {})
             planned.append(Planned(name, number, lane, given))
     chance.shuffle(planned)
