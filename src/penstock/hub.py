@@ -104,6 +104,8 @@ class Hub:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tails: dict[str, _Tail] = {}
+        self.lately: set[str] | None = None
+        """Streams that somebody has come to read since this was last emptied; None where nobody looks."""
         self._warm: dict[str, None] = {}  # streams of tails without subscribers, oldest first
         self.draining = False
         self._stop_listening = store.listen(self._heard)
@@ -117,6 +119,8 @@ class Hub:
         """A reader that has everything up to `after`. Use it in a `with` block, or close it."""
         tail = self._tails.setdefault(stream, _Tail(stream))
         self._warm.pop(stream, None)
+        if self.lately is not None:
+            self.lately.add(stream)
         subscriber = Subscriber(self, tail, after)
         tail.subscribers.add(subscriber)
         return subscriber

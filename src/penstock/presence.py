@@ -19,6 +19,11 @@ TELL_S = 0.5
 """How long changes are gathered; the shortest grace is twice as long."""
 
 
+EVERYTHING_S = 5.0
+"""How often all readers are told, not only those that came or went: a process that slept for longer than its lease
+has been taken for dead, and its readers for gone."""
+
+
 class Presence:
     """This process's readers. `run` is its task; `worker`: under which name the store keeps them."""
 
@@ -27,6 +32,8 @@ class Presence:
         self._worker = worker
         self._hub = hub
         self._told: set[str] = set()
+        self._everything_at = float("-inf")
+        hub.lately = set()
 
     async def run(self) -> None:
         """Tell until cancelled."""
@@ -40,8 +47,17 @@ class Presence:
                 log.exception("The store can't be told who reads.")
 
     async def _tell(self) -> None:
-        read = self._hub.read
-        changed = {run_id: run_id in read for run_id in read ^ self._told}
-        if changed:
-            await self._store.watch(self._worker, changed, time.time_ns() // 1_000_000)
-            self._told = read
+        now, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        read, lately = self._hub.read, self._hub.lately or set()
+        self._hub.lately = set()
+        everything = now - self._everything_at >= EVERYTHING_S
+        changed = read | self._told if everything else read ^ self._told
+        fleeting = dict.fromkeys(lately - read, True)
+        if fleeting:  # came and went since the last look: one that polls, say
+            await self._store.watch(self._worker, fleeting, now_ms)
+        present = {run_id: run_id in read for run_id in changed | fleeting.keys()}
+        if present:
+            await self._store.watch(self._worker, present, now_ms)
+        self._told = read
+        if everything:
+            self._everything_at = now

@@ -18,8 +18,9 @@ from penstock.storage.sqlite import SqliteStore, connection
 
 from .children import child
 from .derived import check_derived
+from .player import Player, Step
 from .sqlite_files import EPOCH, execute, opened
-from .test_histories import Player, Step, histories
+from .test_histories import busy_histories, histories
 
 LATER_MS = 90_000
 ERROR = {"code": "exception", "message": "näh", "hint": ""}
@@ -263,7 +264,7 @@ async def test_processes_open_it_at_once_and_work_it_off(tmp_path: Path) -> None
 
 
 @settings(max_examples=60, deadline=None)
-@given(histories)
+@given(histories | busy_histories)
 def test_whatever_happens_what_is_kept_is_what_a_count_says(history: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "store.db")

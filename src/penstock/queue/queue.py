@@ -1,6 +1,7 @@
 """Runs from the caller's side: submit, inspect, stop."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import QueueFull, ServerClosing, UnknownFunction, UnknownRun
+from ..errors import QueueFull, ServerClosing, StoreError, UnknownFunction, UnknownRun
 from ..hub import Hub, Status
 from ..models import Chunk, RunPage, RunRecord, RunState, Stream, Submitted
 from ..protocol.sse import json_in
@@ -17,6 +18,8 @@ from ..worker import Function, Worker, end_unexecuted
 from .standings import Standings
 
 __all__ = ["Queue", "Receipt"]
+
+log = logging.getLogger("penstock")
 
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -98,10 +101,15 @@ class Queue:
             )
         submitted = await self._submit(known, _record(known, given, key, session))
         self._worker.wake()
-        for replaced in submitted.replaced:
-            await self.cancel(replaced, "replaced")
-        status = await self._standings.of_submitted(submitted)
-        self._hub.note(submitted.run.id, status)
+        try:
+            for replaced in submitted.replaced:
+                await self.cancel(replaced, "replaced")
+            status = await self._standings.of_submitted(submitted)
+        except StoreError as error:  # it is stored: an error would have the caller submit it again
+            log.warning("Where %s stands can't be said: %s", submitted.run.id, error.message)
+            status = {"position": None, "eta_s": None}
+        else:
+            self._hub.note(submitted.run.id, status)
         return Receipt(submitted.run, status)
 
     async def _submit(self, function: Function, run: RunRecord) -> Submitted:
@@ -178,7 +186,7 @@ class Queue:
 
     async def end_waiting(self, run_id: str, reason: str) -> bool:
         """End a run in the queue; False if it is not there (any more). Raises StoreError."""
-        claimed = await self._store.seize(self._worker.name, run_id)
+        claimed = await self._store.seize(self._worker.name, run_id, waiting=True)
         # If it is claimed in this moment, its worker finds the request with it.
         return claimed is not None and await end_unexecuted(self._store, claimed, reason)
 

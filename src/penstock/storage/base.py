@@ -144,9 +144,9 @@ class RunStore(Protocol):
         ("queue_timeout"), and those that were asked to stop. About `limit` at most."""
         ...
 
-    async def seize(self, worker: str, run_id: str) -> Claimed | None:
+    async def seize(self, worker: str, run_id: str, *, waiting: bool = False) -> Claimed | None:
         """A lease on a run that nobody executes, in order to settle it: one that is queued, or running in this
-        worker's own name. The fence rises. None for any other."""
+        worker's own name. The fence rises. None for any other. waiting: a queued one only."""
         ...
 
     async def finish(

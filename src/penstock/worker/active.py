@@ -35,6 +35,10 @@ class Executing(Protocol):
         """Run the function to its end, or until this task is cancelled."""
         ...
 
+    def stopped(self) -> None:
+        """A stop was asked for; called before the task is cancelled, which may not even have begun."""
+        ...
+
 
 class Active:
     """A run under way here."""
@@ -60,6 +64,7 @@ class Active:
         self.recorder.stop()
         if self.execution is not None:
             self.execution.stop_grace_s = self._grace_s
+            self.execution.stopped()
         if self.task is not None:
             self.task.cancel()
         self._stopped.set()
@@ -73,10 +78,11 @@ class Active:
 
     async def outcome(self, execution: Executing) -> Outcome:
         """Run the function, unless a stop came first."""
-        if self.reason is not None:
-            return Outcome(RunState.CANCELLED)
         self.execution = execution
         execution.stop_grace_s = self._grace_s
+        if self.reason is not None:
+            execution.stopped()
+            return Outcome(RunState.CANCELLED)
         self.task = task = asyncio.create_task(execution.outcome())
         task.add_done_callback(lambda _: self._stopped.set())
         self._set_timers()

@@ -59,7 +59,7 @@ class Batch:
         for share in self.shares:
             share.recorder.touch()
 
-    async def forsaken(self, last: "Share") -> None:
+    def forsake(self, last: "Share") -> None:
         """A run has been stopped. With the last one the call is, as a single run's would be."""
         if self._task is None or self.wanted or self.last is not None:
             return
@@ -67,7 +67,11 @@ class Batch:
         if self.execution is not None:
             self.execution.stop_grace_s = last.stop_grace_s
         self._task.cancel()
-        await asyncio.wait([self._task])
+
+    async def gone(self) -> None:
+        """Wait until the call has been stopped, or left behind."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     @property
     def going_on(self) -> "asyncio.Future[Any] | None":
@@ -97,9 +101,14 @@ class Share:
         try:
             return await asyncio.shield(self._outcome)
         except asyncio.CancelledError:
-            self.left = True
-            await self.batch.forsaken(self)
+            if self.batch.last is self:
+                await self.batch.gone()
             raise
+
+    def stopped(self) -> None:
+        """The run is to stop, whether or not it has begun to wait: the others go on without it."""
+        self.left = True
+        self.batch.forsake(self)
 
     def settle(self, outcome: Outcome) -> None:
         """The call has ended; an outcome that was set before stands."""

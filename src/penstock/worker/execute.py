@@ -50,6 +50,9 @@ class Execution:
         """Whether the function waits for the store."""
         return self._recorder.full
 
+    def stopped(self) -> None:
+        """Nothing: cancelling the task that is in `outcome` says all."""
+
     async def outcome(self) -> Outcome:
         """Run the function to its end, or until this task is cancelled; then the generator has been closed.
 

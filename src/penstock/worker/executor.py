@@ -128,7 +128,10 @@ class Executor:
     async def _conclude(self, active: Active, function: Function, outcome: Outcome, *, lingers: bool) -> None:
         ended = _explained(active.reason, outcome)
         back = self._another_attempt(active, function, ended)
-        if back is not None:
+        if back is not None and lingers:
+            # Not while its function goes on here: once this process is gone, whoever sweeps gives it back.
+            active.recorder.abandon()
+        elif back is not None:
             active.recorder.give_back(back)
         else:
             active.recorder.end(ended, lingers=lingers)

@@ -245,7 +245,10 @@ class Worker:
 
     def _may_be_due(self) -> bool:
         options = [function.options for function in self._functions.values()]
-        return any(one.rate_limit or one.retries or (one.batch and one.max_wait_ms) for one in options)
+        return any(
+            one.rate_limit or one.retries or one.crash_retries or (one.batch and one.max_wait_ms)
+            for one in options
+        )
 
     async def _begin(self, call: list[Claimed]) -> None:
         if self._draining:  # it was claimed in the moment in which the shutdown began

@@ -261,9 +261,11 @@ class MemoryStore:
         asked = {run.id: run.cancel_reason or "" for run in self._kept.lineup.queued if run.cancel}
         return late | asked
 
-    async def seize(self, worker: str, run_id: str) -> Claimed | None:
+    async def seize(self, worker: str, run_id: str, *, waiting: bool = False) -> Claimed | None:
         run = self._kept.runs.get(run_id)
-        if run is None or run.state.ended or (run.state is RunState.RUNNING and run.worker != worker):
+        if run is None or run.state.ended:
+            return None
+        if run.state is RunState.RUNNING and (waiting or run.worker != worker):
             return None
         return self._lease(run, worker)
 

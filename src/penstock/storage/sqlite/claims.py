@@ -223,7 +223,7 @@ class _Source:
         size, now_ms = self._terms.batch_size, self._claims.now_ms
         if size <= 1:
             return False
-        waiting = self._claims.one("waiting_of", **self._place) or 0
+        waiting = self._claims.one("waiting_of", **self._place, size=size) or 0
         oldest_ms = self._claims.one("oldest_of", **self._place) if 0 < waiting < size else now_ms
         until_ms = gathers_until(self._terms, oldest_ms, waiting, now_ms) if waiting else 0
         gathers = until_ms > now_ms

@@ -33,7 +33,8 @@ UPDATE tallies SET gathers_until_ms = 0 WHERE gathers_until_ms BETWEEN 1 AND :no
 UPDATE tallies SET terms = :terms WHERE grp = :grp AND function = :function;
 
 -- name: reopen
-UPDATE lines SET barred = 0, shut_until_ms = 0 WHERE grp = :grp AND function = :function;
+UPDATE lines SET barred = 0, shut_until_ms = 0
+WHERE grp = :grp AND function = :function AND (barred OR shut_until_ms > 0);
 
 -- name: due_at
 SELECT min(at_ms) FROM (
@@ -92,7 +93,8 @@ DELETE FROM starts WHERE function = :function AND lane = :lane
   AND place <= (SELECT max(place) FROM starts WHERE function = :function AND lane = :lane) - :count;
 
 -- name: waiting_of
-SELECT sum(waiting) FROM lines WHERE grp = :grp AND function = :function;
+-- As far as it matters: no line is empty, so no more of them than a batch holds need be counted.
+SELECT sum(waiting) FROM (SELECT waiting FROM lines WHERE grp = :grp AND function = :function LIMIT :size);
 
 -- name: oldest_of
 -- Asked for fewer runs than a batch holds.

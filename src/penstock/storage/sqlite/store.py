@@ -119,8 +119,9 @@ class SqliteStore:
         writer = self._opened()
 
         def append(connection: sqlite3.Connection) -> list[bool]:
-            writer.watch.wrote(item.stream for item in batch)
-            return work.append(connection, batch)
+            taken = work.append(connection, batch)
+            writer.watch.wrote(item.stream for item, ok in zip(batch, taken, strict=True) if ok)
+            return taken
 
         taken: list[bool] = await writer.do(append, lambda taken: self._tell_of(batch, taken))
         return taken
@@ -175,8 +176,10 @@ class SqliteStore:
     async def overdue(self, now_ms: int, limit: int) -> dict[str, str]:
         return await self._read(lambda connection: records.overdue(connection, now_ms, limit))
 
-    async def seize(self, worker: str, run_id: str) -> Claimed | None:
-        seized: Claimed | None = await self._write(lambda connection: work.seize(connection, worker, run_id))
+    async def seize(self, worker: str, run_id: str, *, waiting: bool = False) -> Claimed | None:
+        seized: Claimed | None = await self._write(
+            lambda connection: work.seize(connection, worker, run_id, waiting=waiting)
+        )
         return seized
 
     async def finish(

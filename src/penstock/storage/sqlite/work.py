@@ -149,10 +149,14 @@ def _make_way(connection: sqlite3.Connection, run: RunRecord, intake: Intake) ->
     return replaced
 
 
-def seize(connection: sqlite3.Connection, worker: str, run_id: str) -> Claimed | None:
+def seize(
+    connection: sqlite3.Connection, worker: str, run_id: str, *, waiting: bool = False
+) -> Claimed | None:
     """A lease on a run that nobody executes: a queued one, or one that runs in this worker's own name."""
     run = read_run(connection, run_id)
-    if run is None or run.state.ended or (run.state is RunState.RUNNING and run.worker != worker):
+    if run is None or run.state.ended:
+        return None
+    if run.state is RunState.RUNNING and (waiting or run.worker != worker):
         return None
     return Claimed(run, *leases(connection, [run.id], worker)[run.id])
 

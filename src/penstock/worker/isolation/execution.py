@@ -60,6 +60,9 @@ class IsolatedExecution:
         """Whether its events wait for the store."""
         return self._recorder.full
 
+    def stopped(self) -> None:
+        """Nothing: cancelling the task that is in `outcome` says all."""
+
     async def outcome(self) -> Outcome:
         """Run the function to its end, or until this task is cancelled.
 
