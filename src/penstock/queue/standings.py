@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..hub import Hub, Status
-from ..models import Pace, RunRecord, RunState, Standing, Submitted, Tally
+from ..models import Pace, RunRecord, RunState, Standing, Stream, Submitted, Tally
 from ..protocol.limits import eta_s
 from ..storage.base import Store
 from ..worker import Groups, Worker
@@ -57,8 +57,16 @@ class Standings:
         found = await self._look(waiting) if waiting else {}
         return found | {run.id: dict(_RUNNING) for run in runs if run.state is RunState.RUNNING}
 
-    async def at_start(self, run_id: str) -> Status | None:
-        """What a reader is told first, of a run that has written nothing yet; None once it has ended."""
+    async def for_reader(self, stream: Stream) -> Status | None:
+        """What a reader is told first: where the run stands, unless its events say so, or it has ended."""
+        if stream.ended:
+            return None
+        status = await self._at_first(stream.name)
+        if stream.tail and status is not None and status["state"] == RunState.RUNNING:
+            return status if "cancel" in status else None
+        return status  # of one that waits, for another attempt perhaps
+
+    async def _at_first(self, run_id: str) -> Status | None:
         if self._worker.has(run_id):
             return _RUNNING
         noted = self._hub.noted(run_id)

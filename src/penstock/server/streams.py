@@ -101,8 +101,7 @@ async def _response(
         return await _poll(stream, start, subscriber, receive, timeout_s)
     if subscriber.ended:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
-    if not stream.tail:
-        subscriber.status = await context.standings.at_start(stream.name)
+    subscriber.status = await context.standings.for_reader(stream)
     greeting = _reset_frame(start, stream.epoch) + _status_frame(subscriber)
     return EventStream(stream, subscriber, Pacer(asked.rate), context.settings.heartbeat_s, greeting)
 
