@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.models import Group, Rate, Terms
-from penstock.protocol.limits import HEAD_START_MS, admit, gathers_until, may_start_at
+from penstock.protocol.limits import HEAD_START_MS, SKEW_MS, admit, gathers_until, may_start_at
 
 from .hall import BEGIN_MS, Hall
 
@@ -341,5 +341,11 @@ def test_a_clock_that_was_set_back_shuts_no_line_for_longer_than_the_period(
     rate: Rate, oldest_ms: int, now_ms: int
 ) -> None:
     at_ms = max(now_ms, may_start_at(rate, oldest_ms, now_ms))
-    assert at_ms <= now_ms + rate.period_ms
+    assert at_ms <= now_ms + rate.period_ms + SKEW_MS
     assert may_start_at(rate, oldest_ms, at_ms) <= at_ms, "asked again at that time, it holds"
+
+
+@given(rates, times, st.integers(1, SKEW_MS))
+def test_a_start_of_another_process_a_little_ahead_counts(rate: Rate, now_ms: int, ahead_ms: int) -> None:
+    """Claims reach the store in another order than their clocks were read in."""
+    assert may_start_at(rate, now_ms + ahead_ms, now_ms) == now_ms + ahead_ms + rate.period_ms

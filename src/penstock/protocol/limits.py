@@ -19,6 +19,7 @@ from ..models import Group, Pace, Rate, Terms
 __all__ = [
     "BUCKET",
     "HEAD_START_MS",
+    "SKEW_MS",
     "TICKS",
     "Line",
     "Lines",
@@ -48,6 +49,10 @@ PACE_MEMORY = 20
 
 COUNT_DIGITS = 6
 """A store keeps as many starts as a rate counts; a limit of more is none."""
+
+SKEW_MS = 10_000
+"""A claim's time is read before it waits for the store's lock, five seconds at most, so that another process's start
+may lie ahead of it; what lies further ahead is of a clock that was set back."""
 
 _PERIODS_MS = {"s": 1000, "sec": 1000, "min": 60_000, "h": 3_600_000, "hour": 3_600_000, "day": 86_400_000}
 
@@ -116,7 +121,7 @@ def may_start_at(rate: Rate, oldest_ms: int | None, now_ms: int) -> int:
 
     None: there were not as many yet. `now_ms` or earlier means now.
     """
-    if oldest_ms is None or oldest_ms > now_ms:  # the clock was set back: it can't be waited for
+    if oldest_ms is None or oldest_ms > now_ms + SKEW_MS:  # the clock was set back: it can't be waited for
         return now_ms
     return oldest_ms + rate.period_ms
 

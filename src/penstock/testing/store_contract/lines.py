@@ -18,6 +18,7 @@ __all__ = [
     "priority_within_lanes_is_a_head_start",
     "regrouped_lanes_keep_their_order",
     "requeued_runs_go_back_to_their_place_in_line",
+    "requeued_runs_wait_for_their_lanes_turn",
     "withdrawn_runs_leave_their_line",
 ]
 
@@ -110,6 +111,14 @@ async def requeued_runs_go_back_to_their_place_in_line(store: Store) -> None:
     await store.requeue(b0.lease, 0)
     await store.requeue(a0.lease, 0)
     assert ids(await store.claim("w", [group()], 3000, 9)) == ["a0", "b0", "a1", "b1", "a2"]
+
+
+async def requeued_runs_wait_for_their_lanes_turn(store: Store) -> None:
+    await submit(store, "a0", "a1", lane="=a")
+    await submit(store, "b0", "b1", lane="=b")
+    (a0,) = await store.claim("w", [group()], 2000, 1)
+    await store.requeue(a0.lease, 0)
+    assert await _claimed_one_by_one(store, 4, 3000) == "baba", "the lane had its turn"
 
 
 async def withdrawn_runs_leave_their_line(store: Store) -> None:
