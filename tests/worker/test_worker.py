@@ -273,7 +273,16 @@ async def test_what_does_not_is_interrupted_or_given_back(kind: str, on_crash: A
     assert time.monotonic() - before < 1.5
     release.set()
     record = await bench.services.queue.get(run.id)
-    if on_crash == "retry":
+    if on_crash == "retry" and kind == "blocked":
+        worker = bench.services.worker.name
+        assert (record.state, record.worker) == ("running", worker), (
+            "its function goes on: not to run it twice"
+        )
+        await bench.services.worker.stop()
+        assert worker in [sign.worker for sign in await bench.services.store.workers()], (
+            "nor to be taken for gone"
+        )
+    elif on_crash == "retry":
         assert (record.state, record.attempt, record.worker) == ("queued", 1, None)
     else:
         assert (record.state, (record.error or {})["code"]) == ("interrupted", "shutdown")

@@ -51,8 +51,8 @@ COUNT_DIGITS = 6
 """A store keeps as many starts as a rate counts; a limit of more is none."""
 
 SKEW_MS = 10_000
-"""A claim's time is read before it waits for the store's lock, five seconds at most, so that another process's start
-may lie ahead of it; what lies further ahead is of a clock that was set back."""
+"""A claim's time is read before it waits for the store's lock, five seconds at most, so that a start of another
+process may lie ahead of it; what lies further ahead is of a clock that was set back."""
 
 _PERIODS_MS = {"s": 1000, "sec": 1000, "min": 60_000, "h": 3_600_000, "hour": 3_600_000, "day": 86_400_000}
 

@@ -63,6 +63,8 @@ class Executor:
         self.active: dict[str, Active] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.threads = 0
+        self.left_for_others = False
+        """Runs stand in this worker's name that somebody else is to settle, once the process is gone."""
 
     def begin(self, claimed: Iterable[Claimed]) -> None:
         """Execute the runs of one call."""
@@ -131,6 +133,7 @@ class Executor:
         if back is not None and lingers:
             # Not while its function goes on here: once this process is gone, whoever sweeps gives it back.
             active.recorder.abandon()
+            self.left_for_others = True
         elif back is not None:
             active.recorder.give_back(back)
         else:

@@ -138,6 +138,8 @@ class Worker:
         if not self._loops:
             return  # it never signed in, and a store that let it not takes long to say so again
         self._unlisten()
+        if self._executor.left_for_others:
+            return  # signed out, it would be taken for gone at once, while its functions go on
         try:
             await self._store.leave(self.name)
         except StoreError as error:
