@@ -132,10 +132,11 @@ class Worker:
     async def stop(self) -> None:
         """End the loops and sign out. Call `drain` first."""
         await self._executor.children.close()
-        for loop in self._loops:
+        loops, self._loops = self._loops, []
+        for loop in loops:
             loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        if not self._loops:
+        await asyncio.gather(*loops, return_exceptions=True)
+        if not loops:
             return  # it never signed in, and a store that let it not takes long to say so again
         self._unlisten()
         if self._executor.left_for_others:
