@@ -1,14 +1,15 @@
 """The connection itself, under `penstock serve`: heads too large or without end, and what must not suffer."""
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from penstock.server.transport import MAX_HEAD_BYTES
+from penstock.server.transport import CORK_BYTES, MAX_HEAD_BYTES, Corked
 from penstock.testing import ServerProcess
 
 HEAD_TIMEOUT_S = 0.3
@@ -177,3 +178,58 @@ def test_trailers_are_passed_over(server: ServerProcess) -> None:
         assert b" 202 " in until(connection, b"run_id")
         connection.sendall(PING)
         until(connection, b"ok")
+
+
+# --- What is written in one turn of the loop ---
+
+
+@asynccontextmanager
+async def corked() -> AsyncIterator[tuple[Corked, socket.socket]]:
+    """Our end and the other one, which is read without waiting."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+    with theirs:
+        yield Corked(transport, loop), theirs
+        transport.abort()
+
+
+def test_a_head_comes_with_its_body(server: ServerProcess) -> None:
+    with connected(server) as connection:
+        for _ in range(20):
+            connection.sendall(PING)
+            assert connection.recv(65536).endswith(b'"ok"}')
+
+
+async def test_what_is_written_in_one_turn_is_sent_at_its_end() -> None:
+    async with corked() as (cork, reader):
+        cork.write(b"head ")
+        cork.write(b"body")
+        with pytest.raises(BlockingIOError):
+            reader.recv(100)
+        await asyncio.sleep(0)
+        assert reader.recv(100) == b"head body"
+        await asyncio.sleep(0)
+        with pytest.raises(BlockingIOError):
+            reader.recv(100)
+
+
+async def test_little_is_held_back() -> None:
+    async with corked() as (cork, reader):
+        cork.write(b"head ")
+        cork.write(b"x" * CORK_BYTES)
+        assert len(reader.recv(2 * CORK_BYTES)) == 5 + CORK_BYTES
+        cork.write(b"tail")
+        await asyncio.sleep(0)
+        assert reader.recv(100) == b"tail"
+
+
+async def test_closing_sends_what_is_held_back() -> None:
+    async with corked() as (cork, reader):
+        cork.write(b"farewell")
+        cork.close()
+        assert reader.recv(100) == b"farewell"
+        cork.write(b"too late")
+        await asyncio.sleep(0)
+        assert reader.recv(100) == b""

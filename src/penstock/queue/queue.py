@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,33 +14,12 @@ from ..models import Chunk, RunPage, RunRecord, RunState, Stream, Submitted
 from ..protocol.sse import json_in
 from ..storage.base import Store
 from ..worker import Function, Worker, end_unexecuted
+from .ids import new_epoch, new_run_id
 from .standings import Standings
 
 __all__ = ["Queue", "Receipt"]
 
 log = logging.getLogger("penstock")
-
-ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-RUN_ID_CHARS = 24
-"""124 bits: whoever knows an id may read the run, so it must not be guessed."""
-
-EPOCH_CHARS = 10
-"""51 bits: epochs of one name must differ, nobody gains by guessing one."""
-
-
-_BYTES_TO_TEXT = bytes([ALPHABET.encode()[byte % len(ALPHABET)] for byte in range(256)])
-_UNEVEN = bytes(
-    range(256 // len(ALPHABET) * len(ALPHABET), 256)
-)  # would make some letters likelier than others
-
-
-def _random(chars: int) -> str:
-    # One call for all of an id: `secrets.choice` asks the system for each letter (27 us a run, benchmarks).
-    drawn = b""
-    while len(drawn) < chars:
-        drawn = secrets.token_bytes(2 * chars).translate(_BYTES_TO_TEXT, delete=_UNEVEN)
-    return drawn[:chars].decode()
 
 
 def _result_in(chunk: Chunk) -> msgspec.Raw:
@@ -113,7 +91,7 @@ class Queue:
         return Receipt(submitted.run, status)
 
     async def _submit(self, function: Function, run: RunRecord) -> Submitted:
-        epoch, fresh = _random(EPOCH_CHARS), False
+        epoch, fresh = new_epoch(), False
         # Before it is stored: once it is, any worker may write to it.
         self._hub.expect(Stream(run.id, epoch, 0, ended=False))
         try:
@@ -199,7 +177,7 @@ def _record(
     options, now_ms = function.options, time.time_ns() // 1_000_000
     grace_ms = round(options.abandon_grace_s * 1000) if options.on_abandon == "cancel" else None
     return RunRecord(
-        id=f"run_{_random(RUN_ID_CHARS)}",
+        id=new_run_id(now_ms),
         function=function.name,
         group=function.group,
         state=RunState.QUEUED,

@@ -35,6 +35,10 @@ up a server that leaves; a screen draws no more."""
 RATE_SLACK_S = 0.01
 """An update may come this much early: a run's own pace and its reader's would else beat against each other."""
 
+WATCH_AFTER_S = 0.5
+"""How long a stream goes on before anybody looks whether its reader is still there: a task for each reader of a
+short run is a tenth of what the run costs (benchmarks), and its leaving is noticed soon enough."""
+
 RECONNECT_MS = (500, 1500)
 """When a reader whose connection broke comes back; drawn at random, so that not all come at once."""
 
@@ -219,16 +223,20 @@ class EventStream:
 
 
 class _Watch:
-    """Closes the subscriber when its reader has gone. Not begun where the first look finds the end."""
+    """Closes the subscriber when its reader has gone; from `WATCH_AFTER_S` on, and none where the end is near."""
 
     def __init__(self, receive: Receive, subscriber: Subscriber) -> None:
         self._receive = receive
         self._subscriber = subscriber
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self._wait())
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._wait())
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -239,8 +247,11 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+            self._task = None  # else it and the traceback of its cancellation hold each other
 
 
 async def _write(send: Send, body: bytes) -> None:

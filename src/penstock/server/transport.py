@@ -1,11 +1,12 @@
-"""The connection under our own server: uvicorn's HTTP protocol, with bounds on what comes before a body."""
+"""The connection under our own server: uvicorn's HTTP protocol, with bounds on what comes before a body, and
+with what is written in one turn of the loop sent as one."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "BoundedHead"]
+__all__ = ["CORK_BYTES", "HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "BoundedHead", "Corked"]
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers of one request, and one read beyond: nginx takes 32 KiB, uvicorn whatever comes."""
@@ -14,7 +15,48 @@ HEAD_TIMEOUT_S = 20.0
 """From a connection's, or a request's, first byte to the end of its headers: half requests hold a descriptor each,
 and a browser that connects ahead of need does not mind to connect again."""
 
+CORK_BYTES = 16 * 1024
+"""Bytes of one turn that are gathered: heads and first frames, which are small. Beyond it a system call costs less
+than the copy."""
+
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Corked:
+    """A transport that sends what is written in one turn of the loop at the turn's end.
+
+    The head of a response then goes with the beginning of its body, in one system call and one packet.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Send soon."""
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > CORK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        held, self._held = self._held, []
+        self._held_bytes = 0
+        if held and not self._transport.is_closing():
+            self._transport.write(b"".join(held))
+
+    def close(self) -> None:
+        """Send what is held back, and close."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -27,7 +69,7 @@ class BoundedHead(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", Corked(transport, self.loop)))
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
