@@ -9,6 +9,7 @@ NAMES = (
     "first_event",
     "sqlite_appends",
     "claim_time",
+    "look_time",
     "queue_throughput",
     "thousand_runs",
 )

@@ -5,6 +5,7 @@ commit are in it. Runs are ended and submitted again between the claims, so that
 """
 
 import asyncio
+import random
 import tempfile
 import time
 from collections import deque
@@ -34,10 +35,11 @@ END = b'id: abcdefgh-1\ndata: {"type":"end","state":"succeeded","seq":1,"at_ms":
 
 
 class Shape(NamedTuple):
-    """How the waiting runs are spread over keys: the key of each number, and the function's terms."""
+    """How the waiting runs are spread: the key and the priority of each number, and the function's terms."""
 
     key: Callable[[int], str]
     terms: Terms
+    priority: Callable[[int], int] = lambda _: 0
 
 
 SHAPES = {
@@ -87,21 +89,36 @@ class Line:
     async def _submit(self, lane: str) -> None:
         self._submitted += 1
         run = RunRecord(
-            id=f"run_{self._submitted:024}",
+            id=run_id(self._submitted),
             function="f",
             group="f",
             state=RunState.QUEUED,
             created_at_ms=_now_ms(),
             lane=lane,
+            priority=self._shape.priority(self._submitted),
         )
         await self._store.submit(run, "abcdefgh")
+
+    async def look(self, count: int) -> float:
+        """Milliseconds of one look at the places of so many runs, spread over the whole line."""
+        asked = [run_id(number) for number in random.sample(range(RUNNING + 1, self._submitted), count)]
+        started = time.perf_counter()
+        found = await self._store.standings(asked)
+        took_s = time.perf_counter() - started
+        assert len(found) > count // 2
+        return took_s * 1000
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _filled(path: Path, shape: Shape, waiting: int) -> Line:
+def run_id(number: int) -> str:
+    """The id of the run that was submitted as number so and so."""
+    return f"run_{number:024}"
+
+
+async def filled(path: Path, shape: Shape, waiting: int) -> Line:
     store = make_store(f"sqlite:///{path}", synchronous="full")
     await store.open()
     await store.sign("bench", 2**53)
@@ -117,7 +134,7 @@ async def _claims(line: Line) -> list[float]:
 def measure(shape: Shape) -> dict[str, list[list[float]]]:
     """Rounds of claims of one shape, from lines of each length in turns."""
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        lines = [runner.run(_filled(Path(folder) / f"{count}.db", shape, count)) for count in WAITING]
+        lines = [runner.run(filled(Path(folder) / f"{count}.db", shape, count)) for count in WAITING]
         measures = {
             f"{count:,} waiting": partial(lambda line: runner.run(_claims(line)), line)
             for count, line in zip(WAITING, lines, strict=True)

@@ -41,6 +41,7 @@ class _Tail:
 
     __slots__ = (
         "begin", "chunks", "end", "epoch", "refresh", "size_bytes", "stale", "status", "stream", "subscribers",
+        "written_at",
     )  # fmt: skip
 
     def __init__(self, stream: str) -> None:
@@ -53,6 +54,7 @@ class _Tail:
         self.size_bytes = 0
         self.stale = False  # another process may have written past `end`
         self.refresh: asyncio.Task[None] | None = None
+        self.written_at = float("-inf")
         self.subscribers: set[Subscriber] = set()
 
     def anchor(self, seq: int) -> None:
@@ -69,6 +71,7 @@ class _Tail:
             self.size_bytes = 0
             self.begin = chunk.first_seq - 1
         self.chunks.append(chunk)
+        self.written_at = time.monotonic()
         self.end = chunk.last_seq
         self.size_bytes += len(chunk.data)
         self.trim()
@@ -158,13 +161,16 @@ class Hub:
         """Streams that have readers here."""
         return {name for name, tail in self._tails.items() if tail.subscribers}
 
-    def told(self, state: str) -> list[str]:
-        """Streams of which a reader was last told this state, and nothing was written since."""
-        return [
-            name
-            for name, tail in self._tails.items()
-            if any(one.status is not None and one.status["state"] == state for one in tail.subscribers)
-        ]
+    def silent(self, for_s: float) -> list[str]:
+        """Streams with readers to which nothing was written for so long."""
+        since = time.monotonic() - for_s
+        return [name for name, tail in self._tails.items() if tail.subscribers and tail.written_at <= since]
+
+    def told(self, stream: str) -> set[str]:
+        """The states that readers of a run were last told, as far as nothing was written since."""
+        tail = self._tails.get(stream)
+        statuses = [one.status for one in tail.subscribers] if tail is not None else []
+        return {status["state"] for status in statuses if status is not None}
 
     def tell(self, stream: str, status: Status) -> None:
         """Let the readers of a run know where it stands."""

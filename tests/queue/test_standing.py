@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,6 +151,30 @@ async def test_the_first_that_a_reader_is_told_is_where_its_run_stands_now(
                 reader = site.read(run_id)
                 await until(lambda reader=reader: reader.statuses)  # type: ignore[misc]
                 assert places(reader.statuses[:1]) == [place]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_reader_hears_that_its_run_waits_for_another_attempt(
+    store: str, serve: "Serve", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only one that connects then: for those who were there the text would seem to have stalled."""
+    monkeypatch.setattr("penstock.worker.executor._retry_at_ms", lambda _: time.time_ns() // 1_000_000 + 1000)
+    attempts: list[int] = []
+
+    async def flaky() -> AsyncIterator[str]:
+        attempts.append(len(attempts) + 1)
+        yield f"attempt {attempts[-1]}"
+        if attempts == [1]:
+            await until(lambda: reader.events)
+            raise ConnectionError("the model is busy")
+
+    async with serve((flaky, {"retries": 1}), store=store) as site:
+        reader = site.read(await site.submit("flaky"))
+        told = await reader.told(state="queued")
+        assert (told["position"], 0 < told["eta_s"] <= 1) == (1, True)
+        assert [event["type"] for event in reader.events] == ["text"]
+        assert (await reader.end())["state"] == "succeeded"
+        assert [event["type"] for event in reader.events] == ["text", "reset", "text", "end"]
 
 
 async def test_the_answer_the_run_and_the_list_say_where_it_stands(

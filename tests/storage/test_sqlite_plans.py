@@ -18,7 +18,22 @@ OFTEN = (
     "watch", "watched", "unwatch", "stopping", "standings", "finish", "learn_paces", "requeue", "acknowledge",
 )  # fmt: skip
 
-SMALL = {"tallies", "t", "e", "asked", "ended"}
+SMALL = {
+    "tallies",
+    "t",
+    "e",
+    "asked",
+    "ended",
+    "given",
+    "a",
+    "i",
+    "g",
+    "in_line",
+    "by_number",
+    "by_rank",
+    "by_turn",
+    "found",
+}
 """Tables that may be walked: as long as there are functions, or as what was given."""
 
 

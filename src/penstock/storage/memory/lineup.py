@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from ...models import Group, RunRecord, RunState, Tally, Terms
-from ...protocol.limits import Line, Lines, Waiting, admit, may_start_at, rank_ms, served_at, turn_of
+from ...protocol.limits import Line, Lines, Waiting, admit, may_start_at, rank_ms, served_at
+from .places import Places
 
 __all__ = ["Lineup"]
 
@@ -192,25 +193,15 @@ class Lineup:
         at_ms = may_start_at(terms.rate, oldest_ms, run.created_at_ms)
         return (run.lane, run.function) in lines or at_ms > run.created_at_ms
 
-    def ahead(self, run: RunRecord) -> int:
-        """Runs that are to start before this one; see `RunStore.standings`."""
-        if run.id not in self._queued or run.id in self._parked:
-            return 0
-        own, lines = self._waiting(run), self._lines[run.group]
-        others = [one for line in lines.values() for one in line.runs]
-        before = sum(one < own for one in others) if run.priority > 0 else self._submitted_before(own, others)
-        return min(before, self._turns_before(own, run, lines)) if run.lane else before
-
-    @staticmethod
-    def _submitted_before(own: Waiting, others: Sequence[Waiting]) -> int:
-        return sum(one.number < own.number for one in others)
-
-    @staticmethod
-    def _turns_before(own: Waiting, run: RunRecord, lines: dict[tuple[str, str], Line]) -> int:
-        turns = [(turn_of(line.runs[0], line.served), line.runs[0].number) for line in lines.values()]
-        line = lines[run.lane, run.function]
-        turn = turn_of(line.runs[0], line.served), line.runs[0].number
-        return sum(one < own for one in line.runs) * len(lines) + sum(one < turn for one in turns)
+    def ahead(self, runs: Iterable[RunRecord]) -> dict[str, int]:
+        """Runs that are to start before each of these; see `RunStore.standings`."""
+        looks: dict[str, Places] = {}
+        found = {}
+        for run in runs:
+            if run.id in self._queued and run.id not in self._parked:
+                place = looks.setdefault(run.group, Places(self._lines[run.group]))
+                found[run.id] = place.ahead(self._waiting(run), run.lane, run.function)
+        return found
 
     def tallies(self) -> list[Tally]:
         """How many wait, run and are held."""

@@ -198,10 +198,10 @@ class MemoryStore:
 
     async def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
         runs = [self._kept.runs[run_id] for run_id in run_ids if run_id in self._kept.runs]
-        return {run.id: self._standing(run) for run in runs if not run.state.ended}
+        ahead = self._kept.lineup.ahead(runs)
+        return {run.id: self._standing(run, ahead.get(run.id, 0)) for run in runs if not run.state.ended}
 
-    def _standing(self, run: RunRecord) -> Standing:
-        ahead = self._kept.lineup.ahead(run)
+    def _standing(self, run: RunRecord, ahead: int) -> Standing:
         parked = self._kept.lineup.is_parked(run.id)
         return Standing(
             run.id,

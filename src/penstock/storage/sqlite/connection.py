@@ -32,12 +32,12 @@ JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 """Size to which the write-ahead log is cut back once a reader no longer holds it open."""
 
 
-def _folder(name: str) -> str:
+def _text(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _statements() -> dict[str, str]:
-    text = "\n".join([_folder("statements.sql"), _folder("claims.sql")])
+    text = "\n".join(_text(f"{name}.sql") for name in ("statements", "claims", "standings"))
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     named = {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
     columns = re.sub("^--.*$", "", named["run_columns"], flags=re.MULTILINE)

@@ -150,36 +150,6 @@ UPDATE runs SET abandon_at_ms = NULL WHERE id = :id AND abandon_grace_ms IS NOT 
 -- name: unwatch
 DELETE FROM watchers WHERE run_id = :id AND worker = :worker;
 
--- name: standings
--- How many are to start before each: those submitted earlier, by lots; with priority, those of lower rank; with a
--- lane, no more than the turns that come before its own.
-SELECT r.id, r.function, r.grp, r.state, r.cancel, r.acknowledged,
-    CASE WHEN r.state = 'queued' AND r.parked THEN r.not_before_ms ELSE 0 END,
-    CASE WHEN r.state <> 'queued' OR r.parked THEN 0 ELSE min(
-        CASE WHEN r.priority > 0 THEN
-            (SELECT sum((SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked
-                    AND o.grp = l.grp AND o.function = l.function AND o.lane = l.lane
-                    AND (o.rank_ms, o.number) < (r.rank_ms, r.number)))
-                FROM lines AS l WHERE l.grp = r.grp)
-        ELSE
-            (SELECT coalesce(sum(waiting), 0) FROM lots WHERE grp = r.grp AND lot < r.number / 256)
-          + (SELECT count(*) FROM runs AS o NOT INDEXED
-                WHERE o.number >= r.number / 256 * 256 AND o.number < r.number
-                  AND o.state = 'queued' AND NOT o.parked AND o.grp = r.grp)
-        END,
-        CASE WHEN r.lane = '' THEN 9000000000000000 ELSE
-            (SELECT count(*) FROM runs AS o WHERE o.state = 'queued' AND NOT o.parked AND o.grp = r.grp
-                AND o.function = r.function AND o.lane = r.lane
-                AND (o.rank_ms, o.number) < (r.rank_ms, r.number))
-          * (SELECT count(*) FROM lines WHERE grp = r.grp)
-          + (SELECT count(*) FROM lines AS l, lines AS own
-                WHERE own.grp = r.grp AND own.lane = r.lane AND own.function = r.function
-                  AND l.grp = r.grp AND (l.turn, l.head) < (own.turn, own.head))
-        END)
-    END
-FROM json_each(:ids) AS asked CROSS JOIN runs AS r ON r.id = asked.value
-WHERE r.state IN ('queued', 'running');
-
 -- name: tallies
 SELECT grp, function, waiting, running, held FROM tallies;
 

@@ -22,6 +22,7 @@ DROP INDEX runs_waiting;
 DROP INDEX runs_waiting_by_function;
 DROP INDEX runs_running;
 CREATE INDEX runs_in_line ON runs (grp, function, lane, rank_ms, number) WHERE state = 'queued' AND NOT parked;
+CREATE INDEX runs_by_rank ON runs (grp, rank_ms, number) WHERE state = 'queued' AND NOT parked;
 CREATE INDEX runs_parked ON runs (not_before_ms) WHERE state = 'queued' AND parked;
 CREATE INDEX runs_start_by ON runs (start_by_ms) WHERE state = 'queued' AND start_by_ms IS NOT NULL;
 CREATE INDEX runs_running ON runs (grp, lane, call) WHERE state = 'running';
