@@ -247,7 +247,7 @@ class _Services:
             await services.stop(0)
             raise
         for conflict in services.worker.groups.conflicts():
-            log.warning("The group %s", conflict)
+            log.warning("%s", conflict)
         services._begin()
         return services
 

@@ -132,6 +132,23 @@ async def test_the_lowest_limit_of_a_group_holds_and_a_conflict_is_told_at_the_s
             assert (stage.began, stage.most) == (list("abcdef"), 2)
 
 
+@pytest.mark.parametrize(("identifier", "is_told"), [(None, True), ("embed", False), ("other", False)])
+async def test_a_function_named_like_anothers_group_is_told_of(
+    identifier: str | None,
+    is_told: bool,
+    make_bench: "type[Bench]",
+    stage: "Stage",
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = make_bench()
+    bench.app.function(name="embed", concurrency_id=identifier)(stage.hold)
+    bench.app.function(name="rerank", concurrency_id="embed")(stage.hold)
+    with caplog.at_level(logging.WARNING, "penstock"):
+        async with bench:
+            told = [one.getMessage() for one in caplog.records if "concurrency_id" in one.getMessage()]
+    assert [("'embed'" in one, "rerank" in one) for one in told] == [(True, True)] * is_told
+
+
 async def test_a_limit_that_one_function_gives_holds_for_its_whole_group(
     bench: "Bench", line: "Line", stage: "Stage"
 ) -> None:

@@ -15,25 +15,14 @@ OFTEN = (
     "next_line", "bar", "shut", "gather", "oldest_of", "next_mark", "start_before",
     "note_start", "forget_starts", "waiting_of", "serve",
     "first_in_line", "start", "raise_fences", "tally_of", "going_on", "overdue", "begin_absence", "abandoned",
-    "watch", "watched", "unwatch", "stopping", "standings", "finish", "learn_paces", "requeue", "acknowledge",
+    "watch", "watched", "unwatch", "stopping", "standings", "appended_since", "finish", "learn_paces",
+    "requeue", "acknowledge",
 )  # fmt: skip
 
 SMALL = {
-    "tallies",
-    "t",
-    "e",
-    "asked",
-    "ended",
-    "given",
-    "a",
-    "i",
-    "g",
-    "in_line",
-    "by_number",
-    "by_rank",
-    "by_turn",
-    "found",
-}
+    "tallies", "t", "e", "asked", "ended", "given", "a", "c", "g", "i", "in_line", "by_number", "by_rank",
+    "by_turn", "found",
+}  # fmt: skip
 """Tables that may be walked: as long as there are functions, or as what was given."""
 
 

@@ -33,8 +33,8 @@ class Process:
 
     def append(self, stream: str, *seqs: int) -> None:
         for seq in seqs:
-            self.watch.wrote([stream])
             assert work.append(self.connection, [Append(stream, 0, chunk(seq))]) == [True]
+            self.watch.wrote([(stream, chunk(seq))])
 
     def look(self) -> set[str] | None:
         return self.watch.look(self.connection)
@@ -76,6 +76,18 @@ def test_a_burst_of_ones_own_is_not_told(processes: tuple[Process, Process]) -> 
     assert one.look() is None
     other.append("c", 3)
     assert one.look() == {"c"}, "nor at the next look"
+
+
+def test_a_stream_that_changes_hands_is_told_to_who_wrote_it_before(
+    processes: tuple[Process, Process],
+) -> None:
+    one, other = processes
+    one.append("a", 1)
+    other.append("a", 2)
+    assert one.look() == {"a"}, "its readers would else wait for the next heartbeat"
+    other.append("b", 1)
+    one.append("b", 2)
+    assert one.look() == set(), "who goes on with it tells its readers of the gap"
 
 
 def test_what_was_there_before_is_not_told(processes: tuple[Process, Process], tmp_path: Path) -> None:

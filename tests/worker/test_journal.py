@@ -305,3 +305,28 @@ async def test_one_runs_trouble_is_not_anothers(bench: "Bench") -> None:
     await noisy.cancel()
     await until(lambda: bench.running == 0)
     assert (await bench.services.queue.get(noisy.id)).state == "cancelled"
+
+
+async def test_a_fault_in_one_write_is_not_the_others(
+    bench: "Bench", store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Appends, ends and runs that go back are written together, but do not fall together."""
+
+    async def append(_batch: Sequence[Append]) -> list[bool]:
+        raise ValueError("a fault of ours")
+
+    async def talks() -> AsyncIterator[str]:
+        yield "text"
+        await asyncio.Event().wait()
+
+    async def is_silent() -> str:
+        return "silent"
+
+    monkeypatch.setattr(store, "append", append)
+    talking = await bench.start(talks, concurrency_limit=None)
+    silent = [await bench.start(is_silent, concurrency_limit=None) for _ in range(5)]
+    assert [(await run.end()).result for run in silent] == ["silent"] * 5
+    await until(lambda: bench.running == 0, what="the one that can't be written is given up")
+    assert (await bench.services.queue.get(talking.id)).state == "running", (
+        "until its worker looks for strays"
+    )

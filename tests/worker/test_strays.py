@@ -32,6 +32,7 @@ class Store(MemoryStore):
         super().__init__()
         self.claims = 0
         self.lost_answers = 0
+        self.refusals = 0
         self.before, self.after = asyncio.Event(), asyncio.Event()
         self.before.set()
         self.after.set()
@@ -50,6 +51,12 @@ class Store(MemoryStore):
             self.in_flight.set()
             await self.after.wait()
         return claimed
+
+    async def requeue(self, *given: Any, **more: Any) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailable("The disk is full.")
+        await super().requeue(*given, **more)
 
 
 @pytest.fixture
@@ -80,14 +87,15 @@ async def for_ever() -> None:
 
 
 @pytest.mark.parametrize("on_crash", ["fail", "retry"])
-async def test_a_claim_whose_answer_was_lost_is_settled(on_crash: Any, bench: "Bench", store: Store) -> None:
+async def test_a_claim_whose_answer_was_lost_is_given_back(
+    on_crash: Any, bench: "Bench", store: Store
+) -> None:
+    """It was never begun: that is no crash."""
     store.lost_answers = 1
     run = await bench.start(hello, on_crash=on_crash)
-    if on_crash == "retry":
-        assert (await run.end()).result == "hello"
-        assert (await bench.services.queue.get(run.id)).attempt == 2
-    else:
-        assert await run.outcome() == ("interrupted", "worker_lost")
+    assert (await run.end()).result == "hello"
+    record = await bench.services.queue.get(run.id)
+    assert (record.attempt, record.losses) == (2, 0)
     assert (await (await bench.start(hello)).end()).result == "hello", "its place in the group is free"
 
 
@@ -146,6 +154,20 @@ async def test_a_claim_in_flight_is_given_back_at_shutdown(
     record = await bench.services.queue.get(run.id)
     assert (record.state, record.worker, record.losses, record.error) == ("queued", None, 0, None)
     assert await store.held(bench.services.worker.name) == {}
+
+
+@pytest.mark.parametrize("gate", ["before", "after"])
+async def test_a_store_that_fails_meanwhile_is_asked_again(gate: str, bench: "Bench", store: Store) -> None:
+    getattr(store, gate).clear()
+    run = await bench.start(hello, on_crash="fail")
+    await until(store.in_flight.is_set)
+    leaving = asyncio.create_task(bench.services.worker.drain(5))
+    await until(lambda: bench.services.worker._draining)
+    store.refusals = 2
+    getattr(store, gate).set()
+    await leaving
+    record = await bench.services.queue.get(run.id)
+    assert (record.state, record.losses, store.refusals) == ("queued", 0, 0)
 
 
 async def test_who_leaves_claims_no_more(bench: "Bench", store: Store) -> None:

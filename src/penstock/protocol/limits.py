@@ -20,6 +20,7 @@ __all__ = [
     "BUCKET",
     "HEAD_START_MS",
     "SKEW_MS",
+    "STARTS_KEPT_MS",
     "TICKS",
     "Line",
     "Lines",
@@ -53,6 +54,9 @@ COUNT_DIGITS = 6
 SKEW_MS = 10_000
 """A claim's time is read before it waits for the store's lock, five seconds at most, so that a start of another
 process may lie ahead of it; what lies further ahead is of a clock that was set back."""
+
+STARTS_KEPT_MS = 3_600_000
+"""How long a store keeps a start that no rate counts any more: a clock may be set back by less and break none."""
 
 _PERIODS_MS = {"s": 1000, "sec": 1000, "min": 60_000, "h": 3_600_000, "hour": 3_600_000, "day": 86_400_000}
 

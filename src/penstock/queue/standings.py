@@ -86,7 +86,8 @@ class Standings:
     async def room_in_s(self, group: str) -> int:
         """Whole seconds until one of a full group's places is likely to be free; at least 1."""
         await self._refresh()
-        likely = self._eta(group, 0, self._taken(group))
+        waiting = sum(tally.waiting for tally in self._tallies.get(group, []))
+        likely = self._eta(group, 0, self._taken(group) + waiting)  # who waits takes what is free in a moment
         return 1 if likely is None else max(1, math.ceil(likely[0]))
 
     async def overview(self) -> dict[str, Any]:

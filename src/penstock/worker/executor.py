@@ -31,6 +31,9 @@ log = logging.getLogger("penstock")
 RETURN_AGAIN_S = 1.0
 """How soon a place that became free is told to the store again, if it could not take it."""
 
+GIVE_BACK_AGAIN_S = 0.2
+"""The same of a run that was claimed and not begun: a shutdown waits for it, but has little time."""
+
 
 class _Call:
     """The runs that one call of a function serves; most calls serve one."""
@@ -62,6 +65,8 @@ class Executor:
         self._left: set[asyncio.Future[Any]] = set()  # what goes on; asyncio itself holds tasks weakly
         self.active: dict[str, Active] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.given_up: set[str] = set()
+        """Runs begun here whose fate this worker could not write; they may stand in its name all the same."""
         self.threads = 0
         self.left_for_others = False
         """Runs stand in this worker's name that somebody else is to settle, once the process is gone."""
@@ -125,6 +130,8 @@ class Executor:
             await self._conclude(active, call.function, outcome, lingers=left_behind is not None)
         finally:
             del self.active[active.claimed.run.id]
+            if not active.recorder.settled:
+                self.given_up.add(active.claimed.run.id)
             self._free(active, call, left_behind)
 
     async def _conclude(self, active: Active, function: Function, outcome: Outcome, *, lingers: bool) -> None:
@@ -184,12 +191,22 @@ class Executor:
             await asyncio.sleep(RETURN_AGAIN_S)
 
     async def give_back(self, claimed: Iterable[Claimed]) -> None:
-        """Back into the queue at once: they were not begun."""
+        """Back into the queue at once: they were not begun. Tries again until the store takes it."""
         for one in claimed:
+            await self._give_back(one)
+
+    async def _give_back(self, one: Claimed) -> None:
+        while True:
             try:
                 await self._store.requeue(one.lease, 0)
-            except (StoreError, Fenced) as error:
-                log.warning("Run %s was not given back: %s", one.run.id, error.message)
+            except Fenced:  # by an earlier try, perhaps, whose answer was lost
+                log.info("Run %s is not this worker's any more.", one.run.id)
+                return
+            except StoreError as error:
+                log.warning("Run %s can't be given back: %s %s", one.run.id, error.message, error.hint)
+            else:
+                return
+            await asyncio.sleep(GIVE_BACK_AGAIN_S)
 
 
 def _retry_at_ms(attempt: int) -> int:

@@ -84,16 +84,29 @@ class Groups:
         return Intake(max_size, limit, function.options.on_repeat, batches, function.terms)
 
     def conflicts(self) -> list[str]:
-        """Groups whose functions were given different limits, in words."""
-        found = []
-        for group in {function.group for function in self._functions.values()}:
-            members = self.members(group)
-            given = {
-                f.name: f.options.concurrency_limit
-                for f in members
-                if f.options.concurrency_limit != "default"
-            }
-            if len(set(given.values())) > 1:
-                said = ", ".join(f"{name} {limit}" for name, limit in given.items())
-                found.append(f"{group!r} was given several limits ({said}): {self.limit_of(group)} holds.")
-        return found
+        """What those who gave the options may not have meant, in words."""
+        groups = {function.group: self.members(function.group) for function in self._functions.values()}
+        found = [
+            said
+            for name, members in groups.items()
+            for said in (self._several_limits(name, members), _named_alike(name, members))
+        ]
+        return [said for said in found if said]
+
+    def _several_limits(self, group: str, members: Iterable[Function]) -> str:
+        given = {f.name: f.options.concurrency_limit for f in members}
+        given = {name: limit for name, limit in given.items() if limit != "default"}
+        if len(set(given.values())) <= 1:
+            return ""
+        said = ", ".join(f"{name} {limit}" for name, limit in given.items())
+        return f"The group {group!r} was given several limits ({said}): {self.limit_of(group)} holds."
+
+
+def _named_alike(group: str, members: Iterable[Function]) -> str:
+    others = [function.name for function in members if function.options.concurrency_id is not None]
+    if group in others or not others or all(function.name != group for function in members):
+        return ""
+    return (
+        f"The function {group!r} shares the limit of {', '.join(others)}, whose concurrency_id is its name: "
+        "give it one of its own, unless that is meant."
+    )

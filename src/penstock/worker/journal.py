@@ -9,8 +9,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar, TypeVarTuple, Unpack
 
 from ..errors import Fenced, StoreError
 from ..models import Append, Chunk, Claimed, Ending
@@ -20,6 +20,7 @@ from .recorder import GiveBack, Recorder
 __all__ = ["Journal"]
 
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 log = logging.getLogger("penstock")
 
 TICK_S = 0.01
@@ -72,12 +73,7 @@ class Journal:
             await self._wake.wait()
             self._wake.clear()
             ready, self._ready = self._ready, {}
-            try:
-                await self._write(ready)
-            except Exception:
-                log.exception("Chunks could not be written; their runs are given up, the others go on.")
-                for recorder in ready:
-                    recorder.abandon()
+            await _guard(ready, self._write, ready)
 
     async def _write(self, ready: dict[Recorder, None]) -> None:
         going: list[tuple[Recorder, Append]] = []
@@ -87,13 +83,17 @@ class Journal:
             item = recorder.take()
             if item is None:  # taken earlier, by an urgent event
                 if recorder.back is not None:
-                    leaving.append(self._give_back(recorder, recorder.back))
+                    leaving.append(_guard([recorder], self._give_back, recorder, recorder.back))
             elif item.chunk.final:
                 ending.append((recorder, item.chunk))
             else:
                 going.append((recorder, item))
         # All at once, so that the store can commit the ends with the appends.
-        await asyncio.gather(self._append(going), self._finish(ending), *leaving)
+        await asyncio.gather(
+            _guard([recorder for recorder, _ in going], self._append, going),
+            _guard([recorder for recorder, _ in ending], self._finish, ending),
+            *leaving,
+        )
 
     async def _append(self, going: list[tuple[Recorder, Append]]) -> None:
         if not going:
@@ -146,6 +146,18 @@ class Journal:
         lease = recorder.lease
         found = await self._persist(lambda: self._store.read(lease.run_id, chunk.last_seq - 1, 1))
         return bool(found) and found[0].data == chunk.data
+
+
+async def _guard(
+    recorders: Iterable[Recorder], write: Callable[[Unpack[Given]], Awaitable[None]], *given: *Given
+) -> None:
+    """A fault of ours costs the runs that it concerns, and no others."""
+    try:
+        await write(*given)
+    except Exception:
+        log.exception("Chunks could not be written; their runs are given up, the others go on.")
+        for recorder in recorders:
+            recorder.abandon()
 
 
 def _ending(recorder: Recorder, last: Chunk, now_ms: int) -> Ending:

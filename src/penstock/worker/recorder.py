@@ -312,6 +312,11 @@ class Recorder:
             self.outcome = Outcome(RunState.FAILED, None, failed)
         return encode_chunk([End("failed", None, failed, seq=first.seq, at_ms=first.at_ms)], self._epoch)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the store knows how this attempt went out."""
+        return self.done.done() and not self.done.cancelled() and self.done.result()
+
     def settle(self, *, stored: bool) -> None:
         """Nothing more will be written."""
         if not self.done.done():

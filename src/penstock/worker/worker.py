@@ -176,7 +176,7 @@ class Worker:
         """Compare what is executed here with what the store says is.
 
         A run that another worker took over, while this process was asleep, is stopped before it notices by
-        writing. One in our name that is not executed, of a claim whose answer was lost, is settled.
+        writing. One in our name that is not executed is settled: given back, if it was never begun here.
         """
         executed = {run_id: active.recorder.lease.fence for run_id, active in self._executor.active.items()}
         # Runs may have come back to the queue, or from an older process, in a group that their function has left.
@@ -185,11 +185,20 @@ class Worker:
         for run_id, fence in executed.items():
             if held.get(run_id) != fence and run_id in self._executor.active:
                 self._executor.active[run_id].recorder.abandon()
-        for run_id in held.keys() - executed.keys():
-            claimed = await self._store.seize(self.name, run_id)
-            if claimed is not None:
-                await self._settle(claimed)
-                self._wake.set()
+        self._executor.given_up &= held.keys()
+        if not self._draining:  # what outlives the drain is settled by others, once this process is gone
+            for run_id in held.keys() - executed.keys():
+                await self._settle_stray(run_id)
+
+    async def _settle_stray(self, run_id: str) -> None:
+        claimed = await self._store.seize(self.name, run_id)
+        if claimed is None:
+            return
+        if run_id in self._executor.given_up or claimed.run.cancel:
+            await self._settle(claimed)
+        else:  # of a claim whose answer was lost
+            await self._executor.give_back([claimed])
+        self._wake.set()
 
     async def _sign_loop(self) -> None:
         while True:

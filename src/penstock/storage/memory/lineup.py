@@ -9,6 +9,7 @@ import msgspec
 from ...models import Group, RunRecord, RunState, Tally, Terms
 from ...protocol.limits import Line, Lines, Waiting, admit, may_start_at, rank_ms, served_at
 from .places import Places
+from .starts import Starts
 
 __all__ = ["Lineup"]
 
@@ -34,7 +35,7 @@ class Lineup:
         self._waiting_in: Counter[str] = Counter()
         self._running: dict[str, dict[str, RunRecord]] = {}
         self._held: dict[str, _Held] = {}
-        self._starts: dict[tuple[str, str], list[int]] = {}
+        self._starts = Starts()
         self._marks: Counter[str] = Counter()
         self._again_at_ms: int | None = None
 
@@ -117,15 +118,13 @@ class Lineup:
             list(self._lines.get(group.name, {}).values()),
             self.calls(group.name, batches=group.batches),
             Counter([*(run.lane for run in running), *(one.lane for one in held)]),
-            lambda function, lane: self._starts.get((function, lane), ()),
+            lambda function, lane: self._starts.of((function, lane)),
             self._marks[group.name],
         )
 
     def _note_start(self, run: RunRecord, terms: Terms, now_ms: int) -> None:
         if terms.rate is not None:
-            starts = self._starts.setdefault((run.function, run.lane), [])
-            starts.append(now_ms)
-            del starts[: -terms.rate.count]
+            self._starts.note((run.function, run.lane), terms.rate, now_ms)
         if run.lane:
             self._marks[run.group] = served_at(now_ms, self._marks[run.group])
             for (lane, _), line in self._lines[run.group].items():
@@ -188,7 +187,7 @@ class Lineup:
                 return True
         if terms.rate is None:
             return False
-        starts = self._starts.get((run.function, run.lane), [])
+        starts = self._starts.of((run.function, run.lane))
         oldest_ms = starts[-terms.rate.count] if len(starts) >= terms.rate.count else None
         at_ms = may_start_at(terms.rate, oldest_ms, run.created_at_ms)
         return (run.lane, run.function) in lines or at_ms > run.created_at_ms

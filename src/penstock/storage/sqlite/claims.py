@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...models import Claimed, Group, Lease, RunRecord, Stream, Terms
-from ...protocol.limits import TICKS, gathers_until, may_start_at
+from ...models import Claimed, Group, Lease, Rate, RunRecord, Stream, Terms
+from ...protocol.limits import STARTS_KEPT_MS, TICKS, gathers_until, may_start_at
 from .connection import STATEMENTS
 from .records import run_of
 
@@ -261,7 +261,12 @@ class _Source:
             given = {"grp": self._place["grp"], "lane": line.lane, "mark": mark}
             claims.connection.execute(STATEMENTS["serve"], given)
         if self._terms.rate is not None:
-            given = {"function": self._place["function"], "lane": line.lane, "now_ms": claims.now_ms}
-            claims.connection.execute(STATEMENTS["note_start"], given)
-            claims.connection.execute(STATEMENTS["forget_starts"], given | {"count": self._terms.rate.count})
+            self._note_start(line, self._terms.rate)
         return claims.start([line.head], call)
+
+    def _note_start(self, line: _Line, rate: Rate) -> None:
+        connection, now_ms = self._claims.connection, self._claims.now_ms
+        own = {"function": self._place["function"], "lane": line.lane}
+        connection.execute(STATEMENTS["note_start"], own | {"now_ms": now_ms, "period_ms": rate.period_ms})
+        connection.execute(STATEMENTS["forget_starts"], own | {"count": rate.count})
+        connection.execute(STATEMENTS["forget_old_starts"], {"before_ms": now_ms - STARTS_KEPT_MS})

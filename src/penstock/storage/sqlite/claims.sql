@@ -85,12 +85,19 @@ WHERE function = :function AND lane = :lane
   AND place = (SELECT max(place) FROM starts WHERE function = :function AND lane = :lane) - :count + 1;
 
 -- name: note_start
-INSERT INTO starts (function, lane, place, at_ms)
-SELECT :function, :lane, 1 + coalesce(max(place), 0), :now_ms FROM starts WHERE function = :function AND lane = :lane;
+INSERT INTO starts (function, lane, place, at_ms, until_ms)
+SELECT :function, :lane, 1 + coalesce(max(place), 0), :now_ms, :now_ms + :period_ms
+FROM starts WHERE function = :function AND lane = :lane;
 
 -- name: forget_starts
 DELETE FROM starts WHERE function = :function AND lane = :lane
   AND place <= (SELECT max(place) FROM starts WHERE function = :function AND lane = :lane) - :count;
+
+-- name: forget_old_starts
+-- Of whatever key: those that come once would else be kept for ever. Some at each start, so that none takes long.
+DELETE FROM starts WHERE (function, lane, place) IN (
+    SELECT function, lane, place FROM starts INDEXED BY starts_by_end
+    WHERE until_ms < :before_ms ORDER BY until_ms LIMIT 8);
 
 -- name: waiting_of
 -- As far as it matters: no line is empty, so no more of them than a batch holds need be counted.

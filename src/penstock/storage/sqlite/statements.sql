@@ -191,6 +191,9 @@ UPDATE runs SET worker = :worker WHERE state = 'running' AND worker = :lost RETU
 SELECT coalesce(max(rowid), 0) FROM chunks;
 
 -- name: appended_since
--- One row, because each costs the interpreter's lock: the last number, and the streams as a JSON array.
-SELECT max(c.rowid), json_group_array(DISTINCT s.name)
-FROM chunks AS c JOIN streams AS s ON s.id = c.stream_id WHERE c.rowid > :row;
+-- One row, because each costs the interpreter's lock: the last number, and the streams with their last events.
+SELECT max(c.row), json_group_object(s.name, c.last_seq)
+FROM (
+    SELECT stream_id, max(rowid) AS row, max(last_seq) AS last_seq FROM chunks NOT INDEXED
+    WHERE rowid > :row GROUP BY stream_id
+) AS c JOIN streams AS s ON s.id = c.stream_id;

@@ -120,7 +120,7 @@ class SqliteStore:
 
         def append(connection: sqlite3.Connection) -> list[bool]:
             taken = work.append(connection, batch)
-            writer.watch.wrote(item.stream for item, ok in zip(batch, taken, strict=True) if ok)
+            writer.watch.wrote((item.stream, item.chunk) for item, ok in zip(batch, taken, strict=True) if ok)
             return taken
 
         taken: list[bool] = await writer.do(append, lambda taken: self._tell_of(batch, taken))
@@ -197,9 +197,14 @@ class SqliteStore:
             raise Fenced(f"Run {lease.run_id} is not this worker's to end.")
 
     async def finish_all(self, ends: Sequence[Ending]) -> list[bool]:
-        done: list[bool] = await self._write(
-            lambda connection: work.finish(connection, ends), lambda done: self._tell_of_ends(ends, done)
-        )
+        writer = self._opened()
+
+        def finish(connection: sqlite3.Connection) -> list[bool]:
+            done = work.finish(connection, ends)
+            writer.watch.wrote((end.lease.run_id, end.last) for end, ok in zip(ends, done, strict=True) if ok)
+            return done
+
+        done: list[bool] = await writer.do(finish, lambda done: self._tell_of_ends(ends, done))
         return done
 
     def _tell_of_ends(self, ends: Sequence[Ending], done: list[bool]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ...models import Chunk
 from .connection import STATEMENTS
 
 __all__ = ["Watch"]
@@ -16,7 +17,7 @@ class Watch:
     def __init__(self) -> None:
         self._version = -1
         self._seen: int | None = None  # rows of `chunks` up to here have been told of
-        self._own: set[str] = set()  # streams that this process has appended to since the last look
+        self._own: dict[str, int] = {}  # how far this process has written streams since the last look
 
     def connected(self, connection: sqlite3.Connection) -> None:
         """A new connection: its version counts anew; what came while there was none is still to be told."""
@@ -24,9 +25,9 @@ class Watch:
         if self._seen is None:
             self._seen = _last_row(connection)
 
-    def wrote(self, streams: Iterable[str]) -> None:
-        """This process has appended to these."""
-        self._own.update(streams)
+    def wrote(self, chunks: Iterable[tuple[str, Chunk]]) -> None:
+        """This process has appended these chunks, each to its stream."""
+        self._own.update((stream, chunk.last_seq) for stream, chunk in chunks)
 
     def look(self, connection: sqlite3.Connection) -> set[str] | None:
         """Streams that others have appended to since the last look; None if no one else has written at all."""
@@ -34,19 +35,19 @@ class Watch:
         last = _last_row(connection)
         # Changes when another connection commits, never by our own (https://sqlite.org/pragma.html).
         version = int(connection.execute("PRAGMA data_version").fetchone()[0])
-        own, self._own = self._own, set()
+        own, self._own = self._own, {}
         if version == self._version:
             self._seen = last
             return None
         self._version = version
-        # A stream has one writer at a time, so what we wrote to is not told of; where it has just changed
-        # hands, its readers find out at their next heartbeat at the latest.
-        return self._appended(connection) - own
+        # What we wrote ourselves is not told of, unless the stream has changed hands since and goes on.
+        appended = self._appended(connection)
+        return {stream for stream, last_seq in appended.items() if last_seq > own.get(stream, 0)}
 
-    def _appended(self, connection: sqlite3.Connection) -> set[str]:
+    def _appended(self, connection: sqlite3.Connection) -> dict[str, int]:
         row = connection.execute(STATEMENTS["appended_since"], {"row": self._seen or 0}).fetchone()
         self._seen = row[0] if row[0] is not None else _last_row(connection)
-        return set(msgspec.json.decode(row[1], type=list[str]))
+        return msgspec.json.decode(row[1], type=dict[str, int])
 
 
 def _last_row(connection: sqlite3.Connection) -> int:

@@ -80,14 +80,16 @@ CREATE TABLE lots (
     PRIMARY KEY (grp, lot)
 ) WITHOUT ROWID;
 
--- The last starts of functions with a rate: as many as it counts, `place` growing.
+-- The last starts of functions with a rate: as many as it counts, `place` growing, each for its period.
 CREATE TABLE starts (
     function TEXT NOT NULL,
     lane     TEXT NOT NULL,
     place    INTEGER NOT NULL,
     at_ms    INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
     PRIMARY KEY (function, lane, place)
 ) WITHOUT ROWID;
+CREATE INDEX starts_by_end ON starts (until_ms);
 
 -- Calls that go on though their runs have ended: they keep their place until they return.
 CREATE TABLE lingering (
