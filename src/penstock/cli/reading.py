@@ -186,7 +186,7 @@ class _Text:
             case Reset():
                 self._lengths.clear()
                 self._finish_line()
-                note(f"(what came before is withdrawn: {event.reason or 'the run begins again'})")
+                note(_withdrawal(event))
             case End():
                 self._end(event)
             case _:
@@ -230,3 +230,10 @@ class _Text:
         )
         complain(RunFailed(message, state=event.state, error=error, hint=error.get("hint", "")))
         self.exit_code = 1
+
+
+def _withdrawal(reset: Reset) -> str:
+    # What was printed can't be taken back, so people must know which part of it no longer counts.
+    if reset.to == 0:
+        return f"(what came before is withdrawn: {reset.reason or 'the run begins again'})"
+    return f"(what came after the checkpoint is withdrawn: {reset.reason or 'the run goes on from there'})"

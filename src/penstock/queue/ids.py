@@ -6,8 +6,8 @@ __all__ = ["new_epoch", "new_run_id"]
 
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
-RUN_ID_CHARS = 20
-"""103 bits: whoever knows an id may read the run, so it must not be guessed."""
+RUN_ID_CHARS = 17
+"""88 bits: whoever knows an id may read the run, so it must not be guessed."""
 
 EPOCH_CHARS = 10
 """51 bits: epochs of one name must differ, nobody gains by guessing one."""
