@@ -23,8 +23,10 @@ from penstock.testing import ServerProcess, until
 SOURCE = """
 import asyncio, pathlib, penstock
 from penstock.storage.sqlite import connection
+from penstock.worker import executor
 
 connection.BUSY_TIMEOUT_S = 0.3
+executor.retry_delay_s = lambda attempt, chance: 0.0
 app = penstock.App()
 GO = pathlib.Path("go")
 
@@ -57,6 +59,16 @@ async def wait():
     while not GO.exists():
         await asyncio.sleep(0.01)
     yield " done"
+
+@app.function(concurrency_limit=None, retries=1)
+async def stumble(steps: int, run: penstock.Run = None):
+    for step in range(run.restored or 0, steps):
+        yield f"{step} "
+        run.checkpoint(step + 1)
+    if run.attempt == 1:
+        yield "lost "
+        raise ValueError("too much")
+    yield "done"
 
 @app.function(concurrency_limit=None)
 async def flood():
@@ -184,6 +196,23 @@ def test_tail_from_the_start_and_from_a_cursor(server: ServerProcess) -> None:
     done = cli("tail", server.url, "run_nothing")
     assert done.returncode == 2
     assert "There is no run 'run_nothing'." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("steps", "text", "withdrawn"),
+    [
+        (0, "lost done", "(what came before is withdrawn: attempt 1 was cut short"),
+        (2, "0 1 lost done", "(what came after the checkpoint is withdrawn: attempt 1 was cut short"),
+    ],
+)
+def test_tail_says_what_another_attempt_withdraws(
+    server: ServerProcess, steps: int, text: str, withdrawn: str
+) -> None:
+    run_id = cli("run", server.url, "stumble", f"steps={steps}", "--detach").stdout.strip()
+    done = cli("tail", server.url, run_id)
+    assert (done.returncode, done.stdout) == (0, text), "it goes on where the checkpoint was"
+    assert withdrawn in done.stderr
+    assert done.stderr.count("withdrawn") == 1
 
 
 def test_ps_lists_and_filters(server: ServerProcess) -> None:

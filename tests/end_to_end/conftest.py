@@ -5,7 +5,10 @@ import secrets
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__package__}.checks")  # so that its asserts, too, show their values
+# So that their asserts, too, show their values.
+pytest.register_assert_rewrite(
+    *[f"{__package__}.{name}" for name in ("chaos_checks", "checks", "crowd", "readers")]
+)
 
 VARIABLE = "PENSTOCK_TEST_SEED"
 

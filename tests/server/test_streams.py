@@ -1,9 +1,8 @@
-"""Reading a run over HTTP: frames, headers, cursors, long-poll, heartbeats, leaving."""
+"""Reading a run over HTTP: frames, headers, cursors, heartbeats, pace, long-poll."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,56 +16,7 @@ from penstock.testing import live_server, until
 
 if TYPE_CHECKING:
     from tests.conftest import Api
-
-
-class Gate:
-    """Lets a function go on when the test says so."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-
-
-def make_app(gate: Gate, **settings: Any) -> penstock.App:
-    app = penstock.App(**({"store": "memory:", "rate": 0, "grace_s": 0} | settings))
-
-    @app.function
-    async def count(to: int = 5) -> AsyncIterator[str]:
-        for number in range(1, to + 1):
-            yield f"{number} "
-
-    @app.function(concurrency_limit=None)
-    async def wait() -> AsyncIterator[str]:
-        yield "before "
-        await gate.open.wait()
-        yield "after"
-
-    @app.function(concurrency_limit=None)
-    async def silent() -> None:
-        await gate.open.wait()
-
-    @app.function(concurrency_limit=None)
-    async def chatter() -> AsyncIterator[str]:
-        while True:
-            yield "x"
-            await asyncio.sleep(0.001)
-
-    return app
-
-
-@pytest.fixture
-def gate() -> Gate:
-    return Gate()
-
-
-@pytest.fixture
-def app(gate: Gate) -> penstock.App:
-    return make_app(gate)
-
-
-@pytest.fixture
-async def api(app: penstock.App, connect: "type[Api]") -> "AsyncIterator[Api]":
-    async with live_server(app) as url, connect(url) as api:
-        yield api
+    from tests.server.conftest import Gate, MakeApp, Reading
 
 
 async def hub_of(app: penstock.App) -> Hub:
@@ -75,48 +25,6 @@ async def hub_of(app: penstock.App) -> Hub:
 
 def seqs(messages: list[Message]) -> list[int]:
     return [decode(message.data).seq for message in messages if message.event == "message"]
-
-
-class Reader:
-    """One open response."""
-
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-        self._decoder = Decoder()
-        self.raw = b""
-        self.messages: list[Message] = []
-
-    async def until(self, text: bytes) -> bytes:
-        """Everything up to now, once `text` is in it."""
-        async with asyncio.timeout(10):
-            while text not in self.raw:
-                await self._feed(await anext(self._pieces))
-        return self.raw
-
-    async def more(self, count: int) -> None:
-        """Return once so many bytes more have come."""
-        enough = len(self.raw) + count
-        async with asyncio.timeout(10):
-            while len(self.raw) < enough:
-                await self._feed(await anext(self._pieces))
-
-    async def rest(self) -> list[Message]:
-        """All messages, once the response has ended."""
-        async with asyncio.timeout(10):
-            async for piece in self._pieces:
-                await self._feed(piece)
-        return self.messages
-
-    async def _feed(self, piece: bytes) -> None:
-        self.raw += piece
-        self.messages += self._decoder.feed(piece)
-
-
-@asynccontextmanager
-async def reading(api: "Api", run_id: str, **query: Any) -> AsyncIterator[Reader]:
-    async with api.stream("GET", f"/api/runs/{run_id}/events", params=query) as response:
-        assert response.status_code == 200
-        yield Reader(response.aiter_raw())
 
 
 # --- Form ---
@@ -163,7 +71,9 @@ async def test_head_is_the_head_of_get(api: "Api", app: penstock.App) -> None:
     assert (await hub_of(app)).subscribers == 0
 
 
-async def test_a_run_in_line_says_where_it_stands(api: "Api", gate: Gate, app: penstock.App) -> None:
+async def test_a_run_in_line_says_where_it_stands(
+    api: "Api", gate: "Gate", app: penstock.App, reading: "Reading"
+) -> None:
     app.function(name="one", concurrency_limit=1)(app.functions["wait"].call)
     first, second = await api.submit("one"), await api.submit("one")
     async with reading(api, first) as other:
@@ -177,8 +87,10 @@ async def test_a_run_in_line_says_where_it_stands(api: "Api", gate: Gate, app: p
             assert seqs(await reader.rest()) == [1, 2, 3]
 
 
-async def test_heartbeats_come_in_silence(gate: Gate, connect: "type[Api]") -> None:
-    async with live_server(make_app(gate, heartbeat_s=0.05)) as url, connect(url) as api:
+async def test_heartbeats_come_in_silence(
+    make_app: "MakeApp", gate: "Gate", connect: "type[Api]", reading: "Reading"
+) -> None:
+    async with live_server(make_app(heartbeat_s=0.05)) as url, connect(url) as api:
         run_id = await api.submit("wait")
         async with reading(api, run_id) as reader:
             raw = await reader.until(b"before")
@@ -188,7 +100,7 @@ async def test_heartbeats_come_in_silence(gate: Gate, connect: "type[Api]") -> N
             assert seqs(await reader.rest()) == [1, 2, 3]
 
 
-async def test_live_events_come_as_they_are_stored(api: "Api", gate: Gate) -> None:
+async def test_live_events_come_as_they_are_stored(api: "Api", gate: "Gate", reading: "Reading") -> None:
     run_id = await api.submit("wait")
     async with reading(api, run_id) as reader:
         assert b"after" not in await reader.until(b"before")
@@ -198,7 +110,7 @@ async def test_live_events_come_as_they_are_stored(api: "Api", gate: Gate) -> No
     assert decode(messages[-1].data).seq == 3
 
 
-async def test_readers_share_the_stored_frames(api: "Api", gate: Gate, app: penstock.App) -> None:
+async def test_readers_share_the_stored_frames(api: "Api", gate: "Gate", app: penstock.App) -> None:
     run_id = await api.submit("wait")
     hub = await hub_of(app)
     async with asyncio.TaskGroup() as group:
@@ -211,6 +123,34 @@ async def test_readers_share_the_stored_frames(api: "Api", gate: Gate, app: pens
     stored = await (await app.start()).store.read(run_id, 0, 1 << 20)
     answer = await api.get(f"/api/runs/{run_id}/events")
     assert answer.content.endswith(b"".join([chunk.data for chunk in stored]))
+
+
+async def test_a_stalled_reader_slows_nobody(api: "Api", app: penstock.App) -> None:
+    run_id = await api.submit("count", to=20_000)
+    await api.ended(run_id)
+    stalled, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port, limit=1024)
+    writer.write(b"GET /api/runs/%b/events HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode())
+    await stalled.readuntil(b"\r\n\r\n")
+    assert seqs(await api.messages(run_id, rate=0)) == list(range(1, 20_002))
+    hub = await hub_of(app)
+    assert hub.subscribers <= 1
+    writer.transport.abort()
+    await until(lambda: hub.subscribers == 0, 5)
+
+
+async def test_pacing_keeps_the_readers_rate(
+    connect: "type[Api]", make_app: "MakeApp", reading: "Reading"
+) -> None:
+    async with live_server(make_app()) as url, connect(url) as api:
+        run_id = await api.submit("chatter")
+        async with reading(api, run_id, rate=10) as reader:
+            started = time.monotonic()
+            pieces = 0
+            while time.monotonic() - started < 1:
+                size = len(reader.raw)
+                await reader.until(reader.raw + b"i") if size else await reader.until(b":")
+                pieces += 1
+            assert pieces <= 14
 
 
 # --- Cursors ---
@@ -231,8 +171,8 @@ async def test_a_cursor_in_the_middle(api: "Api", finished: tuple[str, str]) -> 
         assert seqs(await api.messages(run_id, after=f"{epoch}-{after}")) == list(range(after + 1, 7))
 
 
-async def test_a_cursor_inside_a_chunk(connect: "type[Api]", gate: Gate) -> None:
-    app = make_app(gate)
+async def test_a_cursor_inside_a_chunk(connect: "type[Api]", make_app: "MakeApp") -> None:
+    app = make_app()
 
     @app.function(rate=5)
     async def values() -> AsyncIterator[int]:
@@ -274,7 +214,14 @@ async def test_a_cursor_that_fits_nothing_is_reset(
     ("function", "state", "position"), [("silent", "running", None), ("one", "queued", 1)]
 )
 async def test_a_cursor_where_nothing_is_written_yet(
-    api: "Api", app: penstock.App, gate: Gate, cursor: str, function: str, state: str, position: int | None
+    api: "Api",
+    app: penstock.App,
+    gate: "Gate",
+    cursor: str,
+    function: str,
+    state: str,
+    position: int | None,
+    reading: "Reading",
 ) -> None:
     """What the reader shows is withdrawn, and it learns where the run stands, before anything comes."""
     app.function(name="one", concurrency_limit=1)(app.functions["silent"].call)
@@ -299,7 +246,9 @@ async def test_a_cursor_where_nothing_is_written_yet(
         assert seqs((await reader.rest())[2:]) == [1]
 
 
-async def test_a_cursor_at_the_start_of_what_is_not_written_yet(api: "Api", gate: Gate) -> None:
+async def test_a_cursor_at_the_start_of_what_is_not_written_yet(
+    api: "Api", gate: "Gate", reading: "Reading"
+) -> None:
     run_id = await api.submit("silent")
     cursor = (await api.get(f"/api/runs/{run_id}/events?poll=0")).json()["cursor"]
     async with reading(api, run_id, after=cursor) as reader:
@@ -318,7 +267,9 @@ async def test_who_has_the_end_is_told_not_to_come_back(api: "Api", finished: tu
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_the_end_of_what_there_is_yet_is_waited_at(api: "Api", gate: Gate) -> None:
+async def test_the_end_of_what_there_is_yet_is_waited_at(
+    api: "Api", gate: "Gate", reading: "Reading"
+) -> None:
     run_id = await api.submit("wait")
     async with reading(api, run_id) as reader:
         await reader.until(b"before")
@@ -332,7 +283,7 @@ async def test_the_end_of_what_there_is_yet_is_waited_at(api: "Api", gate: Gate)
 # --- Long-poll ---
 
 
-async def test_polls_give_what_is_there_and_go_on(api: "Api", gate: Gate) -> None:
+async def test_polls_give_what_is_there_and_go_on(api: "Api", gate: "Gate") -> None:
     run_id = await api.submit("wait")
 
     async def poll(**query: Any) -> dict[str, Any]:
@@ -360,8 +311,10 @@ async def test_polls_give_what_is_there_and_go_on(api: "Api", gate: Gate) -> Non
     assert await poll(after=body["cursor"]) == {"events": [], "cursor": body["cursor"], "done": True}
 
 
-async def test_a_poll_waits_no_longer_than_the_server_allows(gate: Gate, connect: "type[Api]") -> None:
-    async with live_server(make_app(gate, long_poll_timeout_s=0.1)) as url, connect(url) as api:
+async def test_a_poll_waits_no_longer_than_the_server_allows(
+    make_app: "MakeApp", connect: "type[Api]"
+) -> None:
+    async with live_server(make_app(long_poll_timeout_s=0.1)) as url, connect(url) as api:
         run_id = await api.submit("silent")
         started = time.monotonic()
         answer = await api.get(f"/api/runs/{run_id}/events?poll=1000")
@@ -370,112 +323,10 @@ async def test_a_poll_waits_no_longer_than_the_server_allows(gate: Gate, connect
         assert answer.json()["cursor"].endswith("-0")
 
 
-async def test_a_polls_reset_comes_at_once(api: "Api", gate: Gate) -> None:
+async def test_a_polls_reset_comes_at_once(api: "Api", gate: "Gate") -> None:
     run_id = await api.submit("silent")
     body = (await api.get(f"/api/runs/{run_id}/events?poll=10&after=elsewhere-5")).json()
     assert [event["type"] for event in body["events"]] == ["reset"]
     assert body["cursor"].endswith("-0")
     gate.open.set()
     assert (await api.get(f"/api/runs/{run_id}/events?poll=10&after={body['cursor']}")).json()["done"]
-
-
-# --- Readers that leave ---
-
-
-async def test_a_reader_that_leaves_is_noticed(api: "Api", app: penstock.App) -> None:
-    run_id = await api.submit("wait")
-    hub = await hub_of(app)
-    before = len(asyncio.all_tasks())
-    for _ in range(10):
-        async with reading(api, run_id) as reader:
-            await reader.until(b"before")
-            assert hub.subscribers == 1
-        await until(lambda: hub.subscribers == 0, 2)
-    await until(lambda: len(asyncio.all_tasks()) <= before, 5, "no task is left behind")
-    assert not any(tail.subscribers for tail in hub._tails.values())
-    assert (await api.get(f"/api/runs/{run_id}")).json()["state"] == "running"
-
-
-async def test_a_poller_that_leaves_is_noticed(api: "Api", app: penstock.App) -> None:
-    run_id = await api.submit("silent")
-    hub = await hub_of(app)
-    reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
-    writer.write(b"GET /api/runs/%b/events?poll=20 HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode())
-    await until(lambda: hub.subscribers == 1)
-    writer.transport.abort()
-    await until(lambda: hub.subscribers == 0, 5)
-    del reader
-
-
-async def test_one_that_comes_back_at_once_misses_nothing(api: "Api", app: penstock.App, gate: Gate) -> None:
-    """The old connection's farewell must not take the new one's place away."""
-    run_id = await api.submit("chatter")
-    hub = await hub_of(app)
-    for _ in range(5):
-        async with reading(api, run_id) as reader:
-            await reader.until(b'"text"')
-        async with reading(api, run_id) as reader:
-            await until(lambda: hub.subscribers == 1)
-            await until(lambda: hub._tails.get(run_id) is not None, 2, "its stream is watched")
-            await reader.more(1000)
-
-
-async def test_a_stalled_reader_slows_nobody(api: "Api", app: penstock.App) -> None:
-    run_id = await api.submit("count", to=20_000)
-    await api.ended(run_id)
-    stalled, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port, limit=1024)
-    writer.write(b"GET /api/runs/%b/events HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode())
-    await stalled.readuntil(b"\r\n\r\n")
-    assert seqs(await api.messages(run_id, rate=0)) == list(range(1, 20_002))
-    hub = await hub_of(app)
-    assert hub.subscribers <= 1
-    writer.transport.abort()
-    await until(lambda: hub.subscribers == 0, 5)
-
-
-# --- The server leaves ---
-
-
-async def test_readers_are_told_that_the_server_leaves(api: "Api", app: penstock.App) -> None:
-    run_id = await api.submit("wait")
-    async with reading(api, run_id) as reader:
-        await reader.until(b"before")
-        await app.drain()
-        *_, last = await reader.rest()
-    assert (last.event, last.own_id) == ("draining", False)
-    retry_ms = msgspec.json.decode(last.data)["retry_ms"]
-    assert 1000 <= retry_ms <= 4000
-    assert b"retry: %d\n" % retry_ms in reader.raw
-    assert reader.raw.endswith(b"\n\n")
-
-
-async def test_readers_of_a_run_that_never_pauses_are_told_too(api: "Api", app: penstock.App) -> None:
-    run_id = await api.submit("chatter")
-    async with reading(api, run_id) as reader:
-        await reader.until(b'"text"')
-        await app.drain()
-        async with asyncio.timeout(2):
-            assert (await reader.rest())[-1].event == "draining"
-
-
-async def test_waiting_polls_are_answered_when_the_server_leaves(api: "Api", app: penstock.App) -> None:
-    run_id = await api.submit("silent")
-    hub = await hub_of(app)
-    waiting = asyncio.create_task(api.get(f"/api/runs/{run_id}/events?poll=20"))
-    await until(lambda: hub.subscribers == 1)
-    await app.drain()
-    async with asyncio.timeout(5):
-        assert (await waiting).json()["events"] == []
-
-
-async def test_pacing_keeps_the_readers_rate(connect: "type[Api]", gate: Gate) -> None:
-    async with live_server(make_app(gate)) as url, connect(url) as api:
-        run_id = await api.submit("chatter")
-        async with reading(api, run_id, rate=10) as reader:
-            started = time.monotonic()
-            pieces = 0
-            while time.monotonic() - started < 1:
-                size = len(reader.raw)
-                await reader.until(reader.raw + b"i") if size else await reader.until(b":")
-                pieces += 1
-            assert pieces <= 14

@@ -1,4 +1,4 @@
-"""What test_isolated.py runs in processes of their own: they import this module by its name."""
+"""What test_isolated.py and test_isolated_ends.py run in processes of their own, which import this by its name."""
 
 import asyncio
 import ctypes

@@ -22,20 +22,10 @@ KINDS = ["coroutine", "async_generator", "function", "generator"]
 WELL = ("succeeded", "")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def bench(
-    request: pytest.FixtureRequest, tmp_path: Path, make_bench: "type[Bench]"
-) -> "AsyncIterator[Bench]":
-    """A bench over each store."""
-    store = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'runs.db'}"
-    async with make_bench(store=store) as bench:
-        yield bench
-
-
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chance has it that no attempt waits."""
-    monkeypatch.setattr("penstock.worker.executor.random.random", lambda: 0.0)
+def bench(either: "Bench") -> "Bench":
+    """A bench over each store."""
+    return either
 
 
 class Flaky:
@@ -201,9 +191,9 @@ async def test_a_retry_begins_when_its_time_has_come_without_being_asked(
     assert time.monotonic() - began >= 0.5
 
 
-async def test_readers_see_the_reset_as_it_happens(bench: "Bench", monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("at_once")
+async def test_readers_see_the_reset_as_it_happens(bench: "Bench") -> None:
     """One who is there from the beginning, one who comes between the attempts, one who comes at the end."""
-    monkeypatch.setattr("penstock.worker.executor.random.random", lambda: 0.0)
     gates = [asyncio.Event(), asyncio.Event()]
 
     async def generator(run: penstock.Run) -> AsyncIterator[str]:

@@ -5,7 +5,6 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,14 +23,10 @@ SHORT_S = 0.05
 WELL = ("succeeded", "")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def bench(
-    request: pytest.FixtureRequest, tmp_path: Path, make_bench: "type[Bench]"
-) -> "AsyncIterator[Bench]":
+@pytest.fixture
+def bench(either: "Bench") -> "Bench":
     """A bench over each store."""
-    store = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'runs.db'}"
-    async with make_bench(store=store) as bench:
-        yield bench
+    return either
 
 
 class Work:
@@ -109,11 +104,8 @@ async def test_one_that_is_in_time_is_left_alone(kind: str, limit: str, bench: "
     assert await (await bench.start(getattr(work, kind), **options)).outcome() == WELL
 
 
-async def test_the_limit_counts_from_the_start_and_is_each_attempts_own(
-    bench: "Bench", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("penstock.worker.executor.random.random", lambda: 0.0)
-
+@pytest.mark.usefixtures("at_once")
+async def test_the_limit_counts_from_the_start_and_is_each_attempts_own(bench: "Bench") -> None:
     async def function(run: penstock.Run) -> int:
         await asyncio.sleep(0.15)
         if run.attempt < 3:
