@@ -14,7 +14,7 @@ from .models import Chunk, Stream
 from .protocol.sse import epoch_of
 from .storage.base import Store
 
-__all__ = ["PIECE_BYTES", "TAIL_BYTES", "Hub", "Status", "Subscriber"]
+__all__ = ["PIECE_BYTES", "TAIL_BYTES", "WARM_TAILS", "Hub", "Status", "Subscriber"]
 
 TAIL_BYTES = 256 * 1024
 """Recent chunks a tail keeps for its subscribers: seconds of any model's output. Who is further behind reads
@@ -172,12 +172,13 @@ class Hub:
         statuses = [one.status for one in tail.subscribers] if tail is not None else []
         return {status["state"] for status in statuses if status is not None}
 
-    def tell(self, stream: str, status: Status) -> None:
-        """Let the readers of a run know where it stands."""
-        tail = self._tails.get(stream)
+    def tell(self, stream: str, status: Status, *, after_s: float = 0.0) -> None:
+        """Let the readers of a run know where it stands; not those who were told something within `after_s`."""
+        tail, since = self._tails.get(stream), time.monotonic() - after_s
         for subscriber in () if tail is None else tail.subscribers:
-            subscriber.status = status
-            subscriber.wake()
+            if subscriber.told_at <= since:
+                subscriber.status = status
+                subscriber.wake()
 
     def note(self, stream: str, status: Status) -> None:
         """Where a run stands that was just submitted here: what its first reader is told first."""
@@ -203,7 +204,8 @@ class Hub:
         self._warm[tail.stream] = None
         if len(self._warm) > WARM_TAILS:
             oldest = next(iter(self._warm))
-            del self._warm[oldest], self._tails[oldest]
+            del self._warm[oldest]
+            self._tails.pop(oldest, None)
 
     def drain(self) -> None:
         """Tell every reader that the server is leaving."""
@@ -276,6 +278,7 @@ class Subscriber:
         "position",
         "status",
         "told",
+        "told_at",
     )
 
     def __init__(self, hub: Hub, tail: _Tail, after: int) -> None:
@@ -284,6 +287,7 @@ class Subscriber:
         self.closed = False
         self.status: Status | None = None
         self.told: Status | None = None
+        self.told_at = float("-inf")
         self._hub = hub
         self._tail = tail
         self._news = False
@@ -298,6 +302,8 @@ class Subscriber:
 
     def close(self) -> None:
         """Leave; whoever waits in `news` goes on. May be called twice."""
+        if self.closed:
+            return
         self.closed = True
         self._hub.leave(self, self._tail)
         if self._timer is not None:
@@ -328,7 +334,7 @@ class Subscriber:
         """The run's status, where it has changed since it was last asked for."""
         if self.status == self.told:
             return None
-        self.told = self.status
+        self.told, self.told_at = self.status, time.monotonic()
         return self.status
 
     async def take(self) -> list[Chunk]:

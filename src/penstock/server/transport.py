@@ -2,9 +2,10 @@
 with what is written in one turn of the loop sent as one."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 __all__ = ["CORK_BYTES", "HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "BoundedHead", "Corked"]
 
@@ -15,9 +16,22 @@ HEAD_TIMEOUT_S = 20.0
 """From a connection's, or a request's, first byte to the end of its headers: half requests hold a descriptor each,
 and a browser that connects ahead of need does not mind to connect again."""
 
+BODY_TIMEOUT_S = 30.0
+"""How long a body may bring nothing before its end: phones in a tunnel come back, or never."""
+
+MAX_PIPELINED = 1000
+"""Requests that may wait on one connection for the answers before theirs; browsers send none, load tests some."""
+
 CORK_BYTES = 16 * 1024
 """Bytes of one turn that are gathered: heads and first frames, which are small. Beyond it a system call costs less
 than the copy."""
+
+PASSED_ON = frozenset({
+    "abort", "get_extra_info", "get_protocol", "get_write_buffer_limits", "get_write_buffer_size", "is_closing",
+    "is_reading", "pause_reading", "resume_reading", "set_protocol", "set_write_buffer_limits",
+})  # fmt: skip
+"""What a transport does that can't overtake bytes held back: it sends nothing and ends nothing in order. uvicorn
+uses some; the rest is what asyncio's readers, writers and protocols use of it."""
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -25,7 +39,8 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close
 class Corked:
     """A transport that sends what is written in one turn of the loop at the turn's end.
 
-    The head of a response then goes with the beginning of its body, in one system call and one packet.
+    The head of a response then goes with the beginning of its body, in one system call and one packet. What it has
+    no method for is passed on where it is harmless (`PASSED_ON`), else refused.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -43,6 +58,10 @@ class Corked:
         if self._held_bytes > CORK_BYTES:
             self.flush()
 
+    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Send them soon, one after the other."""
+        self.write(b"".join(pieces))
+
     def flush(self) -> None:
         """Send what is held back."""
         held, self._held = self._held, []
@@ -56,36 +75,75 @@ class Corked:
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
+        if name not in PASSED_ON:
+            raise AttributeError(
+                f"{name} might overtake what this transport holds back; it has to be added here."
+            )
         return getattr(self._transport, name)
 
 
 class BoundedHead(HttpToolsProtocol):
-    """Answers 431 to a head that is too large, and closes a connection whose head does not come to its end."""
+    """Bounds what a client may begin and not end.
+
+    It answers 431 to a head that is too large, and closes a connection whose head or body does not come to its
+    end, or that asks for more and more before it has its answers. While an answer is under way nothing else is
+    written into it, and its reader has its time.
+    """
 
     _head_bytes = 0
     _in_head = True
     _in_body = False
-    _head_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _heard_at = 0.0
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         super().connection_made(cast("asyncio.Transport", Corked(transport, self.loop)))
+        self._cycles: list[RequestResponseCycle] = []
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self._stop_timer()
         super().connection_lost(exc)
+        # uvicorn tells only the latest request; those before it would wait for ever, or be answered to nobody.
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self._cycles.clear()
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
         if not (self._in_head or self._in_body):  # a next request, or a line break that never becomes one
             self._expect_head()
         self._head_bytes += len(data)
+        self._heard_at = self.loop.time()
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(_TOO_LARGE)
+        elif len(self.pipeline) > MAX_PIPELINED:
+            self.transport.abort()
+        elif self._in_body and self._timer is None:
+            self._timer = self.loop.call_later(BODY_TIMEOUT_S, self._check_body)
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no request."""
+        if self._is_answering:
             self.transport.close()
+        else:
+            super().send_400_response(msg)
+
+    def _refuse(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            if not self._is_answering:
+                self.transport.write(answer)
+            self.transport.close()
+
+    @property
+    def _is_answering(self) -> bool:
+        return any(not cycle.response_complete for cycle in self._cycles)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -99,6 +157,8 @@ class BoundedHead(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
+        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
+        self._cycles.append(self.cycle)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; those that follow a body in chunks are passed over, as nobody asks for them."""
@@ -108,19 +168,31 @@ class BoundedHead(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is complete."""
         self._in_body = False
+        self._stop_timer()
         super().on_message_complete()
 
     def _expect_head(self) -> None:
         self._in_head = True
         self._head_bytes = 0
         self._stop_timer()
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
+        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._check_head)
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _give_up(self) -> None:
-        if self._in_head:
+    def _check_head(self) -> None:
+        if self._in_head and self._is_answering:
+            self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._check_head)
+        elif self._in_head:
+            self.transport.close()
+
+    def _check_body(self) -> None:
+        silent_s = self.loop.time() - self._heard_at
+        # A body that the application does not take is not the client's fault.
+        if silent_s < BODY_TIMEOUT_S or self.flow.read_paused:
+            again_s = BODY_TIMEOUT_S if self.flow.read_paused else BODY_TIMEOUT_S - silent_s
+            self._timer = self.loop.call_later(again_s, self._check_body)
+        else:
             self.transport.close()
