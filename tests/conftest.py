@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,16 @@ DEADLINE_S = 15.0
 """Every wait ends after this: far above what anything here takes, even on a busy machine."""
 
 ALIASES = {"chromium": ("chromium", "chromium-browser", "google-chrome")}
+
+
+def pytest_configure() -> None:
+    """Have processes that tests start end by signals, whatever the tests were started with.
+
+    `nohup` and jobs in the background ignore some, and that is handed on.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def find(program: str) -> str:
