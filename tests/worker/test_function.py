@@ -348,3 +348,15 @@ def test_the_decorator_gives_the_function_back() -> None:
     app = penstock.App(store="memory:")
     assert app.function(function) is function
     assert app.function(name="b", concurrency_limit=2)(function) is function
+
+
+@pytest.mark.parametrize("option", ["concurrency_key", "priority"])
+def test_what_is_asked_at_a_submission_can_not_be_async(option: str) -> None:
+    """Each run would else have a lane of its own, named after a coroutine."""
+
+    async def ask(given: Any) -> str:
+        return "key"
+
+    options: dict[str, Any] = {option: ask}
+    with pytest.raises(ConfigError, match="can't be async"):
+        Function(lambda text: text, name="f", **options)

@@ -1,5 +1,6 @@
 """What can be said of a function when it is registered, and whether it can be meant."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self, TypedDict
 
@@ -125,6 +126,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 (not isinstance(priority, int) or isinstance(priority, bool)) and not callable(priority),
                 f"priority is {shown(priority)}",
                 "A whole number, or a function of the input that gives one.",
+            ),
+            (
+                any(map(inspect.iscoroutinefunction, (key, priority))),
+                "concurrency_key and priority can't be async",
+                "They are asked while the run is being submitted: a plain def.",
             ),
             (
                 self.batch and self.isolation is not None,
