@@ -110,13 +110,23 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def _conflicts(self) -> list[tuple[bool, str, str]]:
         queued = self.concurrency_id or self.concurrency_key or self.max_size is not None or self.batch
         queued = queued or self.concurrency_limit not in ("default", None)
-        key, priority = self.concurrency_key, self.priority
         return [
             (
                 not self.queue and bool(queued or self.rate_limit or self.queue_timeout_s),
                 "queue=False runs at once, so nothing that is said of a line can hold",
                 "Leave out queue=False, or what needs a line: a limit, a key, a batch, a rate, a timeout.",
             ),
+            (
+                self.batch and self.isolation is not None,
+                "batch=True can't be isolated",
+                "One call serves many runs: stopping one must not kill the others.",
+            ),
+            *self._wrong_questions(),
+        ]
+
+    def _wrong_questions(self) -> list[tuple[bool, str, str]]:
+        key, priority = self.concurrency_key, self.priority
+        return [
             (
                 key is not None and not isinstance(key, str) and not callable(key),
                 f"concurrency_key is {shown(key)}",
@@ -131,11 +141,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 any(map(inspect.iscoroutinefunction, (key, priority))),
                 "concurrency_key and priority can't be async",
                 "They are asked while the run is being submitted: a plain def.",
-            ),
-            (
-                self.batch and self.isolation is not None,
-                "batch=True can't be isolated",
-                "One call serves many runs: stopping one must not kill the others.",
             ),
         ]
 
