@@ -16,7 +16,7 @@ from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from .app import STARTED, App
-from .process.handover import Door, hand_over
+from .process.handover import Door, hand_over, linger
 from .process.own import end_when_left, run_process, tune_interpreter
 from .serve import CONNECTIONS_CLOSE_S
 from .server.transport import BoundedHead
@@ -99,6 +99,7 @@ class _Server(uvicorn.Server):
         for app in apps:
             await app.drain()
         await asyncio.sleep(0)
+        await linger(self)
         await super().shutdown(sockets)
         notifying.cancel()
         end_when_left()

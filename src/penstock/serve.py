@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 
 from .app import App
 from .errors import ConfigError
-from .process.handover import Door, hand_over
+from .process.handover import Door, hand_over, linger
 from .process.own import Farewell, end_when_left, run_process, tune_interpreter
 from .server.auth import is_loopback, require_known_host
 from .server.transport import BoundedHead
@@ -210,6 +210,8 @@ class _Server(uvicorn.Server):
             await hand_over(self, self._door, self._app.settings.grace_s / 4)
         await self._app.drain()
         await asyncio.sleep(0)
+        if self._door is not None:
+            await linger(self)
         await super().shutdown(sockets)
         log.info("Stopped after %.1f s.", time.monotonic() - started)
         end_when_left()

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Door", "hand_over"]
+__all__ = ["Door", "hand_over", "linger"]
 
 LINGER_S = 0.5
 """How long an idle connection is kept for one more request: a client that sends one just then would find it
@@ -64,12 +64,24 @@ async def hand_over(server: uvicorn.Server, door: Door, most_s: float) -> None:
     for listener in server.servers:
         listener.close()
     for connection in server.server_state.connections:
-        if _is_busy(connection):
+        if _is_unanswered(connection):
             connection.shutdown()  # which makes its answer say that the connection ends with it
     begun, waited_s = time.monotonic(), 0.0
     # Once in any case: what has just been accepted is not among the connections yet.
     while waited_s == 0 or (waited_s < most_s and _is_expected(server, door, waited_s)):
         await asyncio.sleep(LOOK_S)  # uvicorn tells nobody when a connection becomes idle
+        waited_s = time.monotonic() - begun
+
+
+async def linger(server: uvicorn.Server) -> None:
+    """Wait a moment for the next requests of those whose streams were ended just now.
+
+    Their answers began before anybody knew that the connection would end with them: who asks for more on it would
+    find it closed, and may not dare to ask again.
+    """
+    begun, waited_s = time.monotonic(), 0.0
+    while waited_s < LINGER_S and server.server_state.connections:
+        await asyncio.sleep(LOOK_S)
         waited_s = time.monotonic() - begun
 
 
@@ -85,6 +97,10 @@ def _is_expected(server: uvicorn.Server, door: Door, waited_s: float) -> bool:
 def _is_busy(connection: Any) -> bool:
     cycle = getattr(connection, "cycle", None)
     return cycle is not None and not cycle.response_complete
+
+
+def _is_unanswered(connection: Any) -> bool:
+    return _is_busy(connection) and not connection.cycle.response_started
 
 
 def _is_idle(connection: Any) -> bool:
