@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import secrets
 import socket
 import time
@@ -19,9 +18,8 @@ from pathlib import Path
 from .errors import Fenced, StoreError
 from .models import Claimed
 from .presence import TOLD_S
-from .protocol.runs import retry_delay_s
 from .storage.base import Store, WorkerSign
-from .worker import end_unexecuted
+from .worker import end_unexecuted, retry_at_ms
 
 __all__ = ["Janitor", "process_is_gone", "worker_name"]
 
@@ -190,9 +188,7 @@ class Janitor:
         run = claimed.run
         try:
             if run.losses < run.crash_retries and not run.cancel:
-                delay_s = retry_delay_s(run.losses + 1, random.random())  # noqa: S311 - jitter, not a secret
-                not_before_ms = time.time_ns() // 1_000_000 + round(delay_s * 1000)
-                await self._store.requeue(claimed.lease, not_before_ms, lost=True)
+                await self._store.requeue(claimed.lease, retry_at_ms(run.losses + 1), lost=True)
             else:
                 reason = run.cancel_reason or "cancelled" if run.cancel else "worker_lost"
                 await end_unexecuted(self._store, claimed, reason)

@@ -161,7 +161,7 @@ async def test_a_reader_hears_that_its_run_waits_for_another_attempt(
     store: str, serve: "Serve", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not only one that connects then: for those who were there the text would seem to have stalled."""
-    monkeypatch.setattr("penstock.worker.executor._retry_at_ms", lambda _: time.time_ns() // 1_000_000 + 1000)
+    monkeypatch.setattr("penstock.worker.executor.retry_at_ms", lambda _: time.time_ns() // 1_000_000 + 1000)
     attempts: list[int] = []
 
     async def flaky() -> AsyncIterator[str]:

@@ -6,6 +6,7 @@ each answer with `Connection: close`, so that they connect anew and reach somebo
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -66,11 +67,9 @@ async def hand_over(server: uvicorn.Server, door: Door, most_s: float) -> None:
     for connection in server.server_state.connections:
         if _is_unanswered(connection):
             connection.shutdown()  # which makes its answer say that the connection ends with it
-    begun, waited_s = time.monotonic(), 0.0
     # Once in any case: what has just been accepted is not among the connections yet.
-    while waited_s == 0 or (waited_s < most_s and _is_expected(server, door, waited_s)):
-        await asyncio.sleep(LOOK_S)  # uvicorn tells nobody when a connection becomes idle
-        waited_s = time.monotonic() - begun
+    await asyncio.sleep(LOOK_S)
+    await _wait_while(lambda waited_s: waited_s < most_s and _is_expected(server, door, waited_s))
 
 
 async def linger(server: uvicorn.Server) -> None:
@@ -79,10 +78,14 @@ async def linger(server: uvicorn.Server) -> None:
     Their answers began before anybody knew that the connection would end with them: who asks for more on it would
     find it closed, and may not dare to ask again.
     """
-    begun, waited_s = time.monotonic(), 0.0
-    while waited_s < LINGER_S and server.server_state.connections:
+    await _wait_while(lambda waited_s: waited_s < LINGER_S and bool(server.server_state.connections))
+
+
+async def _wait_while(goes_on: Callable[[float], bool]) -> None:
+    """`goes_on` is asked with the seconds waited so far."""
+    begun = time.monotonic()
+    while goes_on(time.monotonic() - begun):  # noqa: ASYNC110 - uvicorn tells nobody when a connection becomes idle
         await asyncio.sleep(LOOK_S)
-        waited_s = time.monotonic() - begun
 
 
 def _is_expected(server: uvicorn.Server, door: Door, waited_s: float) -> bool:

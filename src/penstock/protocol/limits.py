@@ -17,7 +17,6 @@ from ..errors import ConfigError
 from ..models import Group, Pace, Rate, Terms
 
 __all__ = [
-    "BUCKET",
     "HEAD_START_MS",
     "SKEW_MS",
     "STARTS_KEPT_MS",
@@ -41,9 +40,6 @@ HEAD_START_MS = 60_000
 
 TICKS = 1000
 """Turns are told in milliseconds times this, so that those given in one claim differ."""
-
-BUCKET = 256
-"""Runs are counted in lots of this many numbers, so that a position costs few looks however long the line is."""
 
 PACE_MEMORY = 20
 """Runs after which an earlier duration has lost two thirds of its weight: models and inputs change."""

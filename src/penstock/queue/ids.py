@@ -13,9 +13,8 @@ EPOCH_CHARS = 10
 """51 bits: epochs of one name must differ, nobody gains by guessing one."""
 
 _BYTES_TO_TEXT = bytes([ALPHABET.encode()[byte % len(ALPHABET)] for byte in range(256)])
-_UNEVEN = bytes(
-    range(256 // len(ALPHABET) * len(ALPHABET), 256)
-)  # would make some letters likelier than others
+# Would make some letters likelier than others.
+_UNEVEN = bytes(range(256 // len(ALPHABET) * len(ALPHABET), 256))
 
 
 def new_run_id(now_ms: int) -> str:

@@ -1,22 +1,19 @@
 """One call that serves several runs: each with its own input, stream, end and stop."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from typing import Any
 
-from ..errors import BadYield, PenstockError
+from ..errors import BadYield
 from ..events import AnyEvent
 from ..models import RunRecord, RunState
-from .emission import Emission, message_of, optional_json, plain_text
-from .execute import STOP_GRACE_S, Execution
+from .emission import Emission, optional_json
+from .execute import STOP_GRACE_S, Execution, failure_of
 from .function import Function
 from .recorder import Outcome, Recorder, RunStopped
 from .run import Run, Sink, current_span
 
 __all__ = ["Batch", "Share"]
-
-log = logging.getLogger("penstock")
 
 
 class Batch:
@@ -120,7 +117,7 @@ class Share:
 
         The last one's end waits for that of the call, as a single run's would.
         """
-        self._failure = _failure_of(self.run, error)
+        self._failure = failure_of(self.run, error)
         self.left = True
         if self.batch.wanted:
             self._outcome.get_loop().call_soon_threadsafe(self.settle, self._failure)
@@ -137,7 +134,7 @@ class Share:
         try:
             self.settle(Outcome(RunState.SUCCEEDED, optional_json(result)))
         except BaseException as error:  # noqa: BLE001 - the item's own methods may raise anything
-            self.settle(_failure_of(self.run, error))
+            self.settle(failure_of(self.run, error))
 
     def events_of(self, item: Any) -> Iterator[tuple[AnyEvent, int]]:
         """The events of what was yielded for the run. Raises as `Emission.events` does."""
@@ -152,14 +149,6 @@ class Share:
     def held_up(self) -> bool:
         """Whether the call waits for the store."""
         return self.batch.held_up
-
-
-def _failure_of(run: Run, error: BaseException) -> Outcome:
-    if isinstance(error, PenstockError):
-        message, hint = plain_text(error.message), plain_text(error.hint)
-        return Outcome(RunState.FAILED, None, {"code": error.code, "message": message, "hint": hint})
-    log.error("Run %s of %s failed.", run.id, run.function, exc_info=error)
-    return Outcome(RunState.FAILED, None, {"code": "exception", "message": message_of(error), "hint": ""})
 
 
 class _ShareSink:

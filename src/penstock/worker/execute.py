@@ -16,7 +16,7 @@ from .function import Function
 from .recorder import Outcome, RunStopped
 from .run import Run, Sink, current_span
 
-__all__ = ["STOP_GRACE_S", "Execution", "run_in_thread"]
+__all__ = ["STOP_GRACE_S", "Execution", "failure_of", "run_in_thread"]
 
 log = logging.getLogger("penstock")
 
@@ -65,13 +65,10 @@ class Execution:
             return self._succeeded(result)
         except (asyncio.CancelledError, RunStopped):
             return Outcome(RunState.CANCELLED)
-        except PenstockError as error:
-            return _failure(error.code, plain_text(error.message), plain_text(error.hint))
         except BaseException as error:  # sys.exit() in a function ends its run, not the server
             if self.owns_process and isinstance(error, SystemExit):
                 raise
-            log.exception("Run %s of %s failed.", self._run.id, self._run.function)
-            return _failure("exception", message_of(error))
+            return failure_of(self._run, error)
 
     def _succeeded(self, result: Any) -> Outcome:
         return Outcome(RunState.SUCCEEDED, optional_json(result))
@@ -134,8 +131,16 @@ class Execution:
             generator.close()
 
 
-def _failure(code: str, message: str, hint: str = "") -> Outcome:
-    return Outcome(RunState.FAILED, None, {"code": code, "message": message, "hint": hint})
+def failure_of(run: Run, error: BaseException) -> Outcome:
+    """How a run ends that met this error: one of ours says what it is, any other is the function's, and logged."""
+    if isinstance(error, PenstockError):
+        failed = {
+            "code": error.code, "message": plain_text(error.message), "hint": plain_text(error.hint),
+        }  # fmt: skip
+    else:
+        log.error("Run %s of %s failed.", run.id, run.function, exc_info=error)
+        failed = {"code": "exception", "message": message_of(error), "hint": ""}
+    return Outcome(RunState.FAILED, None, failed)
 
 
 def run_in_thread(call: Callable[[], Any], name: str) -> asyncio.Future[Any]:

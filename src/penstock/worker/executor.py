@@ -24,7 +24,7 @@ from .journal import Journal
 from .recorder import GiveBack, Outcome, Recorder
 from .run import Run
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "retry_at_ms"]
 
 log = logging.getLogger("penstock")
 
@@ -62,9 +62,8 @@ class Executor:
         self._settings = settings
         self._on_free = on_free
         self.children = Children(functions)
-        self._left: dict[
-            asyncio.Future[Any], str
-        ] = {}  # what goes on of which run; asyncio holds tasks weakly
+        # What goes on, with its run; held here because asyncio itself holds tasks weakly.
+        self._left: dict[asyncio.Future[Any], str] = {}
         self.active: dict[str, Active] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.given_up: set[str] = set()
@@ -170,10 +169,10 @@ class Executor:
             return None
         code = outcome.error["code"]
         if code == "process_died" and run.losses < options.crash_retries:
-            return GiveBack(_retry_at_ms(run.losses + 1), lost=True)
+            return GiveBack(retry_at_ms(run.losses + 1), lost=True)
         if code in ("exception", "process_died") and run.failures < options.retries:
             # Not at once, as after a crash: what the function met is likely still there.
-            return GiveBack(_retry_at_ms(run.failures + 2), outcome.error)
+            return GiveBack(retry_at_ms(run.failures + 2), outcome.error)
         return None
 
     def _free(self, active: Active, call: _Call, left_behind: asyncio.Future[Any] | None) -> None:
@@ -223,7 +222,8 @@ class Executor:
             await asyncio.sleep(GIVE_BACK_AGAIN_S)
 
 
-def _retry_at_ms(attempt: int) -> int:
+def retry_at_ms(attempt: int) -> int:
+    """When the attempt after this one may begin, in Unix milliseconds; see `protocol.runs.retry_delay_s`."""
     delay_s = retry_delay_s(attempt, random.random())  # noqa: S311 - jitter, not a secret
     return time.time_ns() // 1_000_000 + round(delay_s * 1000)
 

@@ -1,12 +1,26 @@
 """Which functions share a limit, and what it is."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from ..models import Group, Intake, Terms
 from ..settings import Settings
 from .function import Function
 
 __all__ = ["Groups"]
+
+
+PLAIN = Terms()
+
+
+class _Facts(NamedTuple):
+    """What is asked of a group at each claim and each submission."""
+
+    members: list[Function]
+    limit: int | None
+    max_size: int | None
+    batches: bool
+    in_order: bool
 
 
 class Groups:
@@ -17,7 +31,7 @@ class Groups:
         self._settings = settings
         # Asked for at each claim and each submission. Functions are only ever added, so their number tells.
         self._known: dict[tuple[bool, int], list[Group]] = {}
-        self._limits_known: dict[tuple[str, int], tuple[list[Function], int | None, int | None]] = {}
+        self._facts_known: dict[tuple[str, int], _Facts] = {}
 
     def of(self, *, threaded: bool = True) -> list[Group]:
         """All groups; without their `threaded` functions where those are not wanted."""
@@ -37,24 +51,26 @@ class Groups:
         terms = {function.name: function.terms for function in functions}
         return Group(name, tuple(terms), self.limit_of(name), terms)
 
-    def _of(self, group: str) -> tuple[list[Function], int | None, int | None]:
+    def _of(self, group: str) -> _Facts:
         place = group, len(self._functions)
-        if place not in self._limits_known:
+        if place not in self._facts_known:
             members = [function for function in self._functions.values() if function.group == group]
-            self._limits_known[place] = members, self._limit(members), self._max_size(members)
-        return self._limits_known[place]
+            limit, max_size = self._limit(members), self._max_size(members)
+            batches = any(member.options.batch for member in members)
+            self._facts_known[place] = _Facts(members, limit, max_size, batches, all(map(_in_order, members)))
+        return self._facts_known[place]
 
     def members(self, group: str) -> list[Function]:
         """The group's functions."""
-        return self._of(group)[0]
+        return self._of(group).members
 
     def limit_of(self, group: str) -> int | None:
         """The lowest limit given in the group; None where none is."""
-        return self._of(group)[1]
+        return self._of(group).limit
 
     def max_size_of(self, group: str) -> int | None:
         """The lowest bound of the waiting runs that is given in the group, or the app's."""
-        return self._of(group)[2]
+        return self._of(group).max_size
 
     def _limit(self, members: Iterable[Function]) -> int | None:
         if any(not function.options.queue for function in members):
@@ -74,23 +90,16 @@ class Groups:
     def is_plain(self, function: str) -> bool:
         """Whether its runs wait for nothing but their group's room."""
         known = self._functions.get(function)
-        return known is None or known.terms == Terms()
+        return known is None or known.terms == PLAIN
 
     def goes_in_order(self, group: str) -> bool:
         """Whether its runs start as they were submitted, and wait for nothing but its room."""
-        return all(
-            member.terms == Terms()
-            and member.options.concurrency_key is None
-            and member.options.priority == 0
-            for member in self.members(group)
-        )
+        return self._of(group).in_order
 
     def intake_of(self, function: Function) -> Intake:
         """Under what runs of the function are taken in."""
-        group = function.group
-        batches = any(member.options.batch for member in self.members(group))
-        limit, max_size = self.limit_of(group), self.max_size_of(group)
-        return Intake(max_size, limit, function.options.on_repeat, batches, function.terms)
+        of = self._of(function.group)
+        return Intake(of.max_size, of.limit, function.options.on_repeat, of.batches, function.terms)
 
     def conflicts(self) -> list[str]:
         """What those who gave the options may not have meant, in words."""
@@ -109,6 +118,11 @@ class Groups:
             return ""
         said = ", ".join(f"{name} {limit}" for name, limit in given.items())
         return f"The group {group!r} was given several limits ({said}): {self.limit_of(group)} holds."
+
+
+def _in_order(function: Function) -> bool:
+    options = function.options
+    return function.terms == PLAIN and options.concurrency_key is None and options.priority == 0
 
 
 def _named_alike(group: str, members: Iterable[Function]) -> str:

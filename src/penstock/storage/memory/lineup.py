@@ -111,16 +111,20 @@ class Lineup:
         return named
 
     def _of(self, group: Group) -> Lines:
-        running = self._running.get(group.name, {}).values()
-        held = [one for one in self._held.values() if one.group == group.name]
         return Lines(
             group,
             list(self._lines.get(group.name, {}).values()),
             self.calls(group.name, batches=group.batches),
-            Counter([*(run.lane for run in running), *(one.lane for one in held)]),
+            self._taken_in(group.name),
             lambda function, lane: self._starts.of((function, lane)),
             self._marks[group.name],
         )
+
+    def _taken_in(self, group: str) -> Counter[str]:
+        """Places that each lane takes, by running runs and by calls that go on."""
+        running = self._running.get(group, {}).values()
+        held = [one for one in self._held.values() if one.group == group]
+        return Counter([*(run.lane for run in running), *(one.lane for one in held)])
 
     def _note_start(self, run: RunRecord, terms: Terms, now_ms: int) -> None:
         if terms.rate is not None:
@@ -181,7 +185,7 @@ class Lineup:
         """Whether a new run could not start at once, even if its group had room: for its key, or its rate."""
         lines = self._lines.get(run.group, {})
         if terms.key_limit is not None and run.lane:
-            taken = self._of(Group(run.group, (), None)).running.get(run.lane, 0)
+            taken = self._taken_in(run.group)[run.lane]
             taken += sum(len(line.runs) for (lane, _), line in lines.items() if lane == run.lane)
             if taken >= terms.key_limit:
                 return True

@@ -1,7 +1,6 @@
 """The contracts of `storage.base` in dictionaries."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,13 +28,12 @@ from ...protocol.limits import pace_after
 from ...protocol.runs import may_become
 from ..base import ANYTHING, Listener, WorkerSign
 from ..intake import already_running, check_room
+from ..listeners import tell_all
 from .audience import Audience
 from .lineup import Lineup
 from .log import Log
 
 __all__ = ["MemoryStore"]
-
-log = logging.getLogger("penstock")
 
 
 class _Sign(msgspec.Struct, frozen=True):
@@ -121,11 +119,7 @@ class MemoryStore:
         return lambda: self._listeners.remove(listener)
 
     def _tell(self, stream: str, chunk: Chunk) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(stream, chunk)
-            except Exception:  # of one listener: what follows is told to the others all the same
-                log.exception("A listener failed.")
+        tell_all(self._listeners, stream, chunk)
 
     # Runs
 
@@ -137,7 +131,8 @@ class MemoryStore:
         ahead = kept.lineup.waiting(run.group)
         calls = kept.lineup.calls(run.group, batches=intake.batches and intake.max_size is not None)
         ahead -= sum(kept.runs[run_id].state is RunState.QUEUED for run_id in repeated)
-        check_room(run.group, intake, ahead, calls, stuck=kept.lineup.is_stuck(run, intake.terms))
+        if intake.max_size is not None:
+            check_room(run.group, intake, ahead, calls, stuck=kept.lineup.is_stuck(run, intake.terms))
         for run_id in repeated:
             self._change(run_id, cancel=True, cancel_reason="replaced")
         if run.key is not None:

@@ -17,6 +17,7 @@ from ...errors import (
     StoreTooNew,
     StoreUnavailable,
 )
+from ...protocol.standing import ROUNDS_APART
 
 __all__ = ["APPLICATION_ID", "STATEMENTS", "connect", "schema_version", "store_errors"]
 
@@ -42,7 +43,11 @@ def _statements() -> dict[str, str]:
     named = {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
     columns = re.sub("^--.*$", "", named["run_columns"], flags=re.MULTILINE)
     named["run_columns"] = columns = " ".join(columns.split())
-    return {name: sql.replace("{run}", columns) for name, sql in named.items()}
+    return {name: _filled(sql, columns) for name, sql in named.items()}
+
+
+def _filled(sql: str, columns: str) -> str:
+    return sql.replace("{run}", columns).replace("{rounds_apart}", str(ROUNDS_APART))
 
 
 def _migrations() -> list[str]:

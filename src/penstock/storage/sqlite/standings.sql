@@ -83,9 +83,9 @@ laned_before AS (  -- lines with a turn in its round, which comes before its own
              WHERE o.grp = a.grp AND (o.turn, o.head) >= (a.turn_before, a.head_before)
                AND (o.turn, o.head) < (a.turn, a.head) AND o.lane <> '' AND o.waiting > a.least_left) AS between_them
         FROM (
-            SELECT number, grp, round, min(round, 8) AS least_left, turn, head,  -- `ROUNDS_APART`
+            SELECT number, grp, round, min(round, {rounds_apart}) AS least_left, turn, head,
                 coalesce(lag(turn) OVER up, -9e18) AS turn_before, coalesce(lag(head) OVER up, 0) AS head_before
-            FROM turns WINDOW up AS (PARTITION BY grp, min(round, 8) ORDER BY turn, head, number)
+            FROM turns WINDOW up AS (PARTITION BY grp, min(round, {rounds_apart}) ORDER BY turn, head, number)
         ) AS a
     )
 ),

@@ -10,7 +10,6 @@ The file must lie on a local disk: WAL shares memory between processes, which ne
 
 import asyncio
 import contextlib
-import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +35,7 @@ from ...models import (
     Tally,
 )
 from ..base import ANYTHING, Listener, WorkerSign
+from ..listeners import tell_all
 from . import claims, records, work
 from .connection import schema_version
 from .file import StoreFile
@@ -45,7 +45,6 @@ from .writer import Committed, Work, Writer
 __all__ = ["SqliteStore"]
 
 T = TypeVar("T")
-log = logging.getLogger("penstock")
 
 READERS = 4
 """Threads that read: enough to keep two cores' disks busy, few enough not to crowd the interpreter."""
@@ -108,11 +107,7 @@ class SqliteStore:
         self._tell(None, None)
 
     def _tell(self, stream: str | None, chunk: Chunk | None) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(stream, chunk)
-            except Exception:  # of one listener: what follows is told to the others all the same
-                log.exception("A listener failed.")
+        tell_all(self._listeners, stream, chunk)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         self._listeners.append(listener)

@@ -121,10 +121,8 @@ def kill_stray(process: Process) -> None:
     """Kill a process that adopts orphans and may have ended meanwhile, as its parent is dead, and all below it."""
     if _send(process.id, signal.SIGSTOP, lambda: process.alive):
         kill_below([process])
-    if _stat(process.id).started in (
-        0,
-        process.started,
-    ):  # else the id is another's; a group keeps it from that
+    # Once it is gone a group that is left keeps its id from being given to another.
+    if _stat(process.id).started in (0, process.started):
         kill_group(process.id)
     _send(process.id, signal.SIGKILL, lambda: process.alive)
 

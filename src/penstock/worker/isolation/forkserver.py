@@ -246,9 +246,8 @@ class _ForkServer:
                 kill_group(process)  # what it has started and left behind
                 gone.append(Report("gone", child, code))
         if gone or not self._is_clean:
-            patience_s = (
-                PATIENCE_S if self._is_clean else 0.0
-            )  # what hangs in the kernel must not hold up each fork
+            # What hangs in the kernel must not hold up each fork.
+            patience_s = PATIENCE_S if self._is_clean else 0.0
             self._is_clean = kill_below([self._self], self._is_left_behind, patience_s)
         for report in gone:
             self._report(report)

@@ -1,0 +1,20 @@
+"""Telling those who listen to a store."""
+
+import logging
+from collections.abc import Iterable
+
+from ..models import Chunk
+from .base import Listener
+
+__all__ = ["tell_all"]
+
+log = logging.getLogger("penstock")
+
+
+def tell_all(listeners: Iterable[Listener], stream: str | None, chunk: Chunk | None) -> None:
+    """Tell each, though another fails, or leaves at that; see `Listener`."""
+    for listener in tuple(listeners):
+        try:
+            listener(stream, chunk)
+        except Exception:  # of one listener: what follows is told to the others all the same
+            log.exception("A listener failed.")
