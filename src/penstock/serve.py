@@ -24,7 +24,7 @@ from .errors import ConfigError
 from .process.handover import Door, hand_over
 from .process.own import Farewell, end_when_left, run_process, tune_interpreter
 from .server.auth import is_loopback, require_known_host
-from .server.transport import BoundedHead
+from .server.transport import Connection
 from .settings import Settings
 
 __all__ = ["CONNECTIONS_CLOSE_S", "can_listen", "listen", "load_app", "serve"]
@@ -128,7 +128,7 @@ def _guarded(app: App) -> ASGIApp:
 def _config(served: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         served,
-        http=BoundedHead,
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
