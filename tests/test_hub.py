@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock.errors import StoreUnavailable
-from penstock.events import Json
-from penstock.hub import PIECE_BYTES, TAIL_BYTES, Hub, Subscriber
-from penstock.models import Append, Chunk, Claimed, Group, RunRecord, RunState
+from penstock.events import End, Json
+from penstock.hub import PIECE_BYTES, TAIL_BYTES, WARM_TAILS, Hub, Subscriber
+from penstock.models import Append, Chunk, Claimed, Group, RunRecord, RunState, Stream
 from penstock.protocol.sse import encode_chunk
 from penstock.storage.memory import MemoryStore
 
@@ -58,6 +58,10 @@ class Log:
             [Append(self.name, self._fence, encode_chunk(list(batch), EPOCH))]
         ) == [True]
         self.tail += events
+
+    async def end(self) -> None:
+        last = encode_chunk([End("succeeded", None, None, seq=self.tail + 1, at_ms=1)], EPOCH)
+        assert await self._store.append([Append(self.name, self._fence, last)]) == [True]
 
 
 @pytest.fixture
@@ -253,3 +257,28 @@ async def test_the_wait_ends_by_itself(hub: Hub, log: Log) -> None:
     subscriber = hub.subscribe(log.name, 0)
     await subscriber.take()
     await asyncio.wait_for(subscriber.news(0.01), 5)
+
+
+async def test_who_leaves_twice_breaks_nothing(hub: Hub, log: Log, store: Store) -> None:
+    """Its run ends between the two, and others come and go."""
+    subscriber = hub.subscribe(log.name, 0)
+    await log.write()
+    await read_to(subscriber, 1)
+    subscriber.close()
+    await log.end()
+    subscriber.close()
+    for number in range(WARM_TAILS + 10):
+        hub.expect(Stream(f"run_{number}", EPOCH, 0, ended=False))
+    assert hub.subscribers == 0
+    assert len(hub._tails) == len(hub._warm) == WARM_TAILS
+
+
+async def test_a_listener_that_fails_keeps_nobody_from_hearing(hub: Hub, log: Log, store: Store) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("a fault of ours")
+
+    store._listeners.insert(0, fail)
+    with hub.subscribe(log.name, 0) as subscriber:
+        assert await subscriber.take() == []
+        await log.write()
+        await read_to(subscriber, 1)

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ import pytest
 
 from penstock.errors import StoreUnavailable
 from penstock.events import End, Text
-from penstock.janitor import Janitor, process_is_gone, worker_name
+from penstock.janitor import ENDED_AT_ONCE, Janitor, process_is_gone, worker_name
 from penstock.models import Append, Claimed, Group, RunRecord, RunState
 from penstock.protocol.sse import encode_chunk, events_in
 from penstock.storage import make_store
 from penstock.storage.base import Store
+from penstock.testing import until
+from penstock.worker import end_unexecuted
 
 if TYPE_CHECKING:
     from tests.conftest import Bench
@@ -264,6 +267,80 @@ async def test_who_waits_for_room_is_told(store: Store) -> None:
     for number in range(3):
         await start(store, f"elsewhere/1/2/{number}", expires_at_ms=1, name=f"lost_{number}")
     assert (await janitor.sweep(), told) == (3, [1])
+
+
+# --- Limits in time ---
+
+
+async def wait_too_long(store: Store, count: int) -> list[str]:
+    """Ids of so many runs that have waited too long, the longest first."""
+    names = [f"late_{number}" for number in range(count)]
+    for number, name in enumerate(names):
+        run = RunRecord(
+            id=name, function="f", group="f", state=RunState.QUEUED, created_at_ms=1, start_by_ms=number + 2
+        )
+        await store.submit(run, EPOCH)
+    return names
+
+
+@asynccontextmanager
+async def enforcing(store: Store, worker: str, faults: Collection[str] = ()) -> AsyncIterator[None]:
+    """A process that keeps the limits, except that it fails to end some."""
+
+    async def end(run_id: str, reason: str) -> None:
+        if run_id in faults:
+            raise StoreUnavailable("The disk is gone.") if run_id == min(faults) else ValueError(run_id)
+        claimed = await store.seize(worker, run_id, waiting=True)
+        if claimed is not None:
+            await end_unexecuted(store, claimed, reason)
+
+    task = asyncio.create_task(Janitor(store, worker, 10).enforce(end))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def all_ended(store: Store, names: Collection[str]) -> bool:
+    return all([(await record(store, name)).state == "failed" for name in names])
+
+
+async def test_however_many_wait_too_long_one_look_ends_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = await wait_too_long(store, 3 * ENDED_AT_ONCE + 1)
+    monkeypatch.setattr("penstock.janitor.LIMITS_S", 0.01)
+    async with enforcing(store, "w"):
+        await asyncio.sleep(0)  # now it waits for its first look; the second is far
+        monkeypatch.setattr("penstock.janitor.LIMITS_S", 600)
+        await until(lambda: all_ended(store, names))
+
+
+async def test_one_that_can_not_be_ended_keeps_no_other_from_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("penstock.janitor.LIMITS_S", 0.01)
+    names = await wait_too_long(store, 2 * ENDED_AT_ONCE)
+    faults = {names[0], names[1], names[50]}
+    async with enforcing(store, "w", faults):
+        await until(lambda: all_ended(store, set(names) - faults))
+    assert [(await record(store, name)).state for name in faults] == ["queued"] * 3
+    assert "The disk is gone." in caplog.text, "and whoever looks after the server is told"
+
+
+async def test_two_that_end_the_same_runs_do_not_keep_each_other_from_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.janitor.LIMITS_S", 0.01)
+    names = await wait_too_long(store, 3 * ENDED_AT_ONCE)
+    async with enforcing(store, "one"), enforcing(store, "two"):
+        await until(lambda: all_ended(store, names))
+    for name in names:
+        assert isinstance(await last_event(store, name), End)
+        stream = await store.stream(name)
+        assert stream is not None
+        assert (stream.tail, stream.ended) == (1, True)
 
 
 async def test_a_running_app_sweeps_by_itself(make_bench: "type[Bench]") -> None:

@@ -166,7 +166,7 @@ async def test_it_has_no_port(folder: Path) -> None:
                 assert f"socket:[{line.split()[9]}]" not in sockets
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_lets_runs_finish(folder: Path, connect: "type[Api]", number: int) -> None:
     async with serving(folder, connect) as api:
         run_id = await api.submit("again")
@@ -179,6 +179,29 @@ async def test_a_signal_lets_runs_finish(folder: Path, connect: "type[Api]", num
         assert "Stopped after" in worker.output
         assert "Traceback" not in worker.output
     await becomes(folder, run_id, "succeeded")
+
+
+async def test_nohup_is_heeded(folder: Path, connect: "type[Api]") -> None:
+    async with serving(folder, connect) as api:
+        run_id = await api.submit("again")
+    worker = WorkerProcess(folder)
+    worker.argv = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *worker.argv]
+    async with worker:
+        worker.process.send_signal(signal.SIGHUP)
+        (folder / "go").touch()
+        await becomes(folder, run_id, "succeeded")
+        assert not worker.ended
+        assert await worker.leaves(signal.SIGTERM) == 0
+
+
+async def test_a_supervised_one_takes_a_hang_up_for_an_end_at_once(folder: Path) -> None:
+    """It is not for it: the supervisor, which it is for, starts another."""
+    async with WorkerProcess(folder, "--workers", "2") as worker:
+        pid = int(re.findall(r"Process (\d+) is ready", worker.output)[0])
+        os.kill(pid, signal.SIGHUP)
+        await until(lambda: worker.output.count("is ready.") == 3, READY_S)
+        assert f"Process {pid} was killed by SIGHUP" in worker.output
+        assert await worker.leaves(signal.SIGTERM) == 0
 
 
 async def test_what_is_not_finished_goes_back(folder: Path, connect: "type[Api]") -> None:

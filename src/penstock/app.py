@@ -217,15 +217,15 @@ class _Services:
         self.store = make_store(settings.store, synchronous=settings.synchronous)
         self.worker = Worker(worker_name(), self.store, app.functions, settings)
         watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
+        self.hub = Hub(self.store)
         self.janitor = Janitor(
             self.store,
             self.worker.name,
             settings.lease_s,
             self.worker.wake,
             self.worker.may_judge,
-            watches=watches,
+            read=(lambda: self.hub.read) if watches else None,
         )
-        self.hub = Hub(self.store)
         groups = self.worker.groups
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
         self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub)

@@ -19,7 +19,7 @@ from .app import STARTED, App
 from .process.handover import Door, hand_over
 from .process.own import end_when_left, run_process, tune_interpreter
 from .serve import CONNECTIONS_CLOSE_S
-from .server.transport import Connection
+from .server.connection import Connection
 
 __all__ = ["Worker"]
 

@@ -13,11 +13,12 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from .errors import Fenced, StoreError
 from .models import Claimed
+from .presence import TOLD_S
 from .protocol.runs import retry_delay_s
 from .storage.base import Store, WorkerSign
 from .worker import end_unexecuted
@@ -77,15 +78,19 @@ def _is_free(pid: int) -> bool:
 LIMITS_S = 1.0
 """How often limits in time are looked at: they are in seconds."""
 
-OVERDUE_MOST = 100
-"""Runs ended for having waited too long, in one look: each is a commit."""
+ENDED_AT_ONCE = 100
+"""Runs ended side by side: they share a few commits, and others' writes wait for no more than these."""
+
+End = Callable[[str, str], Awaitable[object]]
+"""Ends a run, given its id and the reason."""
 
 
 class Janitor:
     """Sweeps beside `worker`. Any number may sweep one store: each lost worker is taken over once.
 
     on_settled: called when runs have been given back or ended.
-    watches: whether runs are to stop that nobody reads; only a process that serves readers can know.
+    read: which runs have readers in this process, where runs are to stop that nobody reads; None in a process that
+        serves no readers and so can't know.
     may_judge: whether a lease that has run out means that its worker is lost; see `Worker.may_judge`.
     """
 
@@ -97,9 +102,10 @@ class Janitor:
         on_settled: Callable[[], None] = lambda: None,
         may_judge: Callable[[], bool] = lambda: True,
         *,
-        watches: bool = False,
+        read: Callable[[], set[str]] | None = None,
     ) -> None:
-        self._watches = watches
+        self._read = read
+        self._absent: dict[str, float] = {}  # runs whose grace is over, and since when that is known here
         self._started = time.monotonic()
         self._may_judge = may_judge
         self._store = store
@@ -110,11 +116,8 @@ class Janitor:
         # is lost again, and found by the next sweep.
         self._name = f"{worker}/janitor"
 
-    async def enforce(self, end: Callable[[str, str], Awaitable[object]]) -> None:
-        """End what has waited too long, or what nobody watches any more, until cancelled.
-
-        end: takes a run's id and the reason.
-        """
+    async def enforce(self, end: End) -> None:
+        """End what has waited too long, or what nobody watches any more, until cancelled."""
         while True:
             await asyncio.sleep(LIMITS_S)
             try:
@@ -124,15 +127,35 @@ class Janitor:
             except Exception:
                 log.exception("Limits in time can't be kept.")
 
-    async def _enforce(self, end: Callable[[str, str], Awaitable[object]]) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        for run_id, reason in (await self._store.overdue(now_ms, OVERDUE_MOST)).items():
-            await end(run_id, reason)
-        if self._watches:
-            # Readers of a server that was away need time to come back before they count as gone.
-            up_ms = round((time.monotonic() - self._started) * 1000)
-            for run_id in await self._store.abandoned(now_ms, up_ms):
-                await end(run_id, "abandoned")
+    async def _enforce(self, end: End) -> None:
+        await self._end_overdue(end)
+        if self._read is not None:
+            await self._end_abandoned(end, self._read)
+
+    async def _end_overdue(self, end: End) -> None:
+        tried: set[str] = set()
+        more = True
+        while more:
+            found = await self._store.overdue(_now_ms(), ENDED_AT_ONCE)
+            # Each run once: of two processes that took the same ones again and again, neither could end them.
+            fresh = {run_id: reason for run_id, reason in found.items() if run_id not in tried}
+            tried |= fresh.keys()
+            await _end_all(end, fresh.items())
+            more = bool(fresh) and len(found) >= ENDED_AT_ONCE
+
+    async def _end_abandoned(self, end: End, read: Callable[[], set[str]]) -> None:
+        """End what nobody has read for its whole grace, once every reader that came in time must be known."""
+        asked = time.monotonic()
+        # Readers of a server that was away need time to come back before they count as gone.
+        found = await self._store.abandoned(_now_ms(), round((asked - self._started) * 1000))
+        now = time.monotonic()
+        if now - asked > TOLD_S / 2:  # whoever wanted to tell of a reader has had to wait as well
+            self._absent.clear()
+        self._absent = {run_id: self._absent.get(run_id, now) for run_id in found}
+        gone = [run_id for run_id, since in self._absent.items() if asked - since >= TOLD_S]
+        for start in range(0, len(gone), ENDED_AT_ONCE):
+            unread = set(gone[start : start + ENDED_AT_ONCE]) - read()
+            await _end_all(end, [(run_id, "abandoned") for run_id in unread])
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -160,7 +183,7 @@ class Janitor:
     def _is_lost(self, sign: WorkerSign) -> bool:
         if process_is_gone(sign.worker):
             return True
-        return sign.expires_at_ms <= time.time_ns() // 1_000_000 and self._may_judge()
+        return sign.expires_at_ms <= _now_ms() and self._may_judge()
 
     async def settle(self, claimed: Claimed) -> None:
         """Give a run that nobody executes back to the queue, or end it. Raises StoreError."""
@@ -175,3 +198,15 @@ class Janitor:
                 await end_unexecuted(self._store, claimed, reason)
         except Fenced:
             log.info("Run %s was settled by another process.", run.id)
+
+
+async def _end_all(end: End, ends: Iterable[tuple[str, str]]) -> None:
+    outcomes = await asyncio.gather(*[end(run_id, reason) for run_id, reason in ends], return_exceptions=True)
+    # None keeps the others from being ended. One of each kind is told: they mostly fail together, with the store.
+    for error in {type(one): one for one in outcomes if isinstance(one, Exception)}.values():
+        fault = None if isinstance(error, StoreError) else error
+        log.warning("A run can't be ended: %s", error, exc_info=fault)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -276,13 +276,18 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """How many runs a function has in a group. `held`: calls that go on though their runs have ended."""
+    """How many runs a function has in a group.
+
+    held: calls that go on though their runs have ended. calls: those that serve the running runs, as many as them
+    where there are no batches.
+    """
 
     group: str
     function: str
     waiting: int
     running: int
     held: int
+    calls: int
 
 
 class Pace(msgspec.Struct, frozen=True):

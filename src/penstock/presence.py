@@ -11,13 +11,16 @@ from .errors import StoreError
 from .hub import Hub
 from .storage.base import Store
 
-__all__ = ["Presence"]
+__all__ = ["TOLD_S", "Presence"]
 
 log = logging.getLogger("penstock")
 
 TELL_S = 0.5
 """How long changes are gathered; the shortest grace is twice as long."""
 
+TOLD_S = 1.0
+"""By then the store knows of a reader that came: what is gathered for `TELL_S` has as long again to be written.
+Absence is judged only so much later, or who came shortly before the grace was over would lose its run."""
 
 EVERYTHING_S = 5.0
 """How often all readers are told, not only those that came or went: a process that slept for longer than its lease

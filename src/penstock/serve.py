@@ -1,18 +1,20 @@
 """Owns the process: the socket, the signals, and the order in which everything ends.
 
-On SIGTERM or Ctrl-C: readers are told (`event: draining`) and their streams ended, so that no open stream
-holds the server up; then connections are closed; then the runs get what is left of `grace_s`; then the store
-is closed. A second Ctrl-C ends the process at once, which loses nothing that anybody has seen.
+On SIGTERM, Ctrl-C or, without a supervisor, SIGHUP: readers are told (`event: draining`) and their streams ended,
+so that no open stream holds the server up; then connections are closed; then the runs get what is left of
+`grace_s`; then the store is closed. A second Ctrl-C ends the process at once, which loses nothing that anybody has
+seen.
 """
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
 import logging
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
 
@@ -24,7 +26,7 @@ from .errors import ConfigError
 from .process.handover import Door, hand_over
 from .process.own import Farewell, end_when_left, run_process, tune_interpreter
 from .server.auth import is_loopback, require_known_host
-from .server.transport import Connection
+from .server.connection import Connection
 from .settings import Settings
 
 __all__ = ["CONNECTIONS_CLOSE_S", "can_listen", "listen", "load_app", "serve"]
@@ -192,7 +194,7 @@ class _Server(uvicorn.Server):
         self._app = app
         self._on_ready = on_ready
         self._door = door
-        self._farewell = Farewell(app.settings.grace_s)
+        self._farewell = Farewell(app.settings.grace_s, supervised=door is not None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -211,6 +213,13 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         log.info("Stopped after %.1f s.", time.monotonic() - started)
         end_when_left()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Listen to signals; called by uvicorn, which knows SIGTERM and Ctrl-C."""
+        with super().capture_signals():
+            self._farewell.listen_for_hang_up(self.handle_exit)
+            yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """The first signal begins the shutdown; Ctrl-C after that ends the process."""

@@ -17,8 +17,10 @@ __all__ = ["work"]
 log = logging.getLogger("penstock")
 
 
-def work(app: App, on_ready: Callable[[], None]) -> None:
+def work(app: App, on_ready: Callable[[], None], *, supervised: bool = False) -> None:
     """Execute runs until a signal says otherwise; the process ends with it. `on_ready` is called once it does.
+
+    supervised: whether a supervisor has started this process, see `Farewell`.
 
     Raises:
         ConfigError: The store can't be shared.
@@ -31,7 +33,8 @@ def work(app: App, on_ready: Callable[[], None]) -> None:
         )
     app.serves = False
     tune_interpreter()
-    run_process(_Executor(app, on_ready).live(), uvicorn.Config(app, log_config=None).get_loop_factory())
+    executor = _Executor(app, on_ready, Farewell(app.settings.grace_s, supervised=supervised))
+    run_process(executor.live(), uvicorn.Config(app, log_config=None).get_loop_factory())
     if app.start_error is not None:
         raise app.start_error
 
@@ -39,15 +42,16 @@ def work(app: App, on_ready: Callable[[], None]) -> None:
 class _Executor:
     """What a server is to the app, without connections: starts it, waits for a signal, stops it."""
 
-    def __init__(self, app: App, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: App, on_ready: Callable[[], None], farewell: Farewell) -> None:
         self._app = app
         self._on_ready = on_ready
+        self._farewell = farewell
         self._started = False
         self._asked = asyncio.Event()
 
     async def live(self) -> None:
         loop = asyncio.get_running_loop()
-        Farewell(self._app.settings.grace_s).listen(lambda: loop.call_soon_threadsafe(self._asked.set))
+        self._farewell.listen(lambda: loop.call_soon_threadsafe(self._asked.set))
         await self._app({"type": "lifespan"}, self._receive, self._send)
         end_when_left()
 

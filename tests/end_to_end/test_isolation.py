@@ -20,7 +20,8 @@ import os, re, subprocess, sys, time
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
 
 def others():
-    return [os.getpid(), os.getppid(), subprocess.Popen([sys.executable, "-c", DEAF]).pid]
+    deaf = [subprocess.Popen([sys.executable, "-c", DEAF], start_new_session=away).pid for away in (False, True)]
+    return [os.getpid(), os.getppid(), *deaf]
 
 @app.function(isolation="process")
 def holds_the_interpreter(run: penstock.Run):
@@ -135,6 +136,20 @@ async def test_a_servers_death_is_noticed_though_something_else_holds_its_files_
             assert not dead(holder)
         finally:
             os.kill(holder, signal.SIGKILL)
+
+
+async def test_if_the_fork_server_dies_with_the_server_their_functions_end_what_they_have_started(
+    write_app: Callable[[str], Path], tmp_path: Path
+) -> None:
+    async with (
+        ServerProcess(str(write_app(STUBBORN)), cwd=tmp_path) as server,
+        AsyncClient(server.url) as client,
+    ):
+        processes = await processes_of(client, "swallows")
+        os.kill(server.pid, signal.SIGSTOP)  # so that it does not see to it
+        os.kill(processes[1], signal.SIGKILL)
+        assert await asyncio.to_thread(server.kill) == -9
+        await until(lambda: all(dead(process) for process in processes), 5)
 
 
 async def test_a_server_that_leaves_takes_all_its_functions_have_started_along(

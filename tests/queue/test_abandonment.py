@@ -9,6 +9,7 @@ import pytest
 
 import penstock
 from penstock.models import RunRecord, RunState
+from penstock.presence import TOLD_S
 from penstock.storage import make_store
 from penstock.testing import until
 
@@ -30,9 +31,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("penstock.janitor.LIMITS_S", 0.02)
 
 
-async def stays(site: "Site", *runs: str) -> None:
+async def stays(site: "Site", *runs: str, for_s: float = STAYS_S) -> None:
     """These runs are still running once their grace has passed."""
-    end = time.monotonic() + STAYS_S
+    end = time.monotonic() + for_s
     while time.monotonic() < end:
         for run_id in runs:
             run = await site.run(run_id)
@@ -116,6 +117,45 @@ async def test_blips_inside_the_grace_change_nothing(serve: "Serve", stage: "Sta
         assert (await site.run(run_id))["cancel"] is None
         stage.let_go("x")
         assert await site.ended(run_id) == ("succeeded", "")
+
+
+async def test_a_reader_in_another_process_may_come_until_the_grace_is_over(
+    file: str, serve: "Serve", stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever time it takes until the store is told of it: these come at ten moments between two tellings."""
+    tell_s = 0.5
+    monkeypatch.setattr("penstock.presence.TELL_S", tell_s)
+    function = (stage.hold, CANCEL)
+    async with serve(function, store=file) as one, serve(function, store=file) as other:
+
+        async def read_late(number: int) -> tuple[str, bool]:
+            await asyncio.sleep(number * tell_s / 10)
+            run_id = await one.submit("hold", {"who": "x"})
+            over_ms = (await one.run(run_id))["created_at_ms"] + GRACE_MS
+            await asyncio.sleep((over_ms - now_ms()) / 1000 - tell_s / 2)
+            reader = other.read(run_id)
+            await until(lambda: reader.messages or reader.ended)
+            return run_id, now_ms() < over_ms
+
+        found = await asyncio.gather(*[read_late(number) for number in range(10)])
+        in_time = [run_id for run_id, came_in_time in found if came_in_time]
+        assert in_time
+        await stays(one, *in_time)
+        stage.let_go()
+
+
+async def test_a_run_that_is_read_here_is_not_ended_from_here(
+    store: str, serve: "Serve", stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the store can't be told of its reader."""
+    monkeypatch.setattr("penstock.presence.TELL_S", 600)
+    async with serve((stage.hold, CANCEL), store=store) as site:
+        run_id = await site.submit("hold", {"who": "x"})
+        reader = site.read(run_id)
+        await reader.told(state="running")
+        await stays(site, run_id, for_s=GRACE_MS / 1000 + TOLD_S + 0.5)
+        await reader.leave()
+        assert await site.ended(run_id) == ABANDONED
 
 
 async def test_after_a_restart_readers_have_the_grace_to_come_back(

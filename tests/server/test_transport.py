@@ -4,21 +4,31 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
+import uvloop
 
-from penstock.server.transport import CORK_BYTES, MAX_HEAD_BYTES, Corked
+from penstock.server.cork import CORK_BYTES, PASSED_ON, Corked
+from penstock.server.transport import MAX_HEAD_BYTES
 from penstock.testing import ServerProcess
 
 HEAD_TIMEOUT_S = 0.3
+MAX_PIPELINED = 400
+BODY_TIMEOUT_S = 1.0
 SOURCE = f"""
 import asyncio, penstock
 from penstock.server import transport
 
 transport.HEAD_TIMEOUT_S = {HEAD_TIMEOUT_S}
-app = penstock.App(rate=0)
+transport.BODY_TIMEOUT_S = {BODY_TIMEOUT_S}
+transport.MAX_PIPELINED = {MAX_PIPELINED}
+app = penstock.App(rate=0, heartbeat_s=0.2)
+
+@app.function(on_abandon="cancel", abandon_grace_s=1, concurrency_limit=None)
+async def watched():
+    await asyncio.Event().wait()
 
 @app.function
 def size(text: str) -> int:
@@ -180,6 +190,73 @@ def test_trailers_are_passed_over(server: ServerProcess) -> None:
         until(connection, b"ok")
 
 
+# --- While an answer is under way ---
+
+
+def events_of(run_id: str) -> bytes:
+    return b"GET /api/runs/%b/events HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode()
+
+
+@pytest.mark.parametrize("behind", [b"", PING, PING * 300], ids=["nothing", "one", "many"])
+def test_a_reader_that_leaves_is_noticed_whatever_it_asked_for_next(
+    behind: bytes, server: ServerProcess
+) -> None:
+    with connected(server) as connection:
+        run_id = submit(connection, post("watched"))
+    with connected(server) as connection:
+        connection.sendall(events_of(run_id) + behind)
+        until(connection, b'"running"')
+    deadline = time.monotonic() + DEADLINE_S
+    while state_of(server, run_id) == "running":
+        assert time.monotonic() < deadline, "its reader counts as connected"
+    assert state_of(server, run_id) == "cancelled"
+
+
+def state_of(server: ServerProcess, run_id: str) -> str:
+    with connected(server) as connection:
+        connection.sendall(b"GET /api/runs/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode())
+        state: str = json.loads(until(connection, b'"events"').partition(b"\r\n\r\n")[2])["state"]
+        return state
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"GET / HTTP/1.1\r\nX: ".ljust(MAX_HEAD_BYTES + 1, b"x"), b"\x00\x01 no request\r\n\r\n"],
+    ids=["too much", "no request"],
+)
+def test_nothing_is_written_into_an_answer_under_way(rubbish: bytes, server: ServerProcess) -> None:
+    with connected(server) as connection:
+        run_id = submit(connection, post("slow"))
+        connection.sendall(events_of(run_id))
+        got = until(connection, b"text")
+        connection.sendall(rubbish)
+        got += rest(connection)
+    assert got.count(b"HTTP/1.1 ") == 1, got
+
+
+def test_half_a_next_head_does_not_cut_the_answer_before_it(server: ServerProcess) -> None:
+    with connected(server) as connection:
+        run_id = submit(connection, post("slow"))
+        connection.sendall(events_of(run_id) + b"\r\nGET / HTTP/1.1\r\n")
+        assert b'"succeeded"' in until(connection, b"0\r\n\r\n")
+        assert rest(connection) == b"", "it has its time, and no more"
+
+
+def test_a_body_that_does_not_come_is_closed(server: ServerProcess) -> None:
+    request = post("size", text="x")
+    with connected(server) as connection:
+        connection.sendall(request[:-2])
+        assert rest(connection) == b""
+
+
+def test_more_requests_than_are_kept_end_the_connection(server: ServerProcess) -> None:
+    with connected(server) as connection:
+        run_id = submit(connection, post("slow"))
+        connection.sendall(events_of(run_id) + PING * (MAX_PIPELINED + 50))
+        with suppress(ConnectionError):
+            assert b'"ok"' not in rest(connection)
+
+
 # --- What is written in one turn of the loop ---
 
 
@@ -233,3 +310,35 @@ async def test_closing_sends_what_is_held_back() -> None:
         cork.write(b"too late")
         await asyncio.sleep(0)
         assert reader.recv(100) == b""
+
+
+async def test_lines_keep_their_place() -> None:
+    async with corked() as (cork, reader):
+        cork.write(b"head ")
+        cork.writelines([b"one ", memoryview(b"two ")])
+        cork.write(b"tail")
+        with pytest.raises(BlockingIOError):
+            reader.recv(100)
+        await asyncio.sleep(0)
+        assert reader.recv(100) == b"head one two tail"
+
+
+@pytest.mark.parametrize("name", ["sendfile", "write_eof", "can_write_eof", "_sock", "what_comes_one_day"])
+async def test_what_might_overtake_held_bytes_is_refused(name: str) -> None:
+    async with corked() as (cork, _):
+        with pytest.raises(AttributeError, match=f"{name} might overtake"):
+            getattr(cork, name)
+        assert not hasattr(cork, name), "so that who asks first is told"
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_rest_is_the_transports_own(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def look() -> None:
+        async with corked() as (cork, _):
+            for name in PASSED_ON:
+                assert callable(getattr(cork, name))
+            assert cork.get_extra_info("socket") is not None
+            assert (cork.is_closing(), cork.get_write_buffer_size()) == (False, 0)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(look())

@@ -146,7 +146,7 @@ async def test_nothing_is_lost(tmp_path: Path) -> None:
 async def test_what_waits_is_counted(tmp_path: Path) -> None:
     make_old(tmp_path / "store.db")
     async with opened(tmp_path / "store.db") as store:
-        wanted = {Tally("g", "f", 304, 1, 0), Tally("g", "e", 1, 1, 0), Tally("h", "h", 1, 0, 0)}
+        wanted = {Tally("g", "f", 304, 1, 0, 1), Tally("g", "e", 1, 1, 0, 1), Tally("h", "h", 1, 0, 0, 0)}
         assert set(await store.tallies()) == wanted
         looks = {"first": 0, "second": 1, "third": 2, "more000": 3, "more299": 302}
         standings = await store.standings([*looks, "elsewhere", "done0"])

@@ -5,11 +5,12 @@ import ctypes
 import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,52 @@ async def starts_others() -> AsyncIterator[list[int]]:
 
 def leaves_others_behind() -> int:
     return subprocess.Popen(["sleep", "3600"]).pid
+
+
+# --- What has left the process group ---
+
+
+NESTED = """
+import subprocess, time
+print(subprocess.Popen(["sleep", "3600"], start_new_session=True).pid, flush=True)
+time.sleep(3600)
+"""
+
+
+def apart() -> list[int]:
+    """Processes in sessions of their own: a child, with a child in another; one whose parent has ended."""
+    nested = subprocess.Popen(
+        [sys.executable, "-c", NESTED], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    assert nested.stdout is not None
+    return [nested.pid, int(nested.stdout.readline()), daemon(lambda: time.sleep(3600))]
+
+
+def daemon(call: Callable[[], Any]) -> int:
+    """Forked twice, as a Unix daemon is; `call` is what it does."""
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(writer, str(os.getpid()).encode())
+            call()
+        os._exit(0)
+    os.waitpid(child, 0)
+    return int(os.read(reader, 20))
+
+
+def bare() -> None:
+    """Be a program that nothing is known of: without the environment that it was to have."""
+    os.execve(shutil.which("sleep") or "", ["sleep", "3600"], {})
+
+
+def starts_daemons(run: penstock.Run, end: str = "") -> None:
+    """Then it stays, deaf, or ends in a certain way."""
+    with run.span("processes") as span:  # not by a yield, at which it could be stopped
+        span.output = [os.getpid(), *apart(), daemon(bare)]
+    if end == "exit":
+        os._exit(3)
+    if end == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if not end:
+        time.sleep(3600)

@@ -3,13 +3,13 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import penstock
-from penstock.events import Log, Progress, SpanEnd, SpanStart
+from penstock.events import MAX_EVENT_BYTES, Log, Progress, SpanEnd, SpanStart
 from penstock.testing import until
 
 if TYPE_CHECKING:
@@ -93,6 +93,166 @@ async def test_each_run_goes_on_from_its_own_checkpoint(
 
     runs = await together(either, locals()[kind], "abc", max_wait_ms=50, retries=1)
     assert [(await run.fold()).text for run in runs] == [f"{w}0 {w}1 {w}2 {w}3 " for w in "abc"]
+
+
+# --- Items that can't be stored ---
+
+
+class Odd:
+    """An item whose own method raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def tolist(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        (object(), "bad_yield"),
+        ([{"deep": object()}], "bad_yield"),
+        (Odd(KeyError("oh")), "exception"),
+        (Odd(SystemExit(1)), "exception"),
+        (["x" * MAX_EVENT_BYTES], "event_too_large"),
+    ],
+    ids=["object", "deep", "odd", "exit", "large"],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+async def test_a_result_that_can_not_be_stored_fails_its_own_run_wherever_it_stands(
+    kind: str, place: int, item: Any, code: str, bench: "Bench", together: "Together"
+) -> None:
+    def function(words: list[str]) -> list[Any]:
+        return [item if number == place else word for number, word in enumerate(words)]
+
+    async def coroutine(words: list[str]) -> list[Any]:
+        return function(words)
+
+    runs = await together(bench, locals()[kind], "abc")
+    expected = [("failed", code) if number == place else WELL for number in range(3)]
+    assert [await run.outcome() for run in runs] == expected
+    assert [(await run.end()).result for run in runs] == [
+        None if number == place else word for number, word in enumerate("abc")
+    ]
+
+
+class Spoiling:
+    """Generators that yield `items` between two texts, wait for the gate, and note what they were told."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = list(items)
+        self.gate = threading.Event()
+        self.stops: list[bool] = []
+        self.closed = threading.Event()
+
+    def generator(self, words: list[str], runs: list[penstock.Run]) -> Iterator[Any]:
+        try:
+            yield words
+            yield self.items
+            self.stops = [run.should_stop() for run in runs]
+            self.gate.wait()
+            for run in runs:
+                run.log("more")
+            yield [word.upper() for word in words]
+        finally:
+            self.closed.set()
+
+    async def async_generator(self, words: list[str], runs: list[penstock.Run]) -> AsyncIterator[Any]:
+        try:
+            yield words
+            yield self.items
+            self.stops = [run.should_stop() for run in runs]
+            while not self.gate.is_set():
+                await asyncio.sleep(0.002)
+            for run in runs:
+                run.log("more")
+            yield [word.upper() for word in words]
+        finally:
+            self.closed.set()
+
+
+BAD: Any = object()
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [(BAD, "bad_yield"), (Odd(KeyError("oh")), "exception"), ("x" * MAX_EVENT_BYTES * 2, "event_too_large")],
+    ids=["object", "odd", "large"],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("kind", GENERATORS)
+async def test_a_yield_that_can_not_be_stored_ends_its_own_run_and_the_others_go_on(
+    kind: str, place: int, bad: Any, code: str, either: "Bench", together: "Together"
+) -> None:
+    spoiling = Spoiling(*[bad if number == place else "-" for number in range(3)])
+    runs = await together(either, getattr(spoiling, kind), "abc")
+    assert await runs[place].outcome() == ("failed", code), "while the call goes on"
+    await until(lambda: spoiling.stops == [number == place for number in range(3)])
+    assert not spoiling.closed.is_set()
+    spoiling.gate.set()
+    expected = [("failed", code) if number == place else WELL for number in range(3)]
+    assert [await run.outcome() for run in runs] == expected
+    texts = [word if number == place else f"{word}-{word.upper()}" for number, word in enumerate("abc")]
+    assert [(await run.fold()).text for run in runs] == texts
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+async def test_with_the_last_that_can_not_be_stored_the_call_ends(
+    kind: str, either: "Bench", together: "Together"
+) -> None:
+    spoiling = Spoiling(BAD, BAD, BAD)
+    runs = await together(either, getattr(spoiling, kind), "abc")
+    assert [await run.outcome() for run in runs] == [("failed", "bad_yield")] * 3
+    assert spoiling.closed.is_set(), "the last end waits for the clean-up"
+    assert spoiling.stops == []
+    await until(lambda: either.running == 0)
+    assert either.services.worker._executor.threads == 0
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+async def test_those_that_are_left_can_be_stopped(kind: str, either: "Bench", together: "Together") -> None:
+    spoiling = Spoiling(BAD, "-", "-")
+    runs = await together(either, getattr(spoiling, kind), "abc")
+    assert await runs[0].outcome() == ("failed", "bad_yield")
+    await until(lambda: spoiling.stops)
+    await asyncio.gather(*[run.cancel() for run in runs[1:]])
+    spoiling.gate.set()
+    assert [await run.outcome() for run in runs[1:]] == [CANCELLED] * 2
+    await until(spoiling.closed.is_set)
+    await until(lambda: either.running == 0)
+
+
+async def test_a_run_that_failed_alone_keeps_its_end_whatever_becomes_of_the_call(
+    bench: "Bench", together: "Together"
+) -> None:
+    def generator(words: list[str]) -> Generator[list[Any], None, list[str]]:
+        yield [BAD, "-", "-"]
+        if words[0] == "x":
+            raise ValueError
+        return words
+
+    runs = await together(bench, generator, "abcxyz")
+    assert [await run.outcome() for run in runs[:3]] == [("failed", "bad_yield"), WELL, WELL]
+    assert [(await run.end()).result for run in runs[:3]] == [None, "b", "c"]
+    assert [await run.outcome() for run in runs[3:]] == [
+        ("failed", "bad_yield"),
+        *[("failed", "exception")] * 2,
+    ]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_only_the_run_whose_item_raised_is_tried_again(bench: "Bench", together: "Together") -> None:
+    calls: list[list[str]] = []
+
+    async def coroutine(words: list[str]) -> list[Any]:
+        calls.append(words)
+        return [Odd(KeyError()) if len(calls) == 1 and word == "a" else word for word in words]
+
+    runs = await together(bench, coroutine, "abc", max_wait_ms=50, retries=1)
+    assert [await run.outcome() for run in runs] == [WELL] * 3
+    assert sorted(calls) == [["a"], ["a", "b", "c"]]
 
 
 # --- Stops ---

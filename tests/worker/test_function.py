@@ -1,5 +1,6 @@
 """Functions as they are registered: kinds, inputs, schemas, and signatures that can't work."""
 
+import asyncio
 import dataclasses
 import datetime as dt
 import functools
@@ -12,7 +13,7 @@ import pytest
 
 import penstock
 from penstock.errors import ConfigError, InvalidInput
-from penstock.worker import Function
+from penstock.worker import Function, FunctionOptions
 
 
 class Inner(pydantic.BaseModel):
@@ -269,6 +270,10 @@ def impossible(a: Object) -> None: ...
         (lambda: 1, {}, "can't name a function"),
         (function, {"name": "a b"}, "can't name a function"),
         (function, {"name": "x" * 101}, "can't name a function"),
+        (function, {"name": 1}, "1 can't name a function"),
+        (function, {"name": b"x"}, "b'x' can't name a function"),
+        (function, {"name": False}, "False can't name a function"),
+        (function, {"name": function}, "can't name a function"),
         (function, {"concurrency_limit": 0}, "concurrency_limit is 0"),
         (function, {"concurrency_limit": "many"}, "concurrency_limit is 'many'"),
         (function, {"rate": -1}, "rate is -1"),
@@ -279,6 +284,55 @@ def impossible(a: Object) -> None: ...
 def test_what_can_not_work_is_refused(call: Any, options: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Function(call, **options)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b"])
+@pytest.mark.parametrize("option", list(FunctionOptions.__annotations__))
+def test_text_that_no_store_can_keep_is_refused_with_its_options_name(option: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Function(function, **{option: text})  # type: ignore[arg-type]
+    assert caught.value.field == option
+    assert caught.value.hint
+    assert caught.value.message.isprintable()
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize("value", [Unshowable(), -(10**5000), ["x" * 100_000]], ids=type)
+@pytest.mark.parametrize("option", ["name", "retries", "concurrency_id", "rate", "concurrency_key"])
+def test_a_value_that_can_hardly_be_shown_is_refused_all_the_same(option: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Function(function, **{option: value})
+    assert len(caught.value.message) < 400
+
+
+def test_an_option_that_there_is_not_is_refused_whatever_its_name() -> None:
+    for name in ("nope", "\ud800"):
+        with pytest.raises(ConfigError):
+            Function(function, **{name: 1})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit]
+)
+def test_a_key_or_a_priority_that_can_not_be_found_refuses_the_input(error: type[BaseException]) -> None:
+    def fail(given: Any) -> int:
+        raise error("oh")
+
+    made = Function(function, concurrency_key=fail, priority=fail)
+    for option, ask in (
+        ("concurrency_key", lambda: made.lane_of({}, None)),
+        ("priority", lambda: made.priority_of({})),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            ask()
+        assert (
+            caught.value.message == f"function: its {option} function gave no answer: {error.__name__}: oh."
+        )
+        assert caught.value.hint
 
 
 def test_two_of_one_name() -> None:

@@ -222,8 +222,8 @@ async def test_a_polite_signal_to_all_of_a_service_is_the_workers_to_heed(
 ) -> None:
     run = await apart(functions.waits_for_go)
     for process in (await begun(run)).values[0]:
-        os.kill(process, signal.SIGTERM)
-        os.kill(process, signal.SIGINT)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(process, number)
     (place / "go").touch()
     assert await run.outcome() == ("succeeded", "")
 

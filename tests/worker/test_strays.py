@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import penstock
 from penstock.errors import StoreUnavailable
 from penstock.events import AnyEvent, Log
-from penstock.models import Chunk, Claimed, Group
+from penstock.models import Append, Chunk, Claimed, Group
 from penstock.protocol.sse import encode_chunk
 from penstock.settings import load
 from penstock.storage.memory import MemoryStore
@@ -114,6 +115,38 @@ async def test_a_run_whose_fence_has_risen_is_stopped_and_settled(bench: "Bench"
     await until(stopped.is_set)
     assert await run.outcome() == ("interrupted", "worker_lost")
     await until(lambda: bench.running == 0)
+
+
+async def test_a_run_given_up_is_not_begun_beside_itself(
+    bench: "Bench", store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread heeds no stop: until it is back, nobody takes the run for lost."""
+    gate, begun = threading.Event(), []
+    append, faults = store.append, iter([ValueError("a fault of ours")])
+
+    async def faulty(batch: Sequence[Append]) -> list[bool]:
+        for fault in faults:
+            raise fault
+        return await append(batch)
+
+    def deaf(run: penstock.Run) -> int:
+        begun.append(run.attempt)
+        if run.attempt == 1:
+            run.log("lost by the fault")
+            gate.wait()
+        return run.attempt
+
+    monkeypatch.setattr(store, "append", faulty)
+    run = await bench.start(deaf, on_crash="retry", stop_grace_s=0.1)
+    await until(lambda: bench.services.worker._executor.left_behind == {run.id})
+    for _ in range(3):
+        bench.services.worker._look_for_strays = True
+        bench.services.worker.wake()
+        await until(lambda: not bench.services.worker._look_for_strays)
+    assert begun == [1]
+    gate.set()
+    assert (await run.end()).result == 2
+    assert begun == [1, 2]
 
 
 async def test_a_stray_that_is_cancelled_does_not_make_the_worker_spin(

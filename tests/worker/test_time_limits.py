@@ -279,6 +279,30 @@ async def test_one_that_waits_too_long_ends_where_it_stands(bench: "Bench", work
     assert work.begun == ["a"]
 
 
+async def test_many_that_wait_too_long_end_soon_and_hold_up_nobody(bench: "Bench", work: Work) -> None:
+    await bench.start(work.coroutine, {"who": "a"}, queue_timeout_s=1)
+    await until(lambda: work.begun == ["a"])
+    late = await asyncio.gather(*[bench.start(work.coroutine) for _ in range(1000)])
+
+    async def quick() -> None: ...
+
+    async def others_take_s() -> float:
+        began = time.monotonic()
+        assert await (await bench.start(quick)).outcome() == WELL
+        return time.monotonic() - began
+
+    last, took_s = late[-1].id, [0.0]
+    while not (await bench.services.queue.get(last)).state.ended:
+        took_s.append(await others_take_s())
+    assert max(took_s) < 1
+    for run in late:
+        record = await bench.services.queue.get(run.id)
+        assert (record.ended_at_ms or 0) - (record.start_by_ms or 0) < 5000, (
+            "at a hundred a second it were ten"
+        )
+        assert (record.error or {})["code"] == "queue_timeout"
+
+
 @pytest.fixture
 def rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has waited too long is not looked for while a test lasts."""

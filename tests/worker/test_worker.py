@@ -88,6 +88,40 @@ async def test_threads_have_a_limit_of_their_own(make_bench: "type[Bench]") -> N
         assert hall.most == 4
 
 
+async def test_what_waits_for_a_thread_has_nobody_look_again_and_again(
+    make_bench: "type[Bench]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry whose time has come, while the only thread is taken: it is heard of when that returns."""
+    monkeypatch.setattr("penstock.worker.executor.retry_delay_s", lambda attempt, chance: 0.5)
+    hall = Hall()
+
+    def once_more(run: penstock.Run) -> None:
+        if run.attempt == 1:
+            raise ValueError
+
+    store = f"sqlite:///{tmp_path / 'runs.db'}"
+    async with make_bench(store=store, max_threads=1, default_concurrency_limit=None) as bench:
+        retried = await bench.start(once_more, retries=1)
+        stays = await bench.start(hall.thread)
+        await until(lambda: hall.inside == 1)
+        looks, look = 0, bench.services.store.due_at_ms
+
+        async def due_at_ms() -> int | None:
+            nonlocal looks
+            looks += 1
+            return await look()
+
+        record = await bench.services.queue.get(retried.id)
+        assert (record.state, record.attempt) == ("queued", 1)
+        await until(lambda: time.time() * 1000 > record.not_before_ms)
+        monkeypatch.setattr(bench.services.store, "due_at_ms", due_at_ms)
+        seen_until = time.monotonic() + 1.5
+        await until(lambda: time.monotonic() > seen_until)
+        assert looks <= 5
+        hall.go.set()
+        assert [await run.outcome() for run in (stays, retried)] == [("succeeded", "")] * 2
+
+
 async def test_first_come_first_served(bench: "Bench") -> None:
     order: list[int] = []
 

@@ -47,7 +47,11 @@ def worker(given: argparse.Namespace) -> int:
 
     tether, app = _tether(given), _load(given)
     tell = note if tether is None else partial(tether.ready, grace_s=app.settings.grace_s)
-    work(app, lambda: tell(f"Penstock is ready to execute {', '.join(app.functions) or 'nothing'}"))
+    work(
+        app,
+        lambda: tell(f"Penstock is ready to execute {', '.join(app.functions) or 'nothing'}"),
+        supervised=tether is not None,
+    )
     return 0
 
 

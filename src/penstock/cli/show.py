@@ -101,15 +101,20 @@ def print_groups(groups: list[dict[str, Any]]) -> None:
 
     table = _table("GROUP", "RUNNING", "WAITING", "HELD", "ETA")
     for group in groups:
-        running, limit = group["running"], group["concurrency_limit"]
         table.add_row(
             Text(_members(group)),
-            str(running) if limit is None else f"{running} of {limit}",
+            _running(group),
             str(group["waiting"]),
             str(group["held"]),
             eta(group),
         )
     _print(table)
+
+
+def _running(group: dict[str, Any]) -> str:
+    running, calls, limit = group["running"], group["calls"], group["concurrency_limit"]
+    places = str(calls) if limit is None else f"{calls} of {limit}"
+    return places if calls == running else f"{places} ({running} runs)"
 
 
 def _members(group: dict[str, Any]) -> str:

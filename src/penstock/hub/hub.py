@@ -12,7 +12,7 @@ from ..storage.base import Store
 from .subscriber import Subscriber
 from .tail import Status, Tail
 
-__all__ = ["Hub"]
+__all__ = ["WARM_TAILS", "Hub"]
 
 WARM_TAILS = 1024
 """Streams that nobody reads whose last chunks are kept all the same, the latest ones: a reader mostly comes just
@@ -95,12 +95,13 @@ class Hub:
         statuses = [one.status for one in tail.subscribers] if tail is not None else []
         return {status["state"] for status in statuses if status is not None}
 
-    def tell(self, stream: str, status: Status) -> None:
-        """Let the readers of a run know where it stands."""
-        tail = self._tails.get(stream)
+    def tell(self, stream: str, status: Status, *, after_s: float = 0.0) -> None:
+        """Let the readers of a run know where it stands; not those who were told something within `after_s`."""
+        tail, since = self._tails.get(stream), time.monotonic() - after_s
         for subscriber in () if tail is None else tuple(tail.subscribers):
-            subscriber.status = status
-            subscriber.wake()
+            if subscriber.told_at <= since:
+                subscriber.status = status
+                subscriber.wake()
 
     def note(self, stream: str, status: Status) -> None:
         """Where a run stands that was just submitted here: what its first reader is told first."""
@@ -126,7 +127,8 @@ class Hub:
         self._warm[tail.stream] = None
         if len(self._warm) > WARM_TAILS:
             oldest = next(iter(self._warm))
-            del self._warm[oldest], self._tails[oldest]
+            del self._warm[oldest]
+            self._tails.pop(oldest, None)
 
     def drain(self) -> None:
         """Tell every reader that the server is leaving."""

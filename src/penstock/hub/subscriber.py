@@ -1,6 +1,7 @@
 """One reader's place in one stream: it asks, or it is told when to look."""
 
 import asyncio
+import time
 from typing import Self
 
 from ..models import Chunk
@@ -20,7 +21,7 @@ class Subscriber:
 
     __slots__ = (
         "_following", "_look", "_seen", "_tail", "_timer", "_waiter", "closed", "ended", "position",
-        "status", "told",
+        "status", "told", "told_at",
     )  # fmt: skip
 
     def __init__(self, tail: Tail, after: int) -> None:
@@ -29,6 +30,7 @@ class Subscriber:
         self.closed = False
         self.status: Status | None = None
         self.told: Status | None = None
+        self.told_at = float("-inf")
         self._tail = tail
         self._seen = -1
         self._look: Look | None = None
@@ -45,6 +47,8 @@ class Subscriber:
 
     def close(self) -> None:
         """Leave; whoever waits in `news` goes on. May be called twice."""
+        if self.closed:
+            return
         self.closed = True
         if self._look is not None:
             self._tail.unfollow(self._look, self._following)
@@ -72,7 +76,7 @@ class Subscriber:
         """The run's status, where it has changed since it was last asked for."""
         if self.status == self.told:
             return None
-        self.told = self.status
+        self.told, self.told_at = self.status, time.monotonic()
         return self.status
 
     def wake(self) -> None:

@@ -43,6 +43,7 @@ class Reader(Protocol):
     """Who reads a stream."""
 
     status: Status | None
+    told_at: float
 
     def wake(self) -> None:
         """There may be something new."""

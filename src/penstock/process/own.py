@@ -79,14 +79,19 @@ def exit_at_once() -> NoReturn:
 
 class Farewell:
     """What signals mean: the first begins the shutdown, for which there are `grace_s`; Ctrl-C after that ends the
-    process."""
+    process.
 
-    def __init__(self, grace_s: float) -> None:
+    supervised: whether a supervisor has started this process. SIGHUP is then for that one; else it means SIGTERM:
+        the terminal was closed, or a service manager, knowing no better, wants a reload.
+    """
+
+    def __init__(self, grace_s: float, *, supervised: bool) -> None:
         self._grace_s = grace_s
+        self._supervised = supervised
         self._begun = False
 
     def listen(self, then: Callable[[], object]) -> None:
-        """From now on, hear SIGTERM and Ctrl-C, and call `then` for each. For a process without a server."""
+        """From now on, hear what ends the process, and call `then` for each. For a process without a server."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
             self.hear(number)
@@ -94,6 +99,13 @@ class Farewell:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, handle)
+        self.listen_for_hang_up(handle)
+
+    def listen_for_hang_up(self, handle: Callable[[int, FrameType | None], None]) -> None:
+        """Have SIGHUP handled too, where it is for this process, and was not ignored when it began (`nohup`)."""
+        hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+        if hang_up is not None and not self._supervised and signal.getsignal(hang_up) is not signal.SIG_IGN:
+            signal.signal(hang_up, handle)
 
     def hear(self, number: int) -> None:
         """A signal has come; called by its handler. Does not return from a second Ctrl-C."""

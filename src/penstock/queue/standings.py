@@ -25,6 +25,9 @@ log = logging.getLogger("penstock")
 TELL_S = 1.0
 """Waiting readers are told at most this often: faster than people look, slower than lines move."""
 
+SLACK_S = 0.1
+"""By how much two looks may be closer than that: else every second one of a reader would be passed over."""
+
 TELL_MOST = 5000
 """Runs in one look: among 100,000 that wait, each with a key of its own, it takes a reading thread 180 ms
 (benchmarks)."""
@@ -78,7 +81,7 @@ class Standings:
     async def of_submitted(self, submitted: Submitted) -> Status:
         """Where a new run stands; mostly told without another look at the store. Raises StoreError."""
         run = submitted.run
-        if not submitted.fresh or run.priority or not self._groups.is_plain(run.function):
+        if not submitted.fresh or not self._groups.goes_in_order(run.group):
             return (await self.of([run])).get(run.id, _ENDED)
         await self._refresh_paces()
         return self._waiting(run.group, submitted.ahead, submitted.calls, plain=True)
@@ -114,6 +117,7 @@ class Standings:
             "rate_limits": {m.name: m.options.rate_limit for m in members if m.options.rate_limit},
             "waiting": waiting,
             "running": sum(tally.running for tally in tallies),
+            "calls": sum(tally.calls for tally in tallies),
             "held": sum(tally.held for tally in tallies),
             "eta_s": _seconds(self._eta(name, waiting, self._taken(name))),
             "durations": {name: _duration(self._paces[name]) for name in functions if name in self._paces},
@@ -139,7 +143,7 @@ class Standings:
             self._paces = await self._store.paces()
 
     def _taken(self, group: str) -> int:
-        return sum(tally.running + tally.held for tally in self._tallies.get(group, []))
+        return sum(tally.calls + tally.held for tally in self._tallies.get(group, []))
 
     def _eta(self, group: str, ahead: int, taken: int) -> tuple[float, float] | None:
         limit = self._groups.limit_of(group)
@@ -194,7 +198,7 @@ class Standings:
         for run_id, status in (await self._look(self._silent())).items():
             # A silent run may have gone back to the queue. One that runs is news only to who took it for waiting.
             if status["state"] == RunState.QUEUED or RunState.QUEUED in self._hub.told(run_id):
-                self._hub.tell(run_id, status)
+                self._hub.tell(run_id, status, after_s=TELL_S - SLACK_S)
         if self._hub.subscribers:
             for run_id, acknowledged in (await self._store.stopping()).items():
                 self.tell_stopping(run_id, "acknowledged" if acknowledged else "requested")

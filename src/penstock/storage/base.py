@@ -113,8 +113,7 @@ class RunStore(Protocol):
     async def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
         """Where those of these runs stand that have not ended.
 
-        `ahead` counts the runs of the group that were submitted earlier; for one with priority, those of a lower
-        rank; for one with a lane, no more than have their turn before it.
+        `ahead` is what `protocol.standing` says.
         """
         ...
 
@@ -187,6 +186,11 @@ class RunStore(Protocol):
         lost: its worker died; `losses` rises. error: what it raised; `failures` rises. Given back in order, it
         is as if it had not been tried.
         """
+        ...
+
+    async def spare(self, lease: Lease) -> None:
+        """Let whoever settles this running run give it back, as no loss of its own: its function outlives what its
+        process may stay. Raises Fenced as `finish` does."""
         ...
 
     async def request_cancel(self, run_id: str, reason: str = "cancelled") -> RunRecord | None:

@@ -1,19 +1,22 @@
 """One call that serves several runs: each with its own input, stream, end and stop."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from typing import Any
 
-from ..errors import BadYield
+from ..errors import BadYield, PenstockError
 from ..events import AnyEvent
 from ..models import RunRecord, RunState
-from .emission import Emission, optional_json
+from .emission import Emission, message_of, optional_json, plain_text
 from .execute import STOP_GRACE_S, Execution
 from .function import Function
 from .recorder import Outcome, Recorder, RunStopped
 from .run import Run, Sink, current_span
 
 __all__ = ["Batch", "Share"]
+
+log = logging.getLogger("penstock")
 
 
 class Batch:
@@ -46,7 +49,7 @@ class Batch:
 
     @property
     def wanted(self) -> bool:
-        """Whether a run of it is not to stop."""
+        """Whether a run of it still needs the call."""
         return not all(share.left for share in self.shares)
 
     @property
@@ -93,7 +96,9 @@ class Share:
         self.emission = Emission(cumulative=batch.function.options.cumulative, lengths=self.run.lengths)
         self.stop_grace_s = STOP_GRACE_S
         self.left = False
+        """The call is nothing to the run any more: it was stopped, or can't be stored."""
         self.batch = batch
+        self._failure: Outcome | None = None
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     async def outcome(self) -> Outcome:
@@ -110,10 +115,33 @@ class Share:
         self.left = True
         self.batch.forsake(self)
 
+    def fail(self, error: Exception) -> None:
+        """What the call gave this run can't be stored: the others go on without it. From any thread.
+
+        The last one's end waits for that of the call, as a single run's would.
+        """
+        self._failure = _failure_of(self.run, error)
+        self.left = True
+        if self.batch.wanted:
+            self._outcome.get_loop().call_soon_threadsafe(self.settle, self._failure)
+
     def settle(self, outcome: Outcome) -> None:
-        """The call has ended; an outcome that was set before stands."""
+        """The call has ended; an outcome that was set before stands, and so does the run's own failure."""
         if not self._outcome.done():
-            self._outcome.set_result(outcome)
+            self._outcome.set_result(self._failure or outcome)
+
+    def settle_with(self, result: Any) -> None:
+        """The call has ended, with this item for the run."""
+        if self.left:
+            return
+        try:
+            self.settle(Outcome(RunState.SUCCEEDED, optional_json(result)))
+        except BaseException as error:  # noqa: BLE001 - the item's own methods may raise anything
+            self.settle(_failure_of(self.run, error))
+
+    def events_of(self, item: Any) -> Iterator[tuple[AnyEvent, int]]:
+        """The events of what was yielded for the run. Raises as `Emission.events` does."""
+        return self.emission.events(item, current_span(self.run))
 
     @property
     def thread_done(self) -> "asyncio.Future[Any] | None":
@@ -126,6 +154,14 @@ class Share:
         return self.batch.held_up
 
 
+def _failure_of(run: Run, error: BaseException) -> Outcome:
+    if isinstance(error, PenstockError):
+        message, hint = plain_text(error.message), plain_text(error.hint)
+        return Outcome(RunState.FAILED, None, {"code": error.code, "message": message, "hint": hint})
+    log.error("Run %s of %s failed.", run.id, run.function, exc_info=error)
+    return Outcome(RunState.FAILED, None, {"code": "exception", "message": message_of(error), "hint": ""})
+
+
 class _ShareSink:
     """A run's recorder, which no longer stops the function when only this run is to stop: others need it."""
 
@@ -135,7 +171,7 @@ class _ShareSink:
 
     @property
     def stopping(self) -> bool:
-        return self._recorder.stopping
+        return self._share.left or self._recorder.stopping
 
     @property
     def full(self) -> bool:
@@ -184,7 +220,7 @@ class _BatchExecution(Execution):
     def _succeeded(self, result: Any) -> Outcome:
         items = [None] * len(self._shares) if result is None else self._items(result, "returned")
         for share, item in zip(self._shares, items, strict=True):
-            share.settle(Outcome(RunState.SUCCEEDED, optional_json(item)))
+            share.settle_with(item)
         return Outcome(RunState.SUCCEEDED)
 
     def _items(self, value: Any, did: str) -> Sequence[Any]:
@@ -196,27 +232,40 @@ class _BatchExecution(Execution):
             )
         return value
 
-    def _events_of(self, value: Any) -> Iterator[tuple[Sink, AnyEvent, int]]:
+    def _given(self, value: Any) -> Iterator[tuple[Share, Any]]:
         for share, item in zip(self._shares, self._items(value, "yielded"), strict=True):
             if item is not None and not share.sink.stopping:
-                for event, size in share.emission.events(item, current_span(share.run)):
-                    yield share.sink, event, size
+                yield share, item
 
     async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
         async for value in generator:
+            for share, item in self._given(value):
+                await self._emit(share, item)
             if self._recorder.stopping:
                 raise RunStopped
-            for sink, event, size in self._events_of(value):
-                sink.emit(event, size)
-                if sink.full:
-                    await sink.room()
-                    self._shares[0].batch.touch()
+
+    async def _emit(self, share: Share, item: Any) -> None:
+        try:
+            for event, size in share.events_of(item):
+                share.sink.emit(event, size)
+                if share.sink.full:
+                    await share.sink.room()
+                    share.batch.touch()
+        except Exception as error:  # noqa: BLE001 - the item's own methods may raise anything
+            share.fail(error)
+
+    def _emit_in_thread(self, share: Share, item: Any) -> None:
+        try:
+            for event, size in share.events_of(item):
+                share.sink.emit(event, size)
+        except Exception as error:  # noqa: BLE001 - as in `_emit`
+            share.fail(error)
 
     def _exhaust(self, generator: Generator[Any, None, Any]) -> Any:
         try:
             while True:
-                for sink, event, size in self._events_of(next(generator)):
-                    sink.emit(event, size)
+                for share, item in self._given(next(generator)):
+                    self._emit_in_thread(share, item)
                 if self._recorder.stopping:
                     self._recorder.stop_seen()
                     raise RunStopped

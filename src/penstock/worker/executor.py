@@ -62,7 +62,9 @@ class Executor:
         self._settings = settings
         self._on_free = on_free
         self.children = Children(functions)
-        self._left: set[asyncio.Future[Any]] = set()  # what goes on; asyncio itself holds tasks weakly
+        self._left: dict[
+            asyncio.Future[Any], str
+        ] = {}  # what goes on of which run; asyncio holds tasks weakly
         self.active: dict[str, Active] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.given_up: set[str] = set()
@@ -70,6 +72,11 @@ class Executor:
         self.threads = 0
         self.left_for_others = False
         """Runs stand in this worker's name that somebody else is to settle, once the process is gone."""
+
+    @property
+    def left_behind(self) -> set[str]:
+        """Runs that are over here, as far as this worker is concerned, while their functions go on."""
+        return set(self._left.values())
 
     def begin(self, claimed: Iterable[Claimed]) -> None:
         """Execute the runs of one call."""
@@ -139,6 +146,7 @@ class Executor:
         back = self._another_attempt(active, function, ended)
         if back is not None and lingers:
             # Not while its function goes on here: once this process is gone, whoever sweeps gives it back.
+            await self._spare(active)
             active.recorder.abandon()
             self.left_for_others = True
         elif back is not None:
@@ -146,6 +154,12 @@ class Executor:
         else:
             active.recorder.end(ended, lingers=lingers)
         await active.recorder.done
+
+    async def _spare(self, active: Active) -> None:
+        try:
+            await self._store.spare(active.recorder.lease)
+        except (StoreError, Fenced) as error:
+            log.warning("Run %s will count as lost: %s", active.claimed.run.id, error.message)
 
     def _another_attempt(self, active: Active, function: Function, outcome: Outcome) -> GiveBack | None:
         """Back into the queue, where the run's function may be tried again."""
@@ -166,14 +180,14 @@ class Executor:
         call.open -= 1
         if left_behind is not None:  # it goes on: the run has ended, its place is taken
             call.goes_on = True
-            self._left.add(left_behind)
+            self._left[left_behind] = active.claimed.run.id
             left_behind.add_done_callback(lambda one: self._returned(active, call, one))
         if not (call.open or call.goes_on):
             self.threads -= call.function.threaded
         self._on_free()
 
     def _returned(self, active: Active, call: _Call, left_behind: asyncio.Future[Any]) -> None:
-        self._left.discard(left_behind)
+        self._left.pop(left_behind, None)
         call.goes_on = False
         if not call.open:
             self.threads -= call.function.threaded

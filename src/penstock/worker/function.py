@@ -14,7 +14,7 @@ import msgspec
 from ..errors import ConfigError, InvalidInput
 from ..models import Terms
 from .emission import message_of, plain_text
-from .options import FunctionOptions, Options
+from .options import FunctionOptions, Options, shown
 from .run import Run
 
 __all__ = ["Function", "Kind"]
@@ -45,11 +45,7 @@ class Function:
     def __init__(self, call: Callable[..., Any], **options: Unpack[FunctionOptions]) -> None:
         self.call = call
         self.kind = _kind_of(call)
-        self.name = options.get("name") or str(getattr(call, "__name__", ""))
-        if not _NAME.fullmatch(self.name):
-            raise ConfigError(
-                f"{self.name!r} can't name a function.", hint="Pass name= of letters, digits and _ . -"
-            )
+        self.name = _name_of(call, options.get("name"))
         self.options = Options.of(self.name, options)
         self.description = inspect.getdoc(call) or ""
         self._input, self._run_parameter = _input_type(self.name, call, batch=self.options.batch)
@@ -105,7 +101,7 @@ class Function:
     def _ask(self, option: str, call: Callable[[Mapping[str, Any]], T], arguments: Mapping[str, Any]) -> T:
         try:
             return call(arguments)
-        except Exception as error:
+        except BaseException as error:  # sys.exit() in it refuses one submission, and nothing is awaited here
             message = f"{self.name}: its {option} function gave no answer: {message_of(error)}."
             raise InvalidInput(message, hint="It must give one for every input.") from error
 
@@ -154,6 +150,14 @@ def _lane(worth: str) -> str:
     if len(worth) <= LANE_CHARS:
         return "=" + plain_text(worth)
     return "#" + hashlib.sha256(worth.encode(errors="surrogatepass")).hexdigest()
+
+
+def _name_of(call: Callable[..., Any], given: object) -> str:
+    name = str(getattr(call, "__name__", "")) if given is None or given == "" else given
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        hint = "Pass name= of letters, digits and _ . -, 100 characters at most."
+        raise ConfigError(f"{shown(name)} can't name a function.", hint=hint, field="name")
+    return name
 
 
 def _kind_of(call: Callable[..., Any]) -> Kind:

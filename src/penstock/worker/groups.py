@@ -76,6 +76,15 @@ class Groups:
         known = self._functions.get(function)
         return known is None or known.terms == Terms()
 
+    def goes_in_order(self, group: str) -> bool:
+        """Whether its runs start as they were submitted, and wait for nothing but its room."""
+        return all(
+            member.terms == Terms()
+            and member.options.concurrency_key is None
+            and member.options.priority == 0
+            for member in self.members(group)
+        )
+
     def intake_of(self, function: Function) -> Intake:
         """Under what runs of the function are taken in."""
         group = function.group

@@ -9,8 +9,9 @@ from msgspec import Meta
 from ..errors import ConfigError
 from ..models import OnRepeat, Rate
 from ..protocol.limits import parse_rate
+from .emission import plain_text
 
-__all__ = ["CRASH_RETRIES", "FunctionOptions", "Limit", "Options"]
+__all__ = ["CRASH_RETRIES", "FunctionOptions", "Limit", "Options", "shown"]
 
 Limit = Annotated[int, Meta(ge=1)] | Literal["default"] | None
 """Calls of a group at once; "default" is the app's setting, None is no limit."""
@@ -20,6 +21,9 @@ CRASH_RETRIES = 3
 
 MOST_S = 1e9
 """Thirty years: what is longer only overflows the store's numbers."""
+
+SHOWN_CHARS = 200
+"""What a refusal shows of the value given: enough to find it by."""
 
 _Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 
@@ -84,6 +88,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @classmethod
     def of(cls, function: str, given: Mapping[str, Any]) -> Self:
         """The options given for a function. Raises ConfigError naming the one that can't be used."""
+        _check_texts(function, given)
         try:
             options = msgspec.convert(dict(given), cls)
         except msgspec.ValidationError as error:
@@ -113,12 +118,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             ),
             (
                 key is not None and not isinstance(key, str) and not callable(key),
-                f"concurrency_key is {key!r}",
+                f"concurrency_key is {shown(key)}",
                 "'session', a parameter's name, or a function of the input.",
             ),
             (
                 (not isinstance(priority, int) or isinstance(priority, bool)) and not callable(priority),
-                f"priority is {priority!r}",
+                f"priority is {shown(priority)}",
                 "A whole number, or a function of the input that gives one.",
             ),
             (
@@ -139,10 +144,38 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return CRASH_RETRIES if self.on_crash == "retry" else 0
 
 
+def shown(value: object) -> str:
+    """A value as a refusal shows it, whatever it is."""
+    try:
+        text = plain_text(repr(value))
+    except Exception:  # noqa: BLE001 - one that can't be shown (an endless number, say) is refused all the same
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+
+
+def _check_texts(function: str, given: Mapping[str, Any]) -> None:
+    # Here, with the option's name: the store and every answer that shows it would only fail later.
+    for name, value in given.items():
+        if not _is_plain(name):
+            raise ConfigError(
+                f"{function}: there is no option {name!r}.", hint="docs/queue.md has all options."
+            )
+        if isinstance(value, str) and not _is_plain(value):
+            hint = "It takes text that has a form in UTF-8, without NUL."
+            raise ConfigError(f"{function}: {name} is {shown(value)}.", hint=hint, field=name)
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def _refusal(function: str, given: Mapping[str, Any], problem: str) -> ConfigError:
     message, _, place = problem.partition(" - at `$.")
     name = place.rstrip("`")
     if not name:  # a name that is not an option's: msgspec says which
         return ConfigError(f"{function}: {message}.", hint="docs/queue.md has all options.")
     hint = message.replace("Expected", "It takes").replace("`", "")
-    return ConfigError(f"{function}: {name} is {given[name]!r}.", hint=f"{hint}.", field=name)
+    return ConfigError(f"{function}: {name} is {shown(given[name])}.", hint=f"{hint}.", field=name)

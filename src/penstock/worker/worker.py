@@ -28,7 +28,7 @@ LOOK_S = 1.0
 """The line is looked at this often unasked: a wake-up may be lost, and a retry's time may have come."""
 
 DUE_AGAIN_S = 0.01
-"""The least wait for what is due: it may be of a function that only other processes have, and due for long."""
+"""The least wait for what comes due: several times that lie close together are one claim."""
 
 SIGNS_PER_LEASE = 3
 """Signs of life in one lease: two may be lost."""
@@ -55,6 +55,7 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self._due_ms: int | None = None
+        self._claimed_ms = 0  # as of when the last claim looked
         self._signed_at = float("-inf")
         self._signed_ms = 0
         self._steady_from = float("inf")
@@ -187,7 +188,8 @@ class Worker:
                 self._executor.active[run_id].recorder.abandon()
         self._executor.given_up &= held.keys()
         if not self._draining:  # what outlives the drain is settled by others, once this process is gone
-            for run_id in held.keys() - executed.keys():
+            # Nor what goes on here after all: a second attempt would run beside the first.
+            for run_id in held.keys() - executed.keys() - self._executor.left_behind:
                 await self._settle_stray(run_id)
 
     async def _settle_stray(self, run_id: str) -> None:
@@ -232,28 +234,37 @@ class Worker:
                 await asyncio.sleep(LOOK_S)
 
     async def _wait_for_news(self) -> None:
-        due_s = LOOK_S if self._due_ms is None else (self._due_ms - _now_ms()) / 1000
-        wait_s = min(LOOK_S, max(DUE_AGAIN_S, due_s))
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(self._wait_s()):
                 await self._wake.wait()
         except TimeoutError:
             self._look_for_cancels = True
         self._wake.clear()
+
+    def _wait_s(self) -> float:
+        """How long the line may be left alone, unless somebody wakes this loop."""
+        # What was due at the last claim, and not claimed by it, waits for a place, which comes with a wake-up, or
+        # is somebody else's.
+        if self._due_ms is None or self._due_ms <= self._claimed_ms:
+            return LOOK_S
+        return min(LOOK_S, max(DUE_AGAIN_S, (self._due_ms - _now_ms()) / 1000))
 
     async def _claim(self) -> None:
         while not self._draining:
             threads = self._settings.max_threads - self._executor.threads
             groups = self.groups.of(threaded=threads > 0)
             most = min(CLAIM_MOST, threads) if threads > 0 else CLAIM_MOST
-            claimed = await self._store.claim(self.name, groups, _now_ms(), most) if groups else []
+            now_ms = _now_ms()
+            claimed = await self._store.claim(self.name, groups, now_ms, most) if groups else []
+            self._claimed_ms = now_ms
             calls = [list(call) for _, call in groupby(claimed, key=lambda one: one.run.call)]
             for call in calls:
                 await self._begin(call)
             if len(calls) < most:
                 break
         # Only where something waits for its time is it worth another look into the store.
-        self._due_ms = await self._store.due_at_ms() if self._may_be_due() else None
+        looks = not self._draining and self._may_be_due()
+        self._due_ms = await self._store.due_at_ms() if looks else None
 
     def _may_be_due(self) -> bool:
         options = [function.options for function in self._functions.values()]

@@ -8,7 +8,7 @@ import msgspec
 
 from ...models import Group, RunRecord, RunState, Tally, Terms
 from ...protocol.limits import Line, Lines, Waiting, admit, may_start_at, rank_ms, served_at
-from .places import Places
+from ...protocol.standing import Places
 from .starts import Starts
 
 __all__ = ["Lineup"]
@@ -198,17 +198,22 @@ class Lineup:
         found = {}
         for run in runs:
             if run.id in self._queued and run.id not in self._parked:
-                place = looks.setdefault(run.group, Places(self._lines[run.group]))
-                found[run.id] = place.ahead(self._waiting(run), run.lane, run.function)
+                lines = self._lines[run.group]
+                places = looks.get(run.group) or Places(list(lines.values()))
+                looks[run.group] = places
+                found[run.id] = places.ahead(self._waiting(run), lines[run.lane, run.function])
         return found
 
     def tallies(self) -> list[Tally]:
         """How many wait, run and are held."""
         waiting = Counter((run.group, run.function) for run in self._queued.values())
         running = Counter((run.group, run.function) for run in self.running)
+        calls = Counter(
+            (group, function) for group, function, _ in {(r.group, r.function, r.call) for r in self.running}
+        )
         held = Counter((one.group, one.function) for one in self._held.values())
         places = sorted(waiting.keys() | running.keys() | held.keys())
-        return [Tally(*place, waiting[place], running[place], held[place]) for place in places]
+        return [Tally(*place, waiting[place], running[place], held[place], calls[place]) for place in places]
 
 
 def _drop(line: Line, waiting: Waiting) -> None:

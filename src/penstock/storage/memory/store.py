@@ -1,6 +1,7 @@
 """The contracts of `storage.base` in dictionaries."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ from .lineup import Lineup
 from .log import Log
 
 __all__ = ["MemoryStore"]
+
+log = logging.getLogger("penstock")
 
 
 class _Sign(msgspec.Struct, frozen=True):
@@ -119,7 +122,10 @@ class MemoryStore:
 
     def _tell(self, stream: str, chunk: Chunk) -> None:
         for listener in tuple(self._listeners):
-            listener(stream, chunk)
+            try:
+                listener(stream, chunk)
+            except Exception:  # of one listener: what follows is told to the others all the same
+                log.exception("A listener failed.")
 
     # Runs
 
@@ -305,10 +311,8 @@ class MemoryStore:
     async def requeue(
         self, lease: Lease, not_before_ms: int, *, lost: bool = False, error: dict[str, Any] | None = None
     ) -> None:
-        run, log = self._kept.runs.get(lease.run_id), self._kept.logs.get(lease.run_id)
-        if run is None or log is None or run.state is not RunState.RUNNING or log.fence != lease.fence:
-            raise Fenced(f"Run {lease.run_id} is not this worker's to give back.")
-        log.fence += 1
+        run = self._held(lease)
+        self._kept.logs[lease.run_id].fence += 1
         given_back = msgspec.structs.replace(
             run,
             state=RunState.QUEUED,
@@ -320,6 +324,16 @@ class MemoryStore:
             error=error,
         )
         self._put(given_back)
+
+    async def spare(self, lease: Lease) -> None:
+        run = self._held(lease)
+        self._put(msgspec.structs.replace(run, crash_retries=max(run.crash_retries, run.losses) + 1))
+
+    def _held(self, lease: Lease) -> RunRecord:
+        run, log = self._kept.runs.get(lease.run_id), self._kept.logs.get(lease.run_id)
+        if run is None or log is None or run.state is not RunState.RUNNING or log.fence != lease.fence:
+            raise Fenced(f"Run {lease.run_id} is not this worker's.")
+        return run
 
     async def regroup(self, groups: Sequence[Group]) -> None:
         home = {function: group.name for group in groups for function in group.functions}

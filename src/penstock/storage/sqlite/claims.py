@@ -1,8 +1,10 @@
 """Claims: the rule of `protocol.limits` found by indexes, in one transaction.
 
-What it costs depends on the number of functions and of runs started, not on how many wait: a line's row knows its
-first run, an index knows the line whose turn is next, and a line that may give nothing now is taken out of that
-index until it may (`barred`: until a run of its lane ends; `shut_until_ms`: until that time).
+What it costs grows with the functions that have had runs, and with the runs it starts; not with how many wait, in
+line or for their time. A line's row knows its first run, an index knows the line whose turn is
+next, and a line that may give nothing now is taken out of that index until it may (`barred`: until a run of its
+lane ends; `shut_until_ms`: until that time). Whatever waits for a time has an index by it, so that only what has
+come is looked at, and that once: it is in line then, or `parked` until somebody ends it.
 """
 
 import sqlite3
@@ -37,7 +39,7 @@ def claim(
     found = connection.execute(STATEMENTS["tallied"], {"now_ms": now_ms}).fetchall()
     if found and found[-1][0] is None:
         found.pop()
-        for name in ("wake_parked", "park_overdue", "open_shut", "gathered"):
+        for name in ("wake_parked", "park_overdue", "open_shut", "open_shut_ahead", "gathered"):
             connection.execute(STATEMENTS[name], {"now_ms": now_ms})
     claims = _Claims(connection, worker, now_ms)
     sources = _sources(claims, groups, [_Tallied(*row) for row in found])
@@ -117,9 +119,12 @@ class _Tallied(NamedTuple):
 
 def _sources(claims: "_Claims", groups: Sequence[Group], tallied: Sequence[_Tallied]) -> "list[_Source]":
     found = []
+    by_group: dict[str, list[_Tallied]] = {}
+    for one in tallied:
+        by_group.setdefault(one.group, []).append(one)
     for group in groups:
-        own = [one for one in tallied if one.group == group.name]
-        waiting = [one for one in own if one.waiting and one.function in group.functions]
+        own, functions = by_group.get(group.name, ()), frozenset(group.functions)
+        waiting = [one for one in own if one.waiting and one.function in functions]
         room = _Room(claims.connection, group, sum(one.calls for one in own)) if waiting else None
         found += [_Source(claims, room, group, one) for one in waiting if room is not None]
     return found
@@ -133,7 +138,6 @@ class _Claims:
         self.worker = worker
         self.now_ms = now_ms
         self.made: list[Claimed] = []
-        self.rounds = 0
 
     def one(self, statement: str, **given: Any) -> Any:
         """The only value of the only row, or None."""
@@ -152,9 +156,10 @@ class _Claims:
 
 
 class _Room:
-    """Calls that a group still has room for."""
+    """Calls that a group still has room for, and how many rounds of turns it has had in this claim."""
 
     def __init__(self, connection: sqlite3.Connection, group: Group, calls: int) -> None:
+        self.rounds = 0
         self.free = float("inf")
         if group.concurrency_limit is not None:
             if group.batches:
@@ -194,7 +199,7 @@ class _Source:
         """The line whose turn it is; None where none may give a run."""
         if self.room.free <= 0:
             return None
-        rounds = self._claims.rounds
+        rounds = self.room.rounds  # what another group starts changes nothing here
         if self._known is None or self._known[0] != rounds:
             self._known = rounds, None if self._gathers() else self._find()
         return self._known[1]
@@ -251,7 +256,7 @@ class _Source:
             if line is None:
                 break
             self._start(line, call)
-        self._claims.rounds += 1
+        self.room.rounds += 1
 
     def _start(self, line: _Line, call: str | None) -> str:
         claims = self._claims

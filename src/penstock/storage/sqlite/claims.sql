@@ -7,8 +7,9 @@ SELECT NULL, NULL, NULL, NULL, NULL, NULL
 WHERE EXISTS (SELECT 1 FROM runs INDEXED BY runs_parked
               WHERE state = 'queued' AND parked AND not_before_ms <= :now_ms)
    OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_start_by
-              WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms)
-   OR EXISTS (SELECT 1 FROM lines WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR shut_at_ms > :now_ms))
+              WHERE state = 'queued' AND parked = 0 AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms)
+   OR EXISTS (SELECT 1 FROM lines INDEXED BY lines_shut WHERE shut_until_ms > 0 AND shut_until_ms <= :now_ms)
+   OR EXISTS (SELECT 1 FROM lines INDEXED BY lines_shut_at WHERE shut_until_ms > 0 AND shut_at_ms > :now_ms)
    OR EXISTS (SELECT 1 FROM tallies WHERE gathers_until_ms BETWEEN 1 AND :now_ms);
 
 -- name: wake_parked
@@ -19,11 +20,14 @@ WHERE state = 'queued' AND parked AND not_before_ms <= :now_ms;
 -- name: park_overdue
 -- They have waited too long: they start no more, and whoever looks for them ends them.
 UPDATE runs INDEXED BY runs_start_by SET parked = 1, not_before_ms = 9000000000000000
-WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms AND NOT parked;
+WHERE state = 'queued' AND parked = 0 AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms;
 
 -- name: open_shut
-UPDATE lines SET shut_until_ms = 0
-WHERE shut_until_ms > 0 AND (shut_until_ms <= :now_ms OR shut_at_ms > :now_ms);
+UPDATE lines INDEXED BY lines_shut SET shut_until_ms = 0 WHERE shut_until_ms > 0 AND shut_until_ms <= :now_ms;
+
+-- name: open_shut_ahead
+-- What was shut later than now: the clock was set back. Apart, since no one index finds both.
+UPDATE lines INDEXED BY lines_shut_at SET shut_until_ms = 0 WHERE shut_until_ms > 0 AND shut_at_ms > :now_ms;
 
 -- name: gathered
 UPDATE tallies SET gathers_until_ms = 0 WHERE gathers_until_ms BETWEEN 1 AND :now_ms;
@@ -38,7 +42,7 @@ WHERE grp = :grp AND function = :function AND (barred OR shut_until_ms > 0);
 
 -- name: due_at
 SELECT min(at_ms) FROM (
-    SELECT min(shut_until_ms) AS at_ms FROM lines WHERE shut_until_ms > 0
+    SELECT min(shut_until_ms) AS at_ms FROM lines INDEXED BY lines_shut WHERE shut_until_ms > 0
     UNION ALL
     SELECT min(gathers_until_ms) FROM tallies WHERE gathers_until_ms > 0 AND waiting > 0
     UNION ALL

@@ -91,6 +91,10 @@ UPDATE runs SET state = 'queued', worker = NULL, call = NULL, losses = losses + 
     failures = failures + (:error IS NOT NULL), error = :error
 WHERE id = :id AND state = 'running';
 
+-- name: spare
+UPDATE runs SET crash_retries = max(crash_retries, losses) + 1 WHERE id = :id AND state = 'running'
+    AND (SELECT fence FROM streams WHERE name = :id) = :fence;
+
 -- name: homes
 -- Which functions' runs wait in which groups.
 SELECT function, grp FROM tallies WHERE waiting > 0;
@@ -122,8 +126,11 @@ SELECT id, acknowledged FROM runs INDEXED BY runs_stopping WHERE cancel AND stat
 -- name: overdue
 -- Queued runs to be ended: they have waited too long, or were asked to stop and nobody has done it yet.
 SELECT id, 'queue_timeout' FROM (
-    SELECT id FROM runs INDEXED BY runs_start_by
-    WHERE state = 'queued' AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms
+    SELECT id, start_by_ms FROM runs INDEXED BY runs_start_by
+    WHERE state = 'queued' AND parked = 1 AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms
+    UNION ALL
+    SELECT id, start_by_ms FROM runs INDEXED BY runs_start_by
+    WHERE state = 'queued' AND parked = 0 AND start_by_ms IS NOT NULL AND start_by_ms <= :now_ms
     ORDER BY start_by_ms LIMIT :limit)
 UNION ALL
 SELECT id, cancel_reason FROM (
@@ -151,7 +158,10 @@ UPDATE runs SET abandon_at_ms = NULL WHERE id = :id AND abandon_grace_ms IS NOT 
 DELETE FROM watchers WHERE run_id = :id AND worker = :worker;
 
 -- name: tallies
-SELECT grp, function, waiting, running, held FROM tallies;
+SELECT grp, function, waiting, running, held, CASE WHEN running < 2 THEN running ELSE (
+    SELECT count(DISTINCT call) FROM runs INDEXED BY runs_running
+    WHERE state = 'running' AND grp = t.grp AND function = t.function) END
+FROM tallies AS t;
 
 -- name: paces
 SELECT function, runs, mean_ms, variance FROM paces;

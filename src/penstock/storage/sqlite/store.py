@@ -10,6 +10,7 @@ The file must lie on a local disk: WAL shares memory between processes, which ne
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,7 @@ from .writer import Committed, Work, Writer
 __all__ = ["SqliteStore"]
 
 T = TypeVar("T")
+log = logging.getLogger("penstock")
 
 READERS = 4
 """Threads that read: enough to keep two cores' disks busy, few enough not to crowd the interpreter."""
@@ -107,7 +109,10 @@ class SqliteStore:
 
     def _tell(self, stream: str | None, chunk: Chunk | None) -> None:
         for listener in tuple(self._listeners):
-            listener(stream, chunk)
+            try:
+                listener(stream, chunk)
+            except Exception:  # of one listener: what follows is told to the others all the same
+                log.exception("A listener failed.")
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         self._listeners.append(listener)
@@ -230,6 +235,9 @@ class SqliteStore:
 
     async def held(self, worker: str) -> dict[str, int]:
         return await self._read(lambda connection: records.held(connection, worker))
+
+    async def spare(self, lease: Lease) -> None:
+        await self._write(lambda connection: work.spare(connection, lease))
 
     async def request_cancel(self, run_id: str, reason: str = "cancelled") -> RunRecord | None:
         run: RunRecord | None = await self._write(

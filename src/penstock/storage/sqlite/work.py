@@ -29,6 +29,7 @@ __all__ = [
     "returned",
     "seize",
     "sign",
+    "spare",
     "submit",
     "take_over",
     "watch",
@@ -233,6 +234,13 @@ def requeue(
     if row is None or row[0] != lease.fence or connection.execute(STATEMENTS["requeue"], given).rowcount == 0:
         raise Fenced(f"Run {lease.run_id} is not this worker's to give back.")
     leases(connection, [lease.run_id], "")
+
+
+def spare(connection: sqlite3.Connection, lease: Lease) -> None:
+    """Its loss is not to count."""
+    given = {"id": lease.run_id, "fence": lease.fence}
+    if connection.execute(STATEMENTS["spare"], given).rowcount == 0:
+        raise Fenced(f"Run {lease.run_id} is not this worker's.")
 
 
 def request_cancel(connection: sqlite3.Connection, run_id: str, reason: str) -> RunRecord | None:

@@ -41,6 +41,7 @@ __all__ = [
     "requeue_ends_the_old_lease",
     "requeue_is_for_the_lease_alone",
     "requeue_keeps_the_order",
+    "spare_lets_a_run_be_lost_once_more",
 ]
 
 _ERROR = {"code": "exception", "message": "näh", "hint": "", "more": [1, None, {"deep": True}]}
@@ -294,3 +295,16 @@ async def cancels_are_of_one_workers_running_runs(store: Store) -> None:
     assert await store.cancels("w") == {"c": "cancelled"}
     assert await store.cancels("other") == {"theirs": "cancelled"}
     assert await store.cancels("nobody") == {}
+
+
+async def spare_lets_a_run_be_lost_once_more(store: Store) -> None:
+    for run_id, crash_retries in (("r", 0), ("s", 2)):
+        claimed = await started(store, run_id, crash_retries=crash_retries)
+        await store.spare(claimed.lease)
+        assert (await record(store, run_id)).crash_retries == crash_retries + 1
+        assert await append(store, claimed, chunk(1)) == [True], "it keeps its lease"
+        await store.requeue(claimed.lease, 0, lost=True)
+        with raising(Fenced, "it waits already"):
+            await store.spare(claimed.lease)
+        run = await record(store, run_id)
+        assert (run.losses, run.crash_retries) == (1, crash_retries + 1)

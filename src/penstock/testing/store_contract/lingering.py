@@ -22,11 +22,11 @@ async def lingering_calls_keep_their_place(store: Store) -> None:
     await store.finish(a.lease, RunState.CANCELLED, {"code": "cancelled"}, end(2), 3000, lingers=True)
     run = await record(store, "a")
     assert (run.state, run.ended_at_ms) == (RunState.CANCELLED, 3000), "the run has ended all the same"
-    assert await store.tallies() == [Tally("g", "f", 2, 1, 1)]
+    assert await store.tallies() == [Tally("g", "f", 2, 1, 1, 1)]
     assert await store.held("w") == {"b": b.lease.fence}
     assert await store.claim("w", [group(2)], 3000, 9) == []
     await store.returned("a")
-    assert await store.tallies() == [Tally("g", "f", 2, 1, 0)]
+    assert await store.tallies() == [Tally("g", "f", 2, 1, 0, 1)]
     assert ids(await store.claim("w", [group(2)], 3000, 9)) == ["c"]
 
 

@@ -74,7 +74,11 @@ async def standings_of_prioritised_runs_count_by_rank(store: Store) -> None:
     assert await _ahead(store, "urgent") == [3], "those that came a minute before it, and who came then"
     await submit(store, "more", created_at_ms=1_100_000, priority=9)
     assert await _ahead(store, "more", "urgent") == [0, 4]
-    assert await _ahead(store, "r0", "r5") == [0, 5], "others are told of those that came earlier"
+    assert await _ahead(store, "r0", "r2", "r3", "r5") == [1, 3, 5, 7], (
+        "and others of those that go before them"
+    )
+    await submit(store, "later", created_at_ms=1_000_000, priority=-1)
+    assert await _ahead(store, "r2", "r3", "later") == [3, 5, 6]
 
 
 async def standings_within_lanes_count_turns(store: Store) -> None:
@@ -82,13 +86,13 @@ async def standings_within_lanes_count_turns(store: Store) -> None:
     await submit(store, "b0", "b1", lane="=b")
     await submit(store, "c0", lane="=c")
     assert await _ahead(store, "a0", "b0", "c0") == [0, 1, 2], "no backlog of another lane is before them"
-    assert await _ahead(store, "a1", "a2", "b1") == [1, 2, 4], "no more than came earlier, or have their turn"
+    assert await _ahead(store, "a1", "b1", "a2", "a8") == [3, 4, 5, 11], "a turn of each in every round"
     await store.claim("w", [group()], 2000, 1)
-    assert await _ahead(store, "b0", "c0", "a1") == [0, 1, 0], "a lane that was served stands behind"
-    await submit(store, "d0", lane="=d", function="x")
-    assert await _ahead(store, "d0") == [2]
-    await submit(store, "plain")
-    assert await _ahead(store, "plain") == [12], "without a lane all that came earlier count"
+    assert await _ahead(store, "b0", "c0", "a1") == [0, 1, 2], "a lane that was served stands behind"
+    await submit(store, "d0", lane="=d", function="x", created_at_ms=1500)
+    assert await _ahead(store, "d0", "a1", "a2", "b1") == [2, 3, 5, 4]
+    await submit(store, "plain", created_at_ms=1600)
+    assert await _ahead(store, "plain", "a1", "b1") == [3, 4, 5], "what has no lane is before any second turn"
 
 
 async def tallies_are_by_group_and_function(store: Store) -> None:
@@ -100,20 +104,20 @@ async def tallies_are_by_group_and_function(store: Store) -> None:
     (a,) = await store.claim("w", [group(1)], 2000, 9)
     await finish(store, a, lingers=True)
     await store.claim("w", [group(name="h", functions=("g",))], 2000, 9)
-    wanted = [Tally("g", "f", 2, 0, 1), Tally("g", "g", 1, 0, 0), Tally("h", "g", 0, 1, 0)]
+    wanted = [Tally("g", "f", 2, 0, 1, 0), Tally("g", "g", 1, 0, 0, 0), Tally("h", "g", 0, 1, 0, 1)]
     assert sorted(await store.tallies(), key=lambda tally: (tally.group, tally.function)) == wanted
 
 
 async def tallies_follow_every_change(store: Store) -> None:
     await submit(store, *"abc")
     a, b, c = await store.claim("w", [group(batch_size=3)], 2000, 9)
-    assert await store.tallies() == [Tally("g", "f", 0, 3, 0)], "of a batch each run counts"
+    assert await store.tallies() == [Tally("g", "f", 0, 3, 0, 1)], "three runs, in one call"
     await store.requeue(a.lease, 0)
     await store.requeue(b.lease, 9000, lost=True)
-    assert await store.tallies() == [Tally("g", "f", 2, 1, 0)]
+    assert await store.tallies() == [Tally("g", "f", 2, 1, 0, 1)]
     await store.regroup([group(name="h")])
     await finish(store, c)
-    assert await store.tallies() == [Tally("h", "f", 2, 0, 0)]
+    assert await store.tallies() == [Tally("h", "f", 2, 0, 0, 0)]
     for run_id in "ab":
         seized = await store.seize("w", run_id)
         assert seized is not None

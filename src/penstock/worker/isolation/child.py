@@ -21,6 +21,7 @@ from ..execute import Execution
 from ..function import Function
 from ..recorder import MAX_BACKLOG_BYTES, Outcome, RunStopped
 from ..run import Run
+from .descendants import Process, kill_below
 from .pipe import Ended, Saved, decode_job, encode
 
 __all__ = ["execute_run"]
@@ -80,6 +81,7 @@ def _listen(lines: BinaryIO, stop: Callable[[], None]) -> None:
 
 def _die() -> NoReturn:
     """The worker is gone, or has given up on this process: end, and with it whatever the function started."""
+    kill_below([Process.named(os.getpid())])  # the fork server does it too, but may be killed itself
     os.killpg(0, signal.SIGKILL)
     os._exit(1)
 

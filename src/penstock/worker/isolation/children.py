@@ -1,11 +1,8 @@
 """The processes of isolated functions, as a worker sees them: forked, watched, killed."""
 
 import asyncio
-import contextlib
 import itertools
 import logging
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +16,7 @@ from ...models import RunRecord
 from ..emission import message_of
 from ..execute import run_in_thread
 from ..function import Function
+from .descendants import Process, kill_stray
 from .forkserver import FORK, KILL, REQUEST, Report, Setup
 from .importable import recipe_of, setup_for
 from .pipe import Job
@@ -50,14 +48,14 @@ class Child:
     """One process, from the moment it was asked for.
 
     gone: settled once it is dead and reaped: its exit code, minus the signal if one killed it; None if unknown.
-    process: its id; 0 before it was born.
+    process: None before it was born.
     problem: why it could not be born.
     knows: the functions that it has been given by the fork server.
     """
 
     def __init__(self, server: "_ForkServer", number: int) -> None:
         self.gone: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self.process = 0
+        self.process: Process | None = None
         self.problem = ""
         self.knows = server.knows
         self._server = server
@@ -125,6 +123,8 @@ class _ForkServer:
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.lost = False
+        self._strays: list[Process] = []
+        """What it has forked and can't kill any more."""
         self._patience_s = CLOSE_S
         self.knows = setup.functions.keys()
         self._children: dict[int, Child] = {}
@@ -197,7 +197,7 @@ class _ForkServer:
         elif report.what == "broken":
             self._lose(report.text)
         elif report.what == "born":
-            self._children[report.child].process = report.number
+            self._children[report.child].process = Process(report.number, report.started)
         else:
             child = self._children.pop(report.child)
             child.problem = report.text
@@ -206,10 +206,7 @@ class _ForkServer:
     def _lose(self, problem: str) -> None:
         """It has ended, or is of no use, though nobody has closed it."""
         log.error("The process that isolated functions are forked from was lost: %s", problem)
-        for child in self._children.values():
-            if child.process:  # 0 would be our own group
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.process, signal.SIGKILL)
+        self._strays = [child.process for child in self._children.values() if child.process is not None]
         self._hang_up(problem)
 
     def _hang_up(self, problem: str) -> None:
@@ -224,6 +221,8 @@ class _ForkServer:
     async def _bury(self) -> None:
         await asyncio.wait([self._starting])
         self._line.close()
+        if self._strays:
+            await run_in_thread(partial(_kill_strays, self._strays), "penstock-strays")
         try:
             process = await self._spawned
         except OSError:  # it was never alive
@@ -254,6 +253,11 @@ def _spawn(line: socket.socket) -> "subprocess.Popen[bytes]":
             pass_fds=[line.fileno()],
             start_new_session=True,  # Ctrl-C in a terminal is for the worker
         )
+
+
+def _kill_strays(processes: list[Process]) -> None:
+    for process in processes:
+        kill_stray(process)
 
 
 def _broken(problem: str) -> ConfigError:

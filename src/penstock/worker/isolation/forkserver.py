@@ -7,10 +7,13 @@ service, imports the program that was started again, and lets what a function ha
 
 One byte says what the worker wants (`FORK`, with the run's pipe, or `KILL`), a number which child. Back come
 `Report`s. The worker's death is the end of the line; then all children are killed.
+
+A child is killed with all that it has started, in whatever session. Each adopts its orphans, so that they stay
+below it while it lives: it is stopped, what is below it is killed until nothing is left, and then it is. What one
+that died by itself had started becomes ours, as that of none which lives can.
 """
 
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import os
@@ -19,9 +22,10 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -31,6 +35,15 @@ import msgspec
 from ..emission import message_of
 from ..function import Function
 from .child import execute_run
+from .descendants import (
+    PATIENCE_S,
+    Process,
+    adopt_orphans,
+    children_of,
+    environment_of,
+    kill_below,
+    kill_group,
+)
 from .pipe import Recipe
 
 __all__ = ["FORK", "KILL", "REQUEST", "Program", "Report", "Setup", "main"]
@@ -46,8 +59,8 @@ ORPHANED_S = 1.0
 """How often it is looked whether the worker lives: its end of the line may be held open by a process that it
 forked."""
 
-PR_SET_CHILD_SUBREAPER = 36
-"""Of linux/prctl.h."""
+MARK = "PENSTOCK_FORKED_BY"
+"""A variable in the environment of what the children start: tells it from what a module has started here."""
 
 OOM_SCORE = "500"
 """Added to a child's badness, of 1,000: when memory runs out, the kernel is to take the run, not the server."""
@@ -69,11 +82,15 @@ class Setup(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """ready; broken (`text` says why); born with the process id `number`; gone with the exit code `number`."""
+    """ready; broken (`text` says why); born with the process id `number`; gone with the exit code `number`.
+
+    started: of one that is born, see `Process`.
+    """
 
     what: Literal["ready", "broken", "born", "gone"]
     child: int = 0
     number: int = 0
+    started: int = 0
     text: str = ""
 
 
@@ -82,7 +99,7 @@ def main(line: int) -> None:
     code = 1
     try:
         _expect_the_worst()
-        _adopt_orphans()
+        adopt_orphans()  # else process 1's, which in a container often waits for nobody's children
         server = _ForkServer(socket.socket(fileno=line))
         functions = server.prepare()
         execute_run(server.serve(), functions)  # from here on, in a child
@@ -98,9 +115,10 @@ def main(line: int) -> None:
 
 def _expect_the_worst() -> None:
     # A terminal's Ctrl-C and a service manager's SIGTERM are for the worker, which stops its runs in its own time.
-    # Handlers, as what the functions start would inherit an "ignore".
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, _ignore)
+    # Handlers, as what the functions start would inherit an "ignore"; that of `nohup` they are to inherit.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _ignore)
     with contextlib.suppress(Exception):  # standard output and error may be anything
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is printed outlives a kill
         faulthandler.enable()  # a crash says where
@@ -130,7 +148,11 @@ class _ForkServer:
         line.set_inheritable(False)
         self._line = line
         self._worker = os.getppid()
-        self._children: dict[int, int] = {}  # process id by the worker's number
+        self._children: dict[int, Process] = {}  # by the worker's number
+        self._self = Process.named(os.getpid())
+        self._mark = f"{self._self.id}-{self._self.started}"
+        self._is_clean = True
+        """Whether nothing is left of those that have ended."""
         self._bell, self._clapper = socket.socketpair()
         self._selector = selectors.DefaultSelector()
 
@@ -150,6 +172,8 @@ class _ForkServer:
 
     def serve(self) -> socket.socket:
         """Fork on demand until the worker is gone. Returns in each child, with its pipe."""
+        # Else not all that we did not fork comes from a child of ours that has died.
+        self._is_alone = threading.active_count() == 1 and not children_of(self._self.id)
         for end in (self._bell, self._clapper):
             end.setblocking(False)
         signal.set_wakeup_fd(self._clapper.fileno(), warn_on_full_buffer=False)
@@ -175,7 +199,7 @@ class _ForkServer:
         if wanted == FORK:
             return self._fork(child, files[0])
         if child in self._children:
-            _kill(self._children[child])
+            _kill([self._children[child]])
         return None
 
     def _fork(self, child: int, file: int) -> socket.socket | None:
@@ -192,13 +216,17 @@ class _ForkServer:
             return pipe
         pipe.close()
         if process > 0:
-            self._children[child] = process
-            self._report(Report("born", child, process))
+            self._children[child] = born = Process.named(process)
+            self._report(Report("born", child, born.id, born.started))
         return None
 
     def _leave(self) -> None:
         """Be a child: with nothing of the fork server's, and the first of a group that is killed as a whole."""
         os.setsid()
+        # What it leaves orphaned is so known to be its own, whatever that has done to its session and environment.
+        # The price: of those, the dead are buried when the run ends; nobody can tell them from its own children.
+        adopt_orphans()
+        os.putenv(MARK, self._mark)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
@@ -210,29 +238,48 @@ class _ForkServer:
             numpy_random.seed()  # else it is the same in every child; Python's own sees to itself
 
     def _reap(self) -> None:
-        numbers = {process: child for child, process in self._children.items()}
+        numbers = {process.id: child for child, process in self._children.items()}
+        gone: list[Report] = []
         for process, code in _dead():
             if (child := numbers.get(process)) is not None:
                 del self._children[child]
-                _kill_group(process)  # what it has started and left behind
-                self._report(Report("gone", child, code))
+                kill_group(process)  # what it has started and left behind
+                gone.append(Report("gone", child, code))
+        if gone or not self._is_clean:
+            patience_s = (
+                PATIENCE_S if self._is_clean else 0.0
+            )  # what hangs in the kernel must not hold up each fork
+            self._is_clean = kill_below([self._self], self._is_left_behind, patience_s)
+        for report in gone:
+            self._report(report)
+
+    def _is_left_behind(self, process: int) -> bool:
+        """Whether this child of ours was started by one that has died."""
+        if process in {child.id for child in self._children.values()}:
+            return False
+        return self._is_alone or f"{MARK}={self._mark}".encode() in environment_of(process)
 
     def _report(self, report: Report) -> None:
         with contextlib.suppress(OSError):  # nobody is there: `serve` is told as well
             self._line.sendall(msgspec.json.encode(report) + b"\n")
 
     def _end(self) -> NoReturn:
+        _kill(self._children.values())
         for process in self._children.values():
-            _kill(process)
-        for process in self._children.values():
-            os.waitpid(process, 0)
+            os.waitpid(process.id, 0)
+        self._children.clear()
+        kill_below([self._self], self._is_left_behind)
         os._exit(0)
 
 
-def _kill(process: int) -> None:
-    # By both names: one that was just forked leads no group yet.
-    _kill_group(process)
-    os.kill(process, signal.SIGKILL)
+def _kill(children: Collection[Process]) -> None:
+    """Kill them, and all that they have started. They were not waited for, so that their ids are theirs."""
+    for process in children:
+        os.kill(process.id, signal.SIGSTOP)  # so that it starts no more
+    kill_below(children)
+    for process in children:  # by both names: one that was just forked leads no group yet
+        kill_group(process.id)
+        os.kill(process.id, signal.SIGKILL)
 
 
 def _dead() -> Iterator[tuple[int, int]]:
@@ -240,18 +287,6 @@ def _dead() -> Iterator[tuple[int, int]]:
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             yield found[0], os.waitstatus_to_exitcode(found[1])
-
-
-def _adopt_orphans() -> None:
-    # What a dead child had started would else be left to process 1, which in a container is often a server that
-    # waits for nobody's children, and so collects them for ever.
-    with contextlib.suppress(Exception):  # only Linux has it
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _kill_group(leader: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: where only the dead are in it
-        os.killpg(leader, signal.SIGKILL)
 
 
 def _load(setup: Setup) -> dict[str, Function]:

@@ -22,9 +22,8 @@ DROP INDEX runs_waiting;
 DROP INDEX runs_waiting_by_function;
 DROP INDEX runs_running;
 CREATE INDEX runs_in_line ON runs (grp, function, lane, rank_ms, number) WHERE state = 'queued' AND NOT parked;
-CREATE INDEX runs_by_rank ON runs (grp, rank_ms, number) WHERE state = 'queued' AND NOT parked;
 CREATE INDEX runs_parked ON runs (not_before_ms) WHERE state = 'queued' AND parked;
-CREATE INDEX runs_start_by ON runs (start_by_ms) WHERE state = 'queued' AND start_by_ms IS NOT NULL;
+CREATE INDEX runs_start_by ON runs (parked, start_by_ms) WHERE state = 'queued' AND start_by_ms IS NOT NULL;
 CREATE INDEX runs_running ON runs (grp, lane, call) WHERE state = 'running';
 CREATE INDEX runs_of_session ON runs (function, session) WHERE session IS NOT NULL AND state IN ('queued', 'running');
 CREATE INDEX runs_stopping ON runs (id) WHERE cancel AND state = 'running';
@@ -52,13 +51,15 @@ CREATE UNIQUE INDEX lines_by_lane ON lines (grp, lane, function);
 CREATE INDEX lines_by_turn ON lines (grp, turn, head);
 CREATE INDEX lines_open ON lines (grp, function, turn, head) WHERE NOT barred AND shut_until_ms = 0;
 CREATE INDEX lines_shut ON lines (shut_until_ms) WHERE shut_until_ms > 0;
+CREATE INDEX lines_shut_at ON lines (shut_at_ms) WHERE shut_until_ms > 0;
 
 -- How many of each, so that nobody has to count.
 CREATE TABLE tallies (
     grp      TEXT NOT NULL,
     function TEXT NOT NULL,
     waiting  INTEGER NOT NULL DEFAULT 0,
-    laned    INTEGER NOT NULL DEFAULT 0,  -- of those waiting, how many have a lane
+    laned    INTEGER NOT NULL DEFAULT 0,  -- of those waiting, how many have a lane,
+    ranked   INTEGER NOT NULL DEFAULT 0,  -- and how many a priority
     running  INTEGER NOT NULL DEFAULT 0,
     held     INTEGER NOT NULL DEFAULT 0,  -- calls that go on though their runs have ended
     gathers_until_ms INTEGER NOT NULL DEFAULT 0,  -- a batch that is not full waits for more
@@ -119,8 +120,10 @@ CREATE INDEX watchers_by_worker ON watchers (worker);
 -- Whatever changes a run keeps the tallies and its line: by triggers, so that no way of changing one forgets it.
 
 CREATE TRIGGER run_submitted AFTER INSERT ON runs WHEN NEW.state = 'queued' BEGIN
-    INSERT INTO tallies (grp, function, waiting, laned) VALUES (NEW.grp, NEW.function, 1, NEW.lane <> '')
-        ON CONFLICT (grp, function) DO UPDATE SET waiting = waiting + 1, laned = laned + excluded.laned;
+    INSERT INTO tallies (grp, function, waiting, laned, ranked)
+        VALUES (NEW.grp, NEW.function, 1, NEW.lane <> '', NEW.priority <> 0)
+        ON CONFLICT (grp, function) DO UPDATE
+        SET waiting = waiting + 1, laned = laned + excluded.laned, ranked = ranked + excluded.ranked;
     INSERT INTO joins (grp, function, lane, number, rank_ms, priority)
         SELECT NEW.grp, NEW.function, NEW.lane, NEW.number, NEW.rank_ms, NEW.priority WHERE NOT NEW.parked;
 END;
@@ -130,16 +133,19 @@ WHEN OLD.grp = NEW.grp AND OLD.state <> NEW.state BEGIN
     UPDATE tallies SET
         waiting = waiting + (NEW.state = 'queued') - (OLD.state = 'queued'),
         laned = laned + (NEW.lane <> '') * ((NEW.state = 'queued') - (OLD.state = 'queued')),
+        ranked = ranked + (NEW.priority <> 0) * ((NEW.state = 'queued') - (OLD.state = 'queued')),
         running = running + (NEW.state = 'running') - (OLD.state = 'running')
         WHERE grp = NEW.grp AND function = NEW.function;
 END;
 
 -- Only what waits changes its group.
 CREATE TRIGGER run_moved AFTER UPDATE OF grp ON runs WHEN OLD.grp <> NEW.grp AND NEW.state = 'queued' BEGIN
-    UPDATE tallies SET waiting = waiting - 1, laned = laned - (OLD.lane <> '')
+    UPDATE tallies SET waiting = waiting - 1, laned = laned - (OLD.lane <> ''), ranked = ranked - (OLD.priority <> 0)
         WHERE grp = OLD.grp AND function = OLD.function;
-    INSERT INTO tallies (grp, function, waiting, laned) VALUES (NEW.grp, NEW.function, 1, NEW.lane <> '')
-        ON CONFLICT (grp, function) DO UPDATE SET waiting = waiting + 1, laned = laned + excluded.laned;
+    INSERT INTO tallies (grp, function, waiting, laned, ranked)
+        VALUES (NEW.grp, NEW.function, 1, NEW.lane <> '', NEW.priority <> 0)
+        ON CONFLICT (grp, function) DO UPDATE
+        SET waiting = waiting + 1, laned = laned + excluded.laned, ranked = ranked + excluded.ranked;
 END;
 
 CREATE TRIGGER run_left AFTER UPDATE OF state, parked, grp ON runs
