@@ -16,7 +16,7 @@ from .hub import Hub
 from .janitor import Janitor, worker_name
 from .presence import Presence
 from .queue import Queue, Standings
-from .server import Context, make_closed_server, make_server
+from .server import Context, Pulse, make_closed_server, make_server
 from .settings import Settings, load
 from .storage import make_store
 from .worker import Function, FunctionOptions, Worker
@@ -230,8 +230,9 @@ class _Services:
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
         self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
+        pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s)
         self.server: ASGIApp = make_server(
-            Context(settings, self.store, app.functions, self.queue, self.standings, self.hub)
+            Context(settings, self.store, app.functions, self.queue, self.standings, self.hub, pulse)
         )
         self._beside: list[asyncio.Task[None]] = []
 

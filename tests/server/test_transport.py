@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import pytest
 import uvloop
 
-from penstock.server.transport import CORK_BYTES, MAX_HEAD_BYTES, PASSED_ON, Corked
+from penstock.server.cork import CORK_BYTES, PASSED_ON, Corked
+from penstock.server.transport import MAX_HEAD_BYTES
 from penstock.testing import ServerProcess
 
 HEAD_TIMEOUT_S = 0.3

@@ -10,6 +10,7 @@ from ..queue import Queue, Standings
 from ..settings import Settings
 from ..storage.base import Store
 from ..worker import Function
+from .delivery import Pulse
 
 __all__ = ["Context", "context_of"]
 
@@ -24,6 +25,7 @@ class Context:
     queue: Queue
     standings: Standings
     hub: Hub
+    pulse: Pulse
 
 
 def context_of(request: HTTPConnection) -> Context:

@@ -1,0 +1,136 @@
+"""The connection under our own server, which lets a response be taken over from uvicorn.
+
+Then nothing stands between its frames and the socket: no task, no ASGI message and no wake-up for each update.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from ..hub import Frames
+from .cork import Corked
+from .outlet import HIGH_WATER_BYTES, TAKE_OVER, nobody
+from .transport import MAX_HEAD_BYTES, BoundedHead
+
+__all__ = ["Connection", "DirectOutlet"]
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class DirectOutlet:
+    """A response whose frames go straight to the connection; the application has returned."""
+
+    __slots__ = ("_connection", "_is_chunked", "_keeps_alive", "_transport", "on_gone", "on_room")
+
+    def __init__(self, connection: "Connection", transport: Corked, cycle: RequestResponseCycle) -> None:
+        self.on_room: Callable[[], None] = nobody
+        self.on_gone: Callable[[], None] = nobody
+        self._connection = connection
+        self._transport = transport
+        self._is_chunked = bool(cycle.chunked_encoding)
+        self._keeps_alive = cycle.keep_alive
+
+    @property
+    def full(self) -> bool:
+        return self._connection.flow.write_paused
+
+    @property
+    def buffered_bytes(self) -> int:
+        size: int = self._transport.get_write_buffer_size()
+        return size
+
+    def write(self, frames: Frames) -> None:
+        self._transport.write_now(frames.chunked if self._is_chunked else frames.data)
+
+    def end(self, last: Frames) -> None:
+        self._transport.write_now(last.chunked + LAST_CHUNK if self._is_chunked else last.data)
+        self._connection.response_ended(keeps_alive=self._keeps_alive)
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    def leave(self) -> None:
+        """The connection ends with this response."""
+        self._keeps_alive = False
+
+
+class Connection(BoundedHead):
+    """One client's connection. What it asks for while a response is taken over waits until that has ended."""
+
+    _outlet: DirectOutlet | None = None
+    _early: list[bytes]
+    _early_bytes = 0
+    _extensions: dict[Any, Any]  # uvicorn's type knows none but those of the specification
+
+    def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
+        transport.set_write_buffer_limits(HIGH_WATER_BYTES)
+        self._early = []
+        self._extensions = {TAKE_OVER: self._take_over}
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        self._extensions.clear()  # which lead back here
+        super().connection_lost(exc)
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            outlet.on_gone()
+
+    def on_headers_complete(self) -> None:
+        """A request's head is complete."""
+        super().on_headers_complete()
+        if self.scope["method"] == "GET" and self.cycle.scope is self.scope:
+            self.scope["extensions"] = self._extensions
+
+    def _take_over(self, send: Callable[..., object]) -> DirectOutlet | None:
+        # What a middleware has wrapped must go through it.
+        cycle = getattr(send, "__self__", None)
+        if not isinstance(cycle, RequestResponseCycle) or cycle.transport is not self.transport:
+            return None
+        if cycle.disconnected or not cycle.response_started or self.transport.is_closing():
+            return None
+        cycle.response_complete = True  # so that uvicorn lets the application return
+        self._outlet = DirectOutlet(self, cast("Corked", self.transport), cycle)
+        return self._outlet
+
+    # While a response is taken over
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a response is under way."""
+        return self._outlet is not None or super().is_answering
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what was written."""
+        super().resume_writing()
+        if self._outlet is not None:
+            self._outlet.on_room()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._outlet is None:
+            super().data_received(data)
+            return
+        self._early.append(data)
+        self._early_bytes += len(data)
+        if self._early_bytes > MAX_HEAD_BYTES:
+            self.flow.pause_reading()
+
+    def response_ended(self, *, keeps_alive: bool) -> None:
+        """What was taken over has come to its end."""
+        self._outlet = None
+        if not keeps_alive:
+            self.transport.close()
+        self.on_response_complete()  # the next request's turn, or the wait for one
+        early, self._early, self._early_bytes = self._early, [], 0
+        if early and not self.transport.is_closing():
+            self.data_received(b"".join(early))
+
+    def shutdown(self) -> None:
+        """The server is about to end."""
+        if self._outlet is not None:
+            self._outlet.leave()
+        else:
+            super().shutdown()
