@@ -1,8 +1,18 @@
 """What was appended, brought to those who read it: one tail for each stream that somebody reads, shared by all."""
 
-from .frames import Frames
+from .frames import Frames, Merge, make_frames
 from .hub import WARM_TAILS, Hub
 from .subscriber import Subscriber
 from .tail import PIECE_BYTES, TAIL_BYTES, Status
 
-__all__ = ["PIECE_BYTES", "TAIL_BYTES", "WARM_TAILS", "Frames", "Hub", "Status", "Subscriber"]
+__all__ = [
+    "PIECE_BYTES",
+    "TAIL_BYTES",
+    "WARM_TAILS",
+    "Frames",
+    "Hub",
+    "Merge",
+    "Status",
+    "Subscriber",
+    "make_frames",
+]

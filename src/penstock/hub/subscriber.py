@@ -6,7 +6,7 @@ from typing import Self
 
 from ..models import Chunk
 from .beat import Look
-from .frames import Frames
+from .frames import Frames, Merge
 from .tail import Status, Tail, first_piece
 
 __all__ = ["Subscriber"]
@@ -148,9 +148,9 @@ class Subscriber:
         self._look, self._following = look, interval_s
         self._tail.follow(look, interval_s)
 
-    def frames(self, *, merge: bool) -> Frames | None:
+    def frames(self, merge: Merge) -> Frames | None:
         """The next frames that memory has, and moves past them; None where only the store can say (`take`)."""
-        found = self._tail.frames(self.position, merge=merge)
+        found = self._tail.frames(self.position, merge)
         if found is not None and found.last_seq:
             self._move(found.last_seq, final=found.final)
         return found

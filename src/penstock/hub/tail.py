@@ -11,7 +11,7 @@ from ..errors import StoreError
 from ..models import Chunk
 from ..storage.base import Store
 from .beat import Beat, Look
-from .frames import Frames, make_frames
+from .frames import Frames, Merge, make_frames
 
 __all__ = ["PIECE_BYTES", "TAIL_BYTES", "Status", "Tail", "first_piece"]
 
@@ -78,7 +78,7 @@ class Tail:
         self.subscribers: set[Reader] = set()
         self._waiting: set[Reader] = set()
         self._beats: dict[float, Beat] = {}
-        self._made: dict[tuple[int, bool], Frames] = {}
+        self._made: dict[tuple[int, Merge], Frames] = {}
 
     def anchor(self, seq: int) -> None:
         """The store held nothing past `seq`: from here on the tail is complete."""
@@ -120,14 +120,14 @@ class Tail:
         found.reverse()
         return found
 
-    def frames(self, seq: int, *, merge: bool) -> Frames | None:
+    def frames(self, seq: int, merge: Merge) -> Frames | None:
         """A piece of what follows `seq`, made once for all who stand there; None where only the store can say."""
         made = self._made.get((seq, merge))
         if made is None:
             chunks = self.after(seq)
             if chunks is None:
                 return None
-            made = make_frames(first_piece(chunks), seq, merge=merge)
+            made = make_frames(first_piece(chunks), seq, merge)
             if len(self._made) >= MADE_MOST:
                 self._made.clear()
             self._made[seq, merge] = made

@@ -3,6 +3,9 @@
 Then nothing stands between its frames and the socket: no task, no ASGI message and no wake-up for each update.
 """
 
+import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,6 +17,10 @@ from .outlet import HIGH_WATER_BYTES, TAKE_OVER, nobody
 from .transport import MAX_HEAD_BYTES, BoundedHead
 
 __all__ = ["Connection", "DirectOutlet"]
+
+UNSENT_BYTES = 128 * 1024
+"""What waits in the kernel to be sent. It would take megabytes for each reader that takes nothing, and hide for
+minutes whether a slow one takes anything."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -55,6 +62,14 @@ class DirectOutlet:
         self._keeps_alive = False
 
 
+def _limit_unsent(transport: asyncio.Transport) -> None:
+    link = transport.get_extra_info("socket")
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # of a Unix socket, or of a system that has no such option
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
 class Connection(BoundedHead):
     """One client's connection. What it asks for while a response is taken over waits until that has ended."""
 
@@ -66,6 +81,7 @@ class Connection(BoundedHead):
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         transport.set_write_buffer_limits(HIGH_WATER_BYTES)
+        _limit_unsent(transport)
         self._early = []
         self._extensions = {TAKE_OVER: self._take_over}
         super().connection_made(transport)

@@ -6,8 +6,7 @@ import random
 import time
 
 from ..errors import StoreError
-from ..hub import Frames, Subscriber
-from ..hub.frames import make_frames
+from ..hub import Frames, Merge, Subscriber, make_frames
 from ..protocol import sse
 from .outlet import Outlet, nobody
 
@@ -48,7 +47,7 @@ class Delivery:
         self._stream = stream
         self._subscriber = subscriber
         self._outlet = outlet
-        self._merge = rate > 0
+        self._merge = Merge.MANY if rate > 0 else Merge.NONE
         self._interval_s = 1 / rate if rate > 0 else 0.0
         self._pulse = pulse
         self._reading: asyncio.Task[None] | None = None
@@ -73,7 +72,7 @@ class Delivery:
         """There may be something new, or room for it."""
         while not (self._over or self._reading or self._outlet.full):
             leaving = self._subscriber.draining
-            frames = self._subscriber.frames(merge=self._merge)
+            frames = self._subscriber.frames(self._merge)
             if frames is None:
                 self._reading = asyncio.create_task(self._catch_up())
             elif frames.final:
@@ -83,8 +82,13 @@ class Delivery:
             elif frames.last_seq:
                 self._write(frames)
             else:
-                self._tell_status()
+                self._keep_up()
                 return
+
+    def _keep_up(self) -> None:
+        if self._merge is Merge.MANY:  # it has what there was; from now on it is sent updates
+            self._merge = Merge.ALL
+        self._tell_status()
 
     # Who is behind
 
@@ -96,7 +100,7 @@ class Delivery:
                 chunks = await self._subscriber.take()
                 if not chunks:
                     break
-                self._pass_on(make_frames(chunks, after, merge=self._merge), leaving=leaving)
+                self._pass_on(make_frames(chunks, after, self._merge), leaving=leaving)
         except StoreError as error:
             log.warning("A reader of %s is cut off: %s", self._stream, error.message)
             self._end(NOTHING)  # it comes back with its cursor, and is answered 503 until the store can
@@ -133,6 +137,8 @@ class Delivery:
         if not self._over:
             self._close()
             self._outlet.end(last)
+            if self._outlet.buffered_bytes:  # it may take nothing of that either
+                self._pulse.add(self)
 
     def _close(self) -> None:
         self._over = True
@@ -144,10 +150,15 @@ class Delivery:
 
     def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
         """Called about once a second."""
-        if self._outlet.full:
+        if self._over and not self._outlet.buffered_bytes:
+            self._pulse.remove(self)
+        elif self._over or self._outlet.full:
             self._check_stall(now, stall_timeout_s)
-            return
-        self._full_since = None
+        else:
+            self._full_since = None
+            self._check_quiet(now, heartbeat_s)
+
+    def _check_quiet(self, now: float, heartbeat_s: float) -> None:
         if now - self._quiet_since >= heartbeat_s:
             self._write(HEARTBEAT)
             self._subscriber.doubt(heartbeat_s)
@@ -160,12 +171,17 @@ class Delivery:
             log.info(
                 "A reader of %s has taken nothing for %g s and is cut off.", self._stream, stall_timeout_s
             )
+            self._pulse.stalled += 1
             self._outlet.cut()
+            self._pulse.remove(self)
         self._buffered_bytes = buffered_bytes
 
 
 class Pulse:
-    """Goes through all deliveries again and again: one timer, however many there are."""
+    """Goes through all deliveries again and again: one timer, however many there are.
+
+    stalled: readers that were cut off because they took nothing.
+    """
 
     def __init__(self, heartbeat_s: float, stall_timeout_s: float) -> None:
         self._heartbeat_s = heartbeat_s
@@ -173,6 +189,7 @@ class Pulse:
         self._every_s = min(PULSE_S, heartbeat_s / 4, stall_timeout_s / 4)
         self._members: dict[Delivery, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self.stalled = 0
 
     def add(self, delivery: Delivery) -> None:
         """From now on."""

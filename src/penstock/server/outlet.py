@@ -91,6 +91,7 @@ class SendOutlet:
         self.write(last)
 
     def cut(self) -> None:
+        self._pumping.cancel()
         self._leave()
 
     def _leave(self) -> None:

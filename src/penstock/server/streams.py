@@ -11,8 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import events as ev
 from ..errors import BadRequest, UnknownRun
-from ..hub import Subscriber
-from ..hub.frames import make_frames
+from ..hub import Merge, Subscriber, make_frames
 from ..models import Chunk, Cursor, Stream
 from ..protocol import sse
 from ..protocol.cursor import Start, parse_cursor, start_reading
@@ -202,7 +201,7 @@ async def _poll(
         watch.begin()
         chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
     if chunks:
-        found += sse.json_in(make_frames(chunks, start.after, merge=False).data)
+        found += sse.json_in(make_frames(chunks, start.after, Merge.NONE).data)
     cursor = Cursor(stream.epoch, subscriber.position)
     body = b'{"events":[%b],"cursor":"%b","done":%b}' % (
         b",".join(found),

@@ -250,7 +250,7 @@ async def live_server(
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http=http, lifespan="on", log_level="warning", timeout_graceful_shutdown=grace_s  # type: ignore[arg-type]
+        app, http=http, lifespan="on", log_level="warning", timeout_graceful_shutdown=grace_s
     )  # fmt: skip
     server = _QuietServer(config)
     task = asyncio.create_task(_serve(server, sock))
