@@ -28,6 +28,11 @@ def make_app() -> penstock.App:
             yield word
 
     @app.function
+    async def tell() -> AsyncIterator[dict[str, str]]:
+        for word in WORDS:
+            yield {"word": word}
+
+    @app.function
     async def hang() -> AsyncIterator[str]:
         yield "on"
         await asyncio.Event().wait()
@@ -57,7 +62,7 @@ async def test_a_run_from_submit_to_result(client: AsyncClient) -> None:
     state = await run.state()
     assert (state["run_id"], state["state"], state["session"]) == (run.id, "succeeded", "s")
     assert (await client.runs(function="add"))["runs"][0]["run_id"] == run.id
-    assert {function["name"] for function in await client.functions()} == {"add", "talk", "hang", "fail"}
+    assert {function["name"] for function in await client.functions()} == {"add", "talk", "tell", "hang", "fail"}
     assert await client.health()
 
 
@@ -130,7 +135,7 @@ async def test_through_a_network_that_fails_everything_comes_once(
         FaultProxy(port, seed=1) as proxy,
         AsyncClient(proxy.url) as client,
     ):
-        run = await direct.submit("talk")
+        run = await direct.submit("tell")
         everything = [event async for event in run.events()]
         proxy.fault = fault
 
