@@ -230,7 +230,7 @@ class _Services:
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
         self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
-        self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s)
+        self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s)
         self.server: ASGIApp = make_server(
             Context(settings, self.store, app.functions, self.queue, self.standings, self.hub, self.pulse)
         )

@@ -62,7 +62,13 @@ async def test_a_run_from_submit_to_result(client: AsyncClient) -> None:
     state = await run.state()
     assert (state["run_id"], state["state"], state["session"]) == (run.id, "succeeded", "s")
     assert (await client.runs(function="add"))["runs"][0]["run_id"] == run.id
-    assert {function["name"] for function in await client.functions()} == {"add", "talk", "tell", "hang", "fail"}
+    assert {function["name"] for function in await client.functions()} == {
+        "add",
+        "talk",
+        "tell",
+        "hang",
+        "fail",
+    }
     assert await client.health()
 
 

@@ -254,3 +254,29 @@ async def test_a_server_of_another_kind_is_served_too(make_app: "MakeApp", conne
         messages = await api.messages(run_id)
     assert "succeeded" in messages[-1].data
     assert seen.count("http.response.body") >= 2
+
+
+async def test_a_response_that_has_had_its_time_ends_and_its_reader_resumes(
+    make_app: "MakeApp", connect: "type[Api]", http: Any
+) -> None:
+    app = make_app(max_age_s=0.1)
+
+    @app.function
+    async def steps() -> AsyncIterator[str]:
+        for number in range(20):
+            yield f"{number} "
+            await asyncio.sleep(0.02)
+
+    async with live_server(app, http=http) as url, connect(url) as api:
+        run_id = await api.submit("steps")
+        events: list[dict[str, Any]] = []
+        answers, cursor = 0, None
+        while not events or events[-1]["type"] != "end":
+            answer = await api.get(f"/api/runs/{run_id}/events", params={"after": cursor} if cursor else {})
+            answers += 1
+            decoder = Decoder()
+            events += events_of(decoder.feed(answer.content))
+            cursor = decoder.last_id or cursor
+        assert answers > 2
+        assert text_of(events) == "".join(f"{number} " for number in range(20))
+        assert b"draining" not in answer.content

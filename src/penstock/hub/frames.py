@@ -68,8 +68,7 @@ def make_frames(chunks: Sequence[Chunk], after: int, merge: Merge) -> Frames:
     data = b"".join([head, *[chunk.data for chunk in chunks[1:]]])
     count = data.count(b"\n\n")
     if count > 1 and merge is not Merge.NONE and _is_worth_it(data, count, merge):
-        merged = coalesce(list(sse.events_in(data)))
-        data, count = b"".join([sse.encode_event(event, epoch) for event in merged]), len(merged)
+        data, count = _merged(data, epoch)
     return Frames(data, last.last_seq, count, final=last.final)
 
 
@@ -78,3 +77,15 @@ def _is_worth_it(data: bytes, count: int, merge: Merge) -> bool:
     if merge is Merge.ALL:
         return mergeable > 1
     return count >= MERGE_FROM and len(data) <= MERGE_BELOW_BYTES * count and mergeable > count / 2
+
+
+def _merged(data: bytes, epoch: str) -> tuple[bytes, int]:
+    events = list(sse.events_in(data))
+    # What merges with nothing is sent as it is stored, to the byte.
+    stored = dict(zip(map(id, events), data.split(b"\n\n"), strict=False))
+    merged = coalesce(events)
+    frames = [
+        stored[id(event)] + b"\n\n" if id(event) in stored else sse.encode_event(event, epoch)
+        for event in merged
+    ]
+    return b"".join(frames), len(frames)

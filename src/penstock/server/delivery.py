@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 
@@ -20,6 +21,12 @@ RECONNECT_MS = (500, 1500)
 DRAIN_RECONNECT_MS = (1000, 4000)
 """The same at shutdown: the next server needs a moment, and everybody comes."""
 
+ROTATE_RECONNECT_MS = (0, 200)
+"""The same where a response has had its time: the server is there, and waits for it."""
+
+ROTATE_EARLY = 0.1
+"""Up to this share of its time a response ends early: readers that came together need not come back together."""
+
 PULSE_S = 1.0
 """How often quiet and stalled readers are looked for: a heartbeat may come this much late."""
 
@@ -37,8 +44,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "_buffered_bytes", "_full_since", "_interval_s", "_merge", "_outlet", "_over", "_pulse", "_quiet_since",
-        "_reading", "_stream", "_subscriber",
+        "_buffered_bytes", "_ends_at", "_full_since", "_interval_s", "_merge", "_outlet", "_over", "_pulse",
+        "_quiet_since", "_reading", "_stream", "_subscriber",
     )  # fmt: skip
 
     def __init__(
@@ -55,13 +62,13 @@ class Delivery:
         self._full_since: float | None = None
         self._buffered_bytes = 0
         self._over = False
+        self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
         outlet.on_room = self._look
         outlet.on_gone = self._close
 
     def begin(self, greeting: bytes) -> None:
         """Send the first bytes and what there is, and from then on whatever comes."""
-        retry = sse.retry(random.randint(*RECONNECT_MS))  # noqa: S311 - jitter
-        self._write(Frames(sse.FIRST_BYTES + retry + greeting))
+        self._write(Frames(sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting))
         self._subscriber.follow(self._look, self._interval_s)
         self._pulse.add(self)
         self._look()
@@ -130,8 +137,7 @@ class Delivery:
             self._write(Frames(sse.status("status", status)))
 
     def _farewell(self, frames: Frames) -> None:
-        wait_ms = random.randint(*DRAIN_RECONNECT_MS)  # noqa: S311 - jitter
-        self._end(Frames(frames.data + sse.draining(wait_ms)))
+        self._end(Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))))
 
     def _end(self, last: Frames) -> None:
         if not self._over:
@@ -150,15 +156,17 @@ class Delivery:
 
     def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
         """Called about once a second."""
+        if now >= self._ends_at:
+            self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
         if self._over and not self._outlet.buffered_bytes:
             self._pulse.remove(self)
         elif self._over or self._outlet.full:
             self._check_stall(now, stall_timeout_s)
         else:
-            self._full_since = None
             self._check_quiet(now, heartbeat_s)
 
     def _check_quiet(self, now: float, heartbeat_s: float) -> None:
+        self._full_since = None
         if now - self._quiet_since >= heartbeat_s:
             self._write(HEARTBEAT)
             self._subscriber.doubt(heartbeat_s)
@@ -177,19 +185,31 @@ class Delivery:
         self._buffered_bytes = buffered_bytes
 
 
+def _drawn(between_ms: tuple[int, int]) -> int:
+    return random.randint(*between_ms)  # noqa: S311 - jitter
+
+
 class Pulse:
     """Goes through all deliveries again and again: one timer, however many there are.
 
     stalled: readers that were cut off because they took nothing.
     """
 
-    def __init__(self, heartbeat_s: float, stall_timeout_s: float) -> None:
+    def __init__(self, heartbeat_s: float, stall_timeout_s: float, max_age_s: float = 0.0) -> None:
+        self._max_age_s = max_age_s
         self._heartbeat_s = heartbeat_s
         self._stall_timeout_s = stall_timeout_s
-        self._every_s = min(PULSE_S, heartbeat_s / 4, stall_timeout_s / 4)
+        shortest_s = min(filter(None, (heartbeat_s, stall_timeout_s, max_age_s)))
+        self._every_s = min(PULSE_S, shortest_s / 4)
         self._members: dict[Delivery, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.stalled = 0
+
+    def end_of_one_that_begins(self, now: float) -> float:
+        """When a response that begins now has had its time."""
+        if not self._max_age_s:
+            return math.inf
+        return now + self._max_age_s * random.uniform(1 - ROTATE_EARLY, 1)  # noqa: S311 - jitter
 
     def add(self, delivery: Delivery) -> None:
         """From now on."""
