@@ -69,7 +69,7 @@ class Composer:
 class _Operation:
     """One operation. What an `append` or `insert` brings is kept in parts until it is asked for."""
 
-    __slots__ = ("_length", "_parts", "_value", "begin", "end", "op", "path", "target")
+    __slots__ = ("begin", "end", "length", "op", "parts", "path", "target", "value")
 
     def __init__(self, op: str, path: list[Any], value: Any) -> None:
         self.op = op
@@ -77,12 +77,12 @@ class _Operation:
         self.target = path
         """The string or list that is changed, where one is."""
         self.begin = self.end = 0
-        self._value = value
-        self._parts: list[Any] = [value]
-        self._length = 0
+        self.value = value
+        self.parts: list[Any] = [value]
+        self.length = 0
         if op == "insert":
             self.target, self.begin = path[:-1], path[-1]
-            self._length = len(value)
+            self.length = len(value)
         elif op == "remove" and type(path[-1]) is list:
             self.target, (self.begin, self.end) = path[:-1], path[-1]
 
@@ -90,21 +90,21 @@ class _Operation:
     def plain(self) -> list[Any]:
         """As it stands in a delta."""
         if self.op == "append":
-            return [self.op, self.path, self._joined()]
+            return [self.op, self.path, self.joined()]
         if self.op == "insert":
-            return [self.op, [*self.target, self.begin], self._joined()]
-        if self._removes_items:
+            return [self.op, [*self.target, self.begin], self.joined()]
+        if self.removes_items:
             return [self.op, [*self.target, [self.begin, self.end]], None]
-        return [self.op, self.path, self._value]
+        return [self.op, self.path, self.value]
 
-    def _joined(self) -> Any:
-        if len(self._parts) > 1:
-            text = type(self._parts[0]) is str
-            self._parts = ["".join(self._parts) if text else [item for part in self._parts for item in part]]
-        return self._parts[0]
+    def joined(self) -> Any:
+        if len(self.parts) > 1:
+            text = type(self.parts[0]) is str
+            self.parts = ["".join(self.parts) if text else [item for part in self.parts for item in part]]
+        return self.parts[0]
 
     @property
-    def _removes_items(self) -> bool:
+    def removes_items(self) -> bool:
         return self.op == "remove" and type(self.path[-1]) is list
 
     def covers(self, old: "_Operation") -> bool:
@@ -113,7 +113,7 @@ class _Operation:
             return False
         if len(old.path) > len(self.path):
             return True
-        return old.op in ("set", "append") or (old.op == "remove" and not old._removes_items)
+        return old.op in ("set", "append") or (old.op == "remove" and not old.removes_items)
 
     def takes(self, new: "_Operation") -> bool:
         """Do the later one's work too, where it continues this one; whether it does."""
@@ -122,33 +122,33 @@ class _Operation:
         if self.op == "append":
             return self._put(new, None)
         if self.op == "insert":
-            return self.begin <= new.begin <= self.begin + self._length and self._put(
+            return self.begin <= new.begin <= self.begin + self.length and self._put(
                 new, new.begin - self.begin
             )
-        if self._removes_items and new._removes_items and new.begin <= self.begin <= new.end:
+        if self.removes_items and new.removes_items and new.begin <= self.begin <= new.end:
             self.begin, self.end = new.begin, new.end + self.end - self.begin
             return True
         return False
 
     def _put(self, new: "_Operation", offset: int | None) -> bool:
-        if type(self._parts[0]) is not type(new._parts[0]):
+        if type(self.parts[0]) is not type(new.parts[0]):
             return False  # one of them fits nothing, and applying them will say so
-        if offset is None or offset == self._length:
-            self._parts += new._parts
+        if offset is None or offset == self.length:
+            self.parts += new.parts
         else:
-            whole = self._joined()
-            self._parts = [whole[:offset] + new._joined() + whole[offset:]]
-        self._length += new._length
+            whole = self.joined()
+            self.parts = [whole[:offset] + new.joined() + whole[offset:]]
+        self.length += new.length
         return True
 
     def cut(self, new: "_Operation") -> "list[_Operation] | None":
         """For an insertion of which a later operation removes some: what to do in the place of both."""
-        if self.op != "insert" or not new._removes_items or self.target != new.target:
+        if self.op != "insert" or not new.removes_items or self.target != new.target:
             return None
-        finish = self.begin + self._length
+        finish = self.begin + self.length
         if new.end < self.begin or new.begin > finish:
             return None
-        whole = self._joined()
+        whole = self.joined()
         rest = whole[: max(0, new.begin - self.begin)] + whole[max(0, new.end - self.begin) :]
         start = min(self.begin, new.begin)
         end = self.begin + max(0, new.end - finish)
@@ -161,10 +161,8 @@ class _Operation:
             if one != two:
                 if type(one) is str and type(two) is str:
                     return True
-                return (
-                    type(one) is int and type(two) is int and not (self._moves(depth) or other._moves(depth))
-                )
+                return type(one) is int and type(two) is int and not (self.moves(depth) or other.moves(depth))
         return False
 
-    def _moves(self, depth: int) -> bool:
+    def moves(self, depth: int) -> bool:
         return self.op in ("insert", "remove") and depth == len(self.path) - 1

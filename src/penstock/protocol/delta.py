@@ -71,7 +71,7 @@ def _is_range(part: object) -> bool:
 
 
 def _leads(path: list[Any]) -> bool:
-    return all([type(part) is str or is_index(part) for part in path])
+    return all(type(part) is str or is_index(part) for part in path)
 
 
 _SHAPES: dict[str, Callable[[list[Any], Any], bool]] = {
