@@ -70,8 +70,8 @@ class Json(Event, tag="json"):
 class Replace(Event, tag="replace"):
     """A value that takes the place of the last `replace` of the same span.
 
-    It has one of the two: `value`, the whole of it, or `delta`, what makes it of the one before (`protocol.delta`).
-    Raises TypeError where it has both or neither.
+    It has either `value`, the whole of it, or `delta`, what makes it of the one before (`protocol.delta`). Raises
+    TypeError where it has both or neither.
     """
 
     value: Any = msgspec.UNSET  # None is a value

@@ -2,8 +2,8 @@
 
 Only neighbours merge, so a merged event stands for an unbroken row of events and `n` says how many: `text` with
 the next `text` of its span, `progress` and `replace` with the next of theirs (the latest wins; deltas compose).
-Everything else stands alone and so is an edge that no merge crosses: span starts and ends, resets, logs, values. So
-is the place of a checkpoint, to which a later `reset` may lead back: the event after it says so (`edge`).
+Everything else stands alone and so is an edge that no merge crosses: span starts and ends, resets, logs, values.
+So is the place of a checkpoint, to which a later `reset` may lead back: the event after it says so (`edge`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
