@@ -68,9 +68,18 @@ class Json(Event, tag="json"):
 
 
 class Replace(Event, tag="replace"):
-    """A value that takes the place of the last `replace` of the same span."""
+    """A value that takes the place of the last `replace` of the same span.
 
-    value: Any
+    It has either `value`, the whole of it, or `delta`, what makes it of the one before (`protocol.delta`). Raises
+    TypeError where it has both or neither.
+    """
+
+    value: Any = msgspec.UNSET  # None is a value
+    delta: list[Any] | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if (self.value is msgspec.UNSET) is (self.delta is msgspec.UNSET):
+            raise TypeError("a replace has either a value or a delta")
 
 
 class Bytes(Event, tag="bytes"):

@@ -1,5 +1,7 @@
 // Events to state. No DOM, no network, no clock: apply events in order, in any merge, and read the fields.
 
+import { applyDelta } from './delta.js';
+
 /** Text kept, in UTF-16 units over all texts of a run. Beyond it the growing text loses its oldest pieces. */
 export const KEPT_TEXT = 1_000_000;
 /** Values, logs and notices kept, each: more than a person scrolls through. */
@@ -76,6 +78,20 @@ export class Fold {
     bounded(this.#latest.get(key), entry, KEPT_LATEST);
   }
 
+  /** @returns {boolean} false for a delta against a value that is not here */
+  replace({ seq, n = 1, span = '', value, delta }) {
+    const key = `replace/${span}`;
+    if (delta === undefined) this.keepLatest(key, { seq, span, value });
+    else if (seq - n < this.position) return false; // made against what was before some of what is here
+    else {
+      const last = this.#latest.get(key)?.at(-1);
+      const next = last && attempt(() => applyDelta(last.value, delta));
+      if (!next) return false;
+      this.keepLatest(key, { seq, span, value: next.value });
+    }
+    return true;
+  }
+
   /** @returns {boolean} false if it begins beyond what has come */
   appendText({ span = '', pos, text, seq }) {
     if (!this.texts.has(span)) this.texts.set(span, { pieces: [], length: 0, cut: null });
@@ -142,7 +158,7 @@ const TAKE = {
   json: (fold, { seq, span = '', value }) => bounded(fold.values, { seq, span, value }, KEPT_ITEMS),
   log: (fold, { seq, at_ms: atMs, level = 'info', message, fields }) =>
     bounded(fold.logs, { seq, atMs, level, message, fields }, KEPT_ITEMS),
-  replace: (fold, { seq, span = '', value }) => fold.keepLatest(`replace/${span}`, { seq, span, value }),
+  replace: (fold, event) => fold.replace(event),
   progress: (fold, { seq, done, total, unit }) => fold.keepLatest('progress', { seq, done, total, unit }),
   bytes: (fold, { seq, data }) => fold.keepLatest('bytes', { seq, total: fold.bytes + base64Size(data) }),
   'span-start': (fold, { seq, at_ms: startMs, span: id, name, kind = '', parent = null, input }) =>
@@ -156,6 +172,14 @@ const TAKE = {
     fold.end = { seq, atMs, state, result, error };
   },
 };
+
+function attempt(make) {
+  try {
+    return { value: make() };
+  } catch {
+    return null;
+  }
+}
 
 function bounded(row, entry, limit) {
   row.push(entry);
