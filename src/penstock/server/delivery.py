@@ -5,9 +5,10 @@ import logging
 import math
 import random
 import time
+from typing import NamedTuple
 
 from ..errors import StoreError
-from ..hub import Frames, Merge, Subscriber, make_frames
+from ..hub import PIECE_BYTES, Frames, Merge, Subscriber, make_frames
 from ..protocol import sse
 from .outlet import Outlet, nobody
 
@@ -27,11 +28,21 @@ ROTATE_RECONNECT_MS = (0, 200)
 ROTATE_EARLY = 0.1
 """Up to this share of its time a response ends early: readers that came together need not come back together."""
 
+SLICE_BYTES = PIECE_BYTES
+"""What is larger, an event of many megabytes, goes out in slices of this size as the connection takes them."""
+
 PULSE_S = 1.0
 """How often quiet and stalled readers are looked for: a heartbeat may come this much late."""
 
 HEARTBEAT = Frames(sse.HEARTBEAT)
 NOTHING = Frames(b"")
+
+
+class _Rest(NamedTuple):
+    """What is left of frames that are larger than a slice. final: the response ends with it."""
+
+    data: memoryview
+    final: bool
 
 
 class Delivery:
@@ -45,7 +56,7 @@ class Delivery:
 
     __slots__ = (
         "_buffered_bytes", "_ends_at", "_full_since", "_interval_s", "_merge", "_outlet", "_over", "_pulse",
-        "_quiet_since", "_reading", "_stream", "_subscriber",
+        "_quiet_since", "_reading", "_rest", "_stream", "_subscriber",
     )  # fmt: skip
 
     def __init__(
@@ -61,33 +72,38 @@ class Delivery:
         self._quiet_since = time.monotonic()
         self._full_since: float | None = None
         self._buffered_bytes = 0
+        self._rest: _Rest | None = None
         self._over = False
         self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
-        outlet.on_room = self._look
+        outlet.on_room = self._on_room
         outlet.on_gone = self._close
 
     def begin(self, greeting: bytes) -> None:
         """Send the first bytes and what there is, and from then on whatever comes."""
-        self._write(Frames(sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting))
         self._subscriber.follow(self._look, self._interval_s)
         self._pulse.add(self)
+        first = sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting
+        self._give(Frames(first, final=self._subscriber.ended))
         self._look()
 
     # What may happen
 
+    def _on_room(self) -> None:
+        self._full_since = None  # it has taken something
+        self._look()
+
     def _look(self) -> None:
         """There may be something new, or room for it."""
         while not (self._over or self._reading or self._outlet.full):
+            if self._rest is not None:
+                self._give_slice(self._rest)
+                continue
             leaving = self._subscriber.draining
             frames = self._subscriber.frames(self._merge)
             if frames is None:
                 self._reading = asyncio.create_task(self._catch_up())
-            elif frames.final:
-                self._end(frames)
-            elif leaving:  # after one look: a run that never pauses would hold us here
-                self._farewell(frames)
-            elif frames.last_seq:
-                self._write(frames)
+            elif leaving or frames.last_seq:  # after one look: a run that never pauses would hold us here
+                self._give(frames, leaving=leaving)
             else:
                 self._keep_up()
                 return
@@ -102,12 +118,13 @@ class Delivery:
     async def _catch_up(self) -> None:
         """Read the store until the subscriber stands where memory serves it, or its connection is full."""
         try:
-            while not (self._over or self._outlet.full):
+            while not (self._over or self._rest or self._outlet.full):
                 after, leaving = self._subscriber.position, self._subscriber.draining
                 chunks = await self._subscriber.take()
                 if not chunks:
                     break
-                self._pass_on(make_frames(chunks, after, self._merge), leaving=leaving)
+                if not self._over:
+                    self._give(make_frames(chunks, after, self._merge), leaving=leaving)
         except StoreError as error:
             log.warning("A reader of %s is cut off: %s", self._stream, error.message)
             self._end(NOTHING)  # it comes back with its cursor, and is answered 503 until the store can
@@ -115,17 +132,26 @@ class Delivery:
             self._reading = None
         self._look()
 
-    def _pass_on(self, frames: Frames, *, leaving: bool) -> None:
-        if self._over:
-            return
-        if frames.final:
+    # Sending
+
+    def _give(self, frames: Frames, *, leaving: bool = False) -> None:
+        """Send what is next: the last there is, where the server is leaving."""
+        if leaving and not frames.final:
+            frames = Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS)), final=True)
+        if len(frames.data) > SLICE_BYTES:
+            self._rest = _Rest(memoryview(frames.data), frames.final)
+        elif frames.final:
             self._end(frames)
-        elif leaving:
-            self._farewell(frames)
         else:
             self._write(frames)
 
-    # Sending
+    def _give_slice(self, rest: "_Rest") -> None:
+        piece, left = Frames(bytes(rest.data[:SLICE_BYTES])), rest.data[SLICE_BYTES:]
+        self._rest = rest._replace(data=left) if left else None
+        if rest.final and not left:
+            self._end(piece)
+        else:
+            self._write(piece)
 
     def _write(self, frames: Frames) -> None:
         self._outlet.write(frames)
@@ -136,9 +162,6 @@ class Delivery:
         if status is not None:
             self._write(Frames(sse.status("status", status)))
 
-    def _farewell(self, frames: Frames) -> None:
-        self._end(Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))))
-
     def _end(self, last: Frames) -> None:
         if not self._over:
             self._close()
@@ -148,6 +171,7 @@ class Delivery:
 
     def _close(self) -> None:
         self._over = True
+        self._rest = None
         self._subscriber.close()
         self._pulse.remove(self)
         self._outlet.on_room = self._outlet.on_gone = nobody  # else each holds the other
@@ -157,7 +181,8 @@ class Delivery:
     def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
         """Called about once a second."""
         if now >= self._ends_at:
-            self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
+            # Not in the middle of an event, which would then be taken for complete.
+            self._end(NOTHING if self._rest else Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
         if self._over and not self._outlet.buffered_bytes:
             self._pulse.remove(self)
         elif self._over or self._outlet.full:
