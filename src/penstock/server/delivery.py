@@ -5,10 +5,9 @@ import logging
 import math
 import random
 import time
-from typing import NamedTuple
 
 from ..errors import StoreError
-from ..hub import PIECE_BYTES, Frames, Merge, Subscriber, make_frames
+from ..hub import Frames, Merge, Subscriber, make_frames
 from ..protocol import sse
 from .outlet import Outlet, nobody
 
@@ -28,21 +27,11 @@ ROTATE_RECONNECT_MS = (0, 200)
 ROTATE_EARLY = 0.1
 """Up to this share of its time a response ends early: readers that came together need not come back together."""
 
-SLICE_BYTES = PIECE_BYTES
-"""What is larger, an event of many megabytes, goes out in slices of this size as the connection takes them."""
-
 PULSE_S = 1.0
 """How often quiet and stalled readers are looked for: a heartbeat may come this much late."""
 
 HEARTBEAT = Frames(sse.HEARTBEAT)
 NOTHING = Frames(b"")
-
-
-class _Rest(NamedTuple):
-    """What is left of frames that are larger than a slice. final: the response ends with it."""
-
-    data: memoryview
-    final: bool
 
 
 class Delivery:
@@ -56,7 +45,7 @@ class Delivery:
 
     __slots__ = (
         "_buffered_bytes", "_ends_at", "_full_since", "_interval_s", "_merge", "_outlet", "_over", "_pulse",
-        "_quiet_since", "_reading", "_rest", "_stream", "_subscriber",
+        "_quiet_since", "_reading", "_stream", "_subscriber",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +61,6 @@ class Delivery:
         self._quiet_since = time.monotonic()
         self._full_since: float | None = None
         self._buffered_bytes = 0
-        self._rest: _Rest | None = None
         self._over = False
         self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
         outlet.on_room = self._on_room
@@ -95,9 +83,6 @@ class Delivery:
     def _look(self) -> None:
         """There may be something new, or room for it."""
         while not (self._over or self._reading or self._outlet.full):
-            if self._rest is not None:
-                self._give_slice(self._rest)
-                continue
             leaving = self._subscriber.draining
             frames = self._subscriber.frames(self._merge)
             if frames is None:
@@ -118,7 +103,7 @@ class Delivery:
     async def _catch_up(self) -> None:
         """Read the store until the subscriber stands where memory serves it, or its connection is full."""
         try:
-            while not (self._over or self._rest or self._outlet.full):
+            while not (self._over or self._outlet.full):
                 after, leaving = self._subscriber.position, self._subscriber.draining
                 chunks = await self._subscriber.take()
                 if not chunks:
@@ -138,20 +123,10 @@ class Delivery:
         """Send what is next: the last there is, where the server is leaving."""
         if leaving and not frames.final:
             frames = Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS)), final=True)
-        if len(frames.data) > SLICE_BYTES:
-            self._rest = _Rest(memoryview(frames.data), frames.final)
-        elif frames.final:
+        if frames.final:
             self._end(frames)
         else:
             self._write(frames)
-
-    def _give_slice(self, rest: "_Rest") -> None:
-        piece, left = Frames(bytes(rest.data[:SLICE_BYTES])), rest.data[SLICE_BYTES:]
-        self._rest = rest._replace(data=left) if left else None
-        if rest.final and not left:
-            self._end(piece)
-        else:
-            self._write(piece)
 
     def _write(self, frames: Frames) -> None:
         self._outlet.write(frames)
@@ -171,7 +146,6 @@ class Delivery:
 
     def _close(self) -> None:
         self._over = True
-        self._rest = None
         self._subscriber.close()
         self._pulse.remove(self)
         self._outlet.on_room = self._outlet.on_gone = nobody  # else each holds the other
@@ -181,8 +155,7 @@ class Delivery:
     def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
         """Called about once a second."""
         if now >= self._ends_at:
-            # Not in the middle of an event, which would then be taken for complete.
-            self._end(NOTHING if self._rest else Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
+            self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
         if self._over and not self._outlet.buffered_bytes:
             self._pulse.remove(self)
         elif self._over or self._outlet.full:
