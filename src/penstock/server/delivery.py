@@ -121,10 +121,10 @@ class Delivery:
 
     def _give(self, frames: Frames, *, leaving: bool = False) -> None:
         """Send what is next: the last there is, where the server is leaving."""
-        if leaving and not frames.final:
-            frames = Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS)), final=True)
         if frames.final:
             self._end(frames)
+        elif leaving:
+            self._end(Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))))
         else:
             self._write(frames)
 
@@ -223,6 +223,8 @@ class Pulse:
         self._timer = None
         now = time.monotonic()
         for delivery in tuple(self._members):
+            if delivery not in self._members:  # it went with one before it
+                continue
             try:
                 delivery.check(now, self._heartbeat_s, self._stall_timeout_s)
             except Exception:  # of one reader: the others are served all the same

@@ -15,7 +15,7 @@ from .opening import Opening, open_stream
 from .outlet import TAKE_OVER, Outlet, SendOutlet
 from .polling import poll
 
-__all__ = ["Events"]
+__all__ = ["Events", "deliver"]
 
 HEADERS = {
     "Cache-Control": "no-cache, no-transform",
@@ -78,18 +78,21 @@ class EventStream:
             outlet = take_over(send) if take_over is not None else None
             if outlet is None:
                 outlet = SendOutlet(send)
-                self._begin(outlet)
+                deliver(self._context, self._opening, outlet, self._rate)
                 await outlet.run(receive)
             else:
-                self._begin(outlet)
+                deliver(self._context, self._opening, outlet, self._rate)
                 leaving.pop_all()  # the delivery closes the subscriber
 
-    def _begin(self, outlet: Outlet) -> None:
-        stream, subscriber = self._opening.stream, self._opening.subscriber
-        delivery = Delivery(stream.name, subscriber, outlet, self._rate, self._context.pulse)
-        reset = [sse.encode_event(event, stream.epoch) for event in self._opening.reset]
-        folded = [] if self._opening.folded is None else [self._opening.folded.data]
-        delivery.begin(b"".join([*reset, _status_frame(subscriber), *folded]))
+
+def deliver(context: Context, opening: Opening, outlet: Outlet, rate: float) -> Delivery:
+    """Begin to bring a subscriber its stream."""
+    stream, subscriber = opening.stream, opening.subscriber
+    delivery = Delivery(stream.name, subscriber, outlet, rate, context.pulse)
+    reset = [sse.encode_event(event, stream.epoch) for event in opening.reset]
+    folded = [] if opening.folded is None else [opening.folded.data]
+    delivery.begin(b"".join([*reset, _status_frame(subscriber), *folded]))
+    return delivery
 
 
 def _status_frame(subscriber: Subscriber) -> bytes:
