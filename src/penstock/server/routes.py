@@ -33,6 +33,7 @@ def make_server(context: Context) -> ASGIApp:
             Route("/api/runs", runs.submit_or_list, methods=["GET", "POST"]),
             Route("/api/runs/{run_id}", runs.describe),
             Route("/api/runs/{run_id}/events", _EVENTS, methods=["GET"]),
+            Route("/api/events", streams.EventsOfSeveral(), methods=["GET"]),
             Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
             Route("/api/queue", runs.overview),
             Route("/healthz", health.healthz),
