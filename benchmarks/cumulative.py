@@ -3,13 +3,12 @@ than Gradio's and in at most a fifth of the bytes; with `rate=0`, which merges n
 second; and within 1.2 times the bytes of a function that yields the pieces.
 
 Time runs from the POST to the end of the stream; bytes are counted at the client's socket. What came is then put
-together and compared with the text. Penstock has stored it in SQLite; Gradio stores nothing. Server and load have a
-core each. Reading, the client only keeps what comes.
+together and compared with the text. Penstock has stored it in SQLite; Gradio stores nothing. Server and load have
+a core each. Reading, the client only keeps what comes.
 """
 
 import argparse
 import asyncio
-import contextlib
 import importlib.util
 import json
 import re
@@ -74,7 +73,7 @@ class _Answer(asyncio.Protocol):
         if data.endswith(END[2:]) and b"".join(self.parts[-2:]).endswith(END):
             self._transport.close()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         if not self._done.done():
             self._done.set_result(None)
 
@@ -225,8 +224,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--only", default="", help="measure those whose name contains this")
     given = parser.parse_args()
-    with contextlib.suppress(OSError):
-        pin(LOAD_CORE)
+    pin(LOAD_CORE)
     measures = {name: one for name, one in _measures().items() if given.only in name}
     _print(
         interleave(
