@@ -70,10 +70,15 @@ async def marked(count: int) -> AsyncIterator[str]:
     yield TOKEN * count
 
 
+def conversation_with(text: str) -> list[dict[str, str]]:
+    """The text as the last message."""
+    return [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": text}]
+
+
 async def conversation(count: int) -> AsyncIterator[list[dict[str, str]]]:
-    """The text as the last message of a conversation."""
+    """The same as the last message of a conversation."""
     for text in grown(count):
-        yield [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": text}]
+        yield conversation_with(text)
 
 
 async def pieces(count: int) -> AsyncIterator[str]:

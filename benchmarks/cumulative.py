@@ -26,7 +26,7 @@ from penstock.events import Json, Replace, Text, decode
 from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder
 
-from .apps import TOKEN
+from .apps import TOKEN, conversation_with
 from .compare import interleave, report
 from .servers import LOAD_CORE, Server, gradio_server, penstock_server, pin
 
@@ -129,9 +129,9 @@ def _penstock_updates(parts: list[bytes], count: int) -> int:
 # --- Gradio
 
 
-async def _gradio_run(server: Server, _function: str, count: int) -> list[bytes]:
+async def _gradio_run(server: Server, function: str, count: int) -> list[bytes]:
     session = f"s{time.monotonic_ns()}"
-    join = {"data": [count], "fn_index": 1, "session_hash": session}
+    join = {"data": [count], "fn_index": int(function), "session_hash": session}
     answer = b"".join(await _ask(server, "POST", "/gradio_api/queue/join", join))
     assert b'"event_id"' in answer, answer
     return await _ask(server, "GET", f"/gradio_api/queue/data?session_hash={session}")
@@ -140,20 +140,26 @@ async def _gradio_run(server: Server, _function: str, count: int) -> list[bytes]
 def _gradio_updates(parts: list[bytes], count: int) -> int:
     lines = [line for line in _body(parts).splitlines() if line.startswith(b"data: ")]
     messages: list[dict[str, Any]] = [json.loads(line.removeprefix(b"data: ")) for line in lines]
-    text = ""
+    value: Any = None
     for message in messages:
         if message["msg"] == "process_generating":
             [change] = message["output"]["data"]
-            text = change if isinstance(change, str) else _patched(text, change)
-    assert text == TOKEN * count, len(text)
+            value = change if value is None else _patched(value, change)
+    assert value in (TOKEN * count, conversation_with(TOKEN * count))
     assert messages[-1]["msg"] in ("process_completed", "close_stream"), messages[-1]
     return sum(message["msg"] == "process_generating" for message in messages)
 
 
-def _patched(text: str, change: list[Any]) -> str:
-    for action, _path, value in change:
-        text = text + value if action == "append" else value
-    return text
+def _patched(value: Any, change: list[Any]) -> Any:
+    """As Gradio's page does it, for texts that grow."""
+    top = [value]
+    for action, path, given in change:
+        container: Any = top
+        way = [0, *path]
+        for part in way[:-1]:
+            container = container[part]
+        container[way[-1]] = container[way[-1]] + given if action == "append" else given
+    return top[0]
 
 
 # --- Rounds
@@ -196,7 +202,8 @@ def _measures() -> dict[str, Measure]:
         name: (penstock_server, _penstock_run, _penstock_updates, function) for name, function in ours.items()
     }
     if importlib.util.find_spec("gradio") is not None:
-        found["Gradio"] = (gradio_server, _gradio_run, _gradio_updates, "")
+        found["Gradio, conversation"] = (gradio_server, _gradio_run, _gradio_updates, "2")
+        found["Gradio"] = (gradio_server, _gradio_run, _gradio_updates, "1")
     return found
 
 
