@@ -78,7 +78,8 @@ class Position:
     def accept(self, seq: int, n: int = 1) -> bool:
         """Whether the event that stands for `seq-n+1 … seq` is new. Raises ProtocolError if one is missing.
 
-        An event that was seen in part (a merge made since) is new as a whole: applying it again is harmless.
+        An event that was seen in part (a merge made since) is new as a whole: applying it again is harmless,
+        or, for a delta, refused by the fold.
         """
         if seq <= self.seq:
             return False

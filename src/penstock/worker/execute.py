@@ -75,7 +75,9 @@ class Execution:
 
     def _events(self, value: Any) -> Iterable[tuple[AnyEvent, int]]:
         span = current_span(self._run)
-        if type(value) is str and not self._cumulative:  # tokens: the path that must be short
+        if self._cumulative:
+            return (self._run.frames.of(value, span),)
+        if type(value) is str:  # tokens: the path that must be short
             return (self._emission.text(value, span),)
         return self._emission.events(value, span)
 
