@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from ..hub import Hub
+from ..memory import MemoryGuard
 from ..queue import Queue, Standings
 from ..settings import Settings
 from ..storage.base import Store
@@ -26,6 +27,7 @@ class Context:
     standings: Standings
     hub: Hub
     pulse: Pulse
+    memory: MemoryGuard
 
 
 def context_of(request: HTTPConnection) -> Context:
