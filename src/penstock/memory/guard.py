@@ -25,6 +25,9 @@ EASED_SHARE = 0.95
 """Of the limit: tight memory is eased below this. Without a distance between the two, each piece that is freed
 and taken again would be a turn, with two lines of log."""
 
+SPARE_SHARE = 1.1
+"""Of the limit: up to here one function goes on while the others wait. By default, 88 % of what there is."""
+
 RETURN_S = 2.0
 """How often, while memory is tight, what has been freed is returned to the system: CPython and the C library keep
 it, unasked, and the memory of runs that have ended would count for ever. A collection may stop all threads for a
@@ -83,19 +86,18 @@ class MemoryGuard(Pressure):
             reading = self._gauge()
         self.reading = reading
         if not self._stopped.is_set():
-            self.turn(tight=reading is not None and reading.fullness > mark)
+            fullness = 0.0 if reading is None else reading.fullness
+            self.turn(tight=fullness > mark, spare=fullness <= SPARE_SHARE)
 
-    def turn(self, *, tight: bool) -> None:
-        """See `Pressure.turn`; counted and logged."""
-        if tight is self.tight:
-            return
-        if tight:
+    def turn(self, *, tight: bool, spare: bool = False) -> None:
+        """See `Pressure.turn`; with a line of log."""
+        if tight and not self.tight:
             log.warning(
                 "Memory is tight: %s. Functions wait at their yields, and new runs are refused.", self
             )
-        else:
+        elif self.tight and not tight:
             log.info("Memory is eased after %.1f s: %s.", self.lasted_s, self)
-        super().turn(tight=tight)
+        super().turn(tight=tight, spare=spare)
 
     def __str__(self) -> str:
         """The figures, and the setting that they depend on."""

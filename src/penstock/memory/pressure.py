@@ -1,7 +1,14 @@
-"""Whether memory is tight, and the wait of a function while it is."""
+"""Whether memory is tight, and the wait of a function while it is.
+
+A wait for ever would be a deadlock: where all memory is held by functions that wait, only one that goes on can
+end and free its own. So each is held for a time only (`HELD_S`), and then takes one step, to its next yield, where
+it is held for longer. And the oldest of them, once it has been held, goes on as it likes while there is memory to
+spare beyond the limit: run by run, what there is to do is done.
+"""
 
 import asyncio
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +17,10 @@ __all__ = ["HELD_S", "Hold", "Pressure"]
 
 HELD_S = (1.0, 30.0)
 """How long a function is held at its first yield while memory is tight, doubled with each up to the second number.
-For ever would be a deadlock where all memory is held by functions that wait: only one that goes on can end and
-free its own. A function that is nearly done so is done within seconds; one that takes more with each yield takes
-it ever more slowly, ten times in the first three minutes, for whoever looks after the service to see."""
+One that is nearly done so is done within seconds; one that takes more with each yield takes it ever more slowly,
+ten times in the first three minutes, for whoever looks after the service to see."""
+
+_numbers = itertools.count()
 
 
 def _nothing() -> None:
@@ -31,21 +39,27 @@ class Pressure:
         self.times = 0
         self.tight_s = 0.0
         self._since = 0.0
+        self._spare = False
+        self._line: dict[int, Hold] = {}
         self._listeners: dict[object, Callable[[], object]] = {}
         self._lock = threading.Lock()
 
-    def turn(self, *, tight: bool) -> None:
-        """Memory is tight from now on, or is not."""
+    def turn(self, *, tight: bool, spare: bool = False) -> None:
+        """Memory is tight from now on, or is not; `spare`: there is some beyond the limit for one function."""
         with self._lock:
-            if tight is self.tight:
-                return
-            self.tight_s += self.lasted_s
-            self._since = time.monotonic()
+            self._spare = spare
+            first = self._first()
+            listeners = [] if tight is self.tight else list(self._listeners.values())
+            if tight is not self.tight:
+                self.tight_s += self.lasted_s
+                self._since = time.monotonic()
+                self.times += tight
+                self._line.clear()
             self.tight = tight
-            self.times += tight
-            listeners = list(self._listeners.values())
         for listener in listeners:
             listener()
+        if first is not None:
+            first.wake()
 
     @property
     def lasted_s(self) -> float:
@@ -68,6 +82,28 @@ class Pressure:
         """The same, called in the event loop that runs now."""
         return self.listen(_in_this_loop(listener))
 
+    def enter(self, hold: "Hold") -> None:
+        """A function has been held: it may come to be the oldest."""
+        with self._lock:
+            if self.tight and not hold.over:
+                self._line[hold.number] = hold
+
+    def leave(self, hold: "Hold") -> None:
+        """It has ended, or is held no more: if it was the oldest, another is."""
+        with self._lock:
+            left = self._line.pop(hold.number, None)
+            first = self._first()
+        if left is not None and first is not None:
+            first.wake()
+
+    def lets(self, hold: "Hold") -> bool:
+        """Whether this function may go on though memory is tight."""
+        with self._lock:
+            return self._first() is hold
+
+    def _first(self) -> "Hold | None":
+        return self._line[min(self._line)] if self._spare and self._line else None
+
 
 def _in_this_loop(call: Callable[[], object]) -> Callable[[], None]:
     loop = asyncio.get_running_loop()
@@ -88,11 +124,14 @@ class Hold:
     """
 
     def __init__(self, pressure: Pressure, touched: Callable[[], object] = _nothing) -> None:
+        self.number = next(_numbers)
+        """Older ones have lower numbers."""
         self.waiting = False
         """Whether the function is held at this moment."""
+        self.over = False
+        """Whether it is not to be held any more."""
         self._pressure = pressure
         self._touched = touched
-        self._over = False
         self._time = 0
         self._wait_s = HELD_S[0]
         self._go: Callable[[], object] = _nothing
@@ -100,10 +139,10 @@ class Hold:
     @property
     def due(self) -> bool:
         """Whether the function should wait before it goes on."""
-        return self._pressure.tight and not self._over
+        return self._pressure.tight and not (self.over or self._pressure.lets(self))
 
     async def wait(self) -> None:
-        """Wait until memory is eased, `end` is called, or the function's turn has come (`HELD_S`)."""
+        """Wait until memory is eased, `end` is called, it is the oldest's turn, or the time is over."""
         eased = asyncio.Event()
         with self._held(_in_this_loop(eased.set)), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._next_wait_s()):
@@ -116,9 +155,14 @@ class Hold:
             with self._held(eased.set):
                 eased.wait(self._next_wait_s())
 
+    def wake(self) -> None:
+        """It may go on, for one of those reasons. From any thread."""
+        self._go()
+
     def end(self) -> None:
-        """The run is to stop: its function is held no more. From any thread."""
-        self._over = True
+        """The function is over, or is to stop: it is held no more. From any thread."""
+        self.over = True
+        self._pressure.leave(self)
         self._go()
 
     @contextlib.contextmanager
@@ -130,6 +174,7 @@ class Hold:
             if not self.due:  # it was eased, or the run stopped, in this moment
                 go()
             yield
+            self._pressure.enter(self)
         finally:
             unlisten()
             self._go = _nothing

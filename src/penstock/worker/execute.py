@@ -75,6 +75,8 @@ class Execution:
             if self.owns_process and isinstance(error, SystemExit):
                 raise
             return failure_of(self._run, error)
+        finally:
+            self.hold.end()
 
     def _succeeded(self, result: Any) -> Outcome:
         return Outcome(RunState.SUCCEEDED, optional_json(result))
