@@ -155,9 +155,12 @@ def test_what_forked_processes_share_is_counted_once_above_the_limit() -> None:
 
 def test_a_process_that_has_ended_counts_for_nothing() -> None:
     service = Service()
+    assert list(service._processes()) == [os.getpid()]
+    service._list_at = float("-inf")
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    service.resident_bytes()
+    assert child.pid in service._processes()
+    service._list_at = float("inf")
     child.communicate(b"\n")
     assert child.pid in service._processes()
-    assert service.exact_bytes() >= 10 * MB
     assert os.getpid() in service._processes()
+    assert service.exact_bytes() >= 10 * MB

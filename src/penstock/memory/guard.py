@@ -17,9 +17,15 @@ __all__ = ["EASED_SHARE", "LOOK_S", "MemoryGuard"]
 
 log = logging.getLogger("penstock")
 
-LOOK_S = 0.2
-"""Between two looks, of some dozens of microseconds each: in that time a function fills 200 MB at most, for which
-the fifth above the default limit of a container of 1 GB is there."""
+LOOK_S = (0.01, 0.2)
+"""Least and longest time between two looks, of some dozens of microseconds each; see `FILL_BYTES_S`."""
+
+FILL_BYTES_S = 4e9
+"""How fast a function may fill memory, by measurement. What is left up to the next mark may be gone so soon, and
+by then there is another look: with a gigabyte left that is the longest time, near the limit the least."""
+
+LOOKING_SHARE = 0.05
+"""Of a core, at most: a look at many large processes may take milliseconds."""
 
 EASED_SHARE = 0.95
 """Of the limit: tight memory is eased below this. Without a distance between the two, each piece that is freed
@@ -72,32 +78,43 @@ class MemoryGuard(Pressure):
         super().turn(tight=False)
 
     def _run(self) -> None:
-        while not self._stopped.wait(LOOK_S):
+        wait_s = 0.0
+        while not self._stopped.wait(wait_s):
+            begun = time.monotonic()
             try:
                 self.look()
             except Exception:
                 log.exception("The memory in use can't be looked at.")
+            wait_s = max(self._next_look_s(), (time.monotonic() - begun) / LOOKING_SHARE)
+
+    def _next_look_s(self) -> float:
+        least, most = LOOK_S
+        if self.reading is None:
+            return most
+        mark = self.reading.limit * (SPARE_SHARE if self.tight else 1.0)
+        left_s = (mark - self.reading.used) / FILL_BYTES_S
+        return most if left_s < 0 else min(most, max(least, left_s))
 
     def look(self) -> None:
         """Look now, and turn if it is time to."""
-        reading = self._gauge()
+        self.reading = self._gauge()
+        fullness = 0.0 if self.reading is None else self.reading.fullness
         mark = EASED_SHARE if self.tight else 1.0
-        if reading is not None and reading.fullness > mark and self._return():
-            reading = self._gauge()
-        self.reading = reading
         if not self._stopped.is_set():
-            fullness = 0.0 if reading is None else reading.fullness
             self.turn(tight=fullness > mark, spare=fullness <= SPARE_SHARE)
+        if self.tight:  # by now functions wait: it may take its time
+            self._return()
 
     def turn(self, *, tight: bool, spare: bool = False) -> None:
         """See `Pressure.turn`; with a line of log."""
-        if tight and not self.tight:
+        was_tight, lasted_s = self.tight, self.lasted_s
+        super().turn(tight=tight, spare=spare)  # first: a line of log may take long
+        if tight and not was_tight:
             log.warning(
                 "Memory is tight: %s. Functions wait at their yields, and new runs are refused.", self
             )
-        elif self.tight and not tight:
-            log.info("Memory is eased after %.1f s: %s.", self.lasted_s, self)
-        super().turn(tight=tight, spare=spare)
+        elif was_tight and not tight:
+            log.info("Memory is eased after %.1f s: %s.", lasted_s, self)
 
     def __str__(self) -> str:
         """The figures, and the setting that they depend on."""
@@ -107,12 +124,11 @@ class MemoryGuard(Pressure):
         source = f"{DEFAULT_SHARE:.0%} of what there is" if self._limit_mb is None else "as set"
         return f"{used // MB} MB {about}; {limit // MB} MB may be (memory_limit_mb, {source})"
 
-    def _return(self) -> bool:
-        """Return to the system what has been freed, unless that was done just now; whether it was."""
+    def _return(self) -> None:
+        """Return to the system what has been freed, unless that was done just now."""
         if time.monotonic() - self._returned_at < RETURN_S:
-            return False
+            return
         gc.collect()
         with contextlib.suppress(Exception):  # only glibc has it
             ctypes.CDLL(None).malloc_trim(0)
         self._returned_at = time.monotonic()
-        return True

@@ -9,11 +9,12 @@ our own processes' counts against what they could have: their own, and what is s
 A limit that was given is about our own processes, and nothing else is looked at.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from .processes import Service
+from .processes import KernelFile, Service
 
 __all__ = ["DEFAULT_SHARE", "Reading", "make_gauge"]
 
@@ -52,7 +53,9 @@ def make_gauge(limit_mb: int | None, root: Path = Path("/")) -> Gauge:
     service = Service()
     if limit_mb is not None:
         return _Given(limit_mb * MB, service)
-    system: list[Gauge] = [_Machine(root / "proc/meminfo", service), *_groups(root)]
+    system: list[Gauge] = list(_groups(root))
+    with contextlib.suppress(OSError):
+        system.append(_Machine(root / "proc/meminfo", service))
     return _Nearest(system)
 
 
@@ -70,12 +73,12 @@ class _Given:
 
 class _Machine:
     def __init__(self, meminfo: Path, service: Service) -> None:
-        self._meminfo = meminfo
+        self._meminfo = KernelFile(meminfo)
         self._service = service
 
     def __call__(self) -> Reading | None:
         try:
-            lines = self._meminfo.read_bytes().splitlines()
+            lines = self._meminfo.read().splitlines()
             available = next(
                 int(line.split()[1]) * 1024 for line in lines if line.startswith(b"MemAvailable:")
             )
@@ -91,28 +94,28 @@ def _of_machine(own: int, available: int) -> Reading:
 
 
 class _Group:
-    """A control group: what it uses, its limit, and what of that is page cache."""
+    """A control group: what it uses, its limit, and what of that is page cache. Raises OSError for one without."""
 
     def __init__(self, folder: Path, names: "_Names") -> None:
-        self._usage, self._limit = folder / names.usage, folder / names.limit
-        self._stat = folder / "memory.stat"
+        self._usage, self._limit = KernelFile(folder / names.usage), KernelFile(folder / names.limit)
+        self._stat = KernelFile(folder / "memory.stat")
         self._cache = names.cache
 
     def __call__(self) -> Reading | None:
         try:
-            text = self._limit.read_bytes().strip()
+            text = self._limit.read().strip()
             if text == b"max" or (most := int(text)) >= UNLIMITED_BYTES:
                 return None
             limit = int(most * DEFAULT_SHARE)
-            used = int(self._usage.read_bytes())
+            used = int(self._usage.read())
             if used > limit:
                 used -= self._droppable()
-        except (OSError, ValueError):  # a root, which has no limit, or gone
+        except (OSError, ValueError):  # it is gone
             return None
         return Reading(used, limit, f"of the control group, which may have {most // MB} MB")
 
     def _droppable(self) -> int:
-        fields = map(bytes.split, self._stat.read_bytes().splitlines())
+        fields = map(bytes.split, self._stat.read().splitlines())
         return sum(int(value) for name, value in fields if name in self._cache)
 
 
@@ -155,7 +158,8 @@ def _groups(root: Path) -> Iterator[_Group]:
         if controllers == "" or "memory" in controllers.split(","):
             names = VERSION_1 if controllers else VERSION_2
             for folder in _folders(path, mounts, version=1 if controllers else 2):
-                yield _Group(root / folder.relative_to("/"), names)
+                with contextlib.suppress(OSError):  # a root has no limit
+                    yield _Group(root / folder.relative_to("/"), names)
 
 
 def _folders(path: str, mounts: Iterable[str], version: int) -> Iterator[PurePosixPath]:

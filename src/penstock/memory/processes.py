@@ -3,13 +3,17 @@
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["Service", "children_of", "count_with_parent"]
+__all__ = ["KernelFile", "Service", "children_of", "count_with_parent"]
 
-FAMILY_S = 1.0
-"""How often it is looked which processes there are: with a thousand threads that takes 7 ms. One that has just
-been forked has its memory in common with those that are known, so that it is hardly missed."""
+LISTING_SHARE = 0.05
+"""Of a core, at most, goes into looking which processes there are, of the rest of the time none: with a thousand
+threads that takes 7 ms."""
+
+FILE_BYTES = 16 * 1024
+"""More than any of the files that are read here has."""
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -31,34 +35,65 @@ def children_of(process: int) -> list[int]:
     return found
 
 
+class KernelFile:
+    """A file of the kernel's, which is another with each reading, kept open.
+
+    So a reading is one call, and the interpreter is given up once: each time a function that fills memory has it
+    for as long as it likes. And a process's file is still its own when its id is another's. Raises OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._number = -1
+        self._number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self) -> bytes:
+        """What it says now. Raises OSError."""
+        return os.pread(self._number, FILE_BYTES, 0)
+
+    def __del__(self) -> None:
+        if self._number >= 0:
+            os.close(self._number)
+
+
 class Service:
     """All its processes: this one, its siblings where there are any (`count_with_parent`), and what they started.
 
     So each of several processes compares the same sum with the limit, and all wait together: a share of the limit
     for each would hold up the one that works while the others have nothing to do.
+
+    roots: other processes, with what those have started, to look at in their place.
     """
 
-    def __init__(self) -> None:
-        self._family: list[int] = []
-        self._family_at = float("-inf")
+    def __init__(self, *roots: int) -> None:
+        self._roots = roots
+        self._family: dict[int, KernelFile] = {}
+        self._list_at = float("-inf")
 
     def resident_bytes(self) -> int:
         """What they have in memory, at most: what several share, code or what was there before a fork, is counted
         for each. Takes microseconds. 0 where it can't be known."""
-        return sum(map(_resident_bytes, self._processes()))
+        return sum(map(_resident_bytes, self._processes().values()))
 
     def exact_bytes(self) -> int:
         """The same with shared memory counted once. Takes some milliseconds for each gigabyte."""
-        return sum(map(_exact_bytes, self._processes()))
+        processes = self._processes()
+        if len(processes) == 1:  # it shares the code that it executes with others, which is not much
+            return self.resident_bytes()
+        return sum(_exact_bytes(process, statm) for process, statm in processes.items())
 
-    def _processes(self) -> list[int]:
-        if time.monotonic() - self._family_at >= FAMILY_S:
-            self._family = _below({os.getpid(), *_leaders})
-            self._family_at = time.monotonic()
+    def _processes(self) -> dict[int, KernelFile]:
+        begun = time.monotonic()
+        if begun >= self._list_at:
+            known, self._family = self._family, {}
+            for process in _below(self._roots or {os.getpid(), *_leaders}):
+                with contextlib.suppress(OSError):  # it has ended, or there is no /proc
+                    self._family[process] = known.get(process) or KernelFile(Path(f"/proc/{process}/statm"))
+            now = time.monotonic()
+            self._list_at = now + (now - begun) / LISTING_SHARE
         return self._family
 
 
-def _below(roots: set[int]) -> list[int]:
+def _below(roots: Iterable[int]) -> list[int]:
     """These processes and all that descend from them."""
     found: dict[int, None] = {}
     waiting = list(roots)
@@ -70,16 +105,16 @@ def _below(roots: set[int]) -> list[int]:
     return list(found)
 
 
-def _resident_bytes(process: int) -> int:
+def _resident_bytes(statm: KernelFile) -> int:
     try:
-        return int(Path(f"/proc/{process}/statm").read_bytes().split()[1]) * PAGE_BYTES
+        return int(statm.read().split()[1]) * PAGE_BYTES
     except (OSError, IndexError):  # it has ended
         return 0
 
 
-def _exact_bytes(process: int) -> int:
+def _exact_bytes(process: int, statm: KernelFile) -> int:
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_bytes().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:"))
     except (OSError, StopIteration):  # it has ended, is another user's, or the kernel is older than 4.14
-        return _resident_bytes(process)
+        return _resident_bytes(statm)
