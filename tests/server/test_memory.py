@@ -33,12 +33,12 @@ def watch():
 threading.Thread(target=watch, daemon=True).start()
 
 @app.function(concurrency_limit=None)
-def grow(pieces: int, shared: bool = False):
+def grow(pieces: int, shared: bool = False, pace_s: float = 0.004):
     mine = kept if shared else []
     for number in range(pieces):
         mine.append(b"\\1" * ({PIECE_MB} << 20))
         yield f"{{number}} "
-        time.sleep(0.004)
+        time.sleep(pace_s)
 
 @app.function(concurrency_limit=None)
 async def rush(pieces: int):
@@ -165,7 +165,7 @@ async def test_one_that_takes_ever_more_is_slowed_down_and_its_stop_frees_the_me
 
 
 async def test_functions_that_together_need_more_than_there_is_end_one_after_the_other(api: "Api") -> None:
-    runs = [await api.submit("grow", pieces=28) for _ in range(3)]
+    runs = [await api.submit("grow", pieces=28, pace_s=0.03) for _ in range(3)]
     assert [(await api.ended(run))["state"] for run in runs] == ["succeeded"] * 3
     await taken(api)
 
