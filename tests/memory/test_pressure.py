@@ -108,14 +108,13 @@ async def test_the_oldest_that_was_held_goes_on_while_there_is_some_to_spare(
     pressure: Pressure, begin: Waiting, held_s: Callable[[float, float], None]
 ) -> None:
     old, young = Hold(pressure), Hold(pressure)
-    held_s(0.01, 60)
-    await over(begin(young))
-    await over(begin(old))
-    held_s(60, 60)
+    held_s(0.3, 60)
+    pressure.turn(tight=True, spare=True)
     first, second = begin(young), begin(old)
     await is_held(young)
     await is_held(old)
-    pressure.turn(tight=True, spare=True)
+    assert [one.due for one in (old, young)] == [True, True], "each is held once"
+    held_s(60, 60)
     await over(second)
     assert [one.due for one in (old, young)] == [False, True]
     assert not first.done()

@@ -83,7 +83,7 @@ class Pressure:
         return self.listen(_in_this_loop(listener))
 
     def enter(self, hold: "Hold") -> None:
-        """A function has been held: it may come to be the oldest."""
+        """A function is held: it may come to be the oldest."""
         with self._lock:
             if self.tight and not hold.over:
                 self._line[hold.number] = hold
@@ -97,9 +97,15 @@ class Pressure:
             first.wake()
 
     def lets(self, hold: "Hold") -> bool:
-        """Whether this function may go on though memory is tight."""
+        """Whether this function may go on though memory is tight, once it has been held."""
         with self._lock:
-            return self._first() is hold
+            return self._first() is hold and hold.was_held
+
+    @property
+    def has_first(self) -> bool:
+        """Whether there is one that may."""
+        with self._lock:
+            return self._first() is not None
 
     def _first(self) -> "Hold | None":
         return self._line[min(self._line)] if self._spare and self._line else None
@@ -133,6 +139,7 @@ class Hold:
         self._pressure = pressure
         self._touched = touched
         self._time = 0
+        self._held_time = 0
         self._wait_s = HELD_S[0]
         self._go: Callable[[], object] = _nothing
 
@@ -144,20 +151,31 @@ class Hold:
     async def wait(self) -> None:
         """Wait until memory is eased, `end` is called, it is the oldest's turn, or the time is over."""
         eased = asyncio.Event()
-        with self._held(_in_this_loop(eased.set)), contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._next_wait_s()):
-                await eased.wait()
+        with self._held(_in_this_loop(eased.set)):
+            for wait_s in self._waits():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await eased.wait()
+                        break
 
     def wait_in_thread(self) -> None:
         """The same for a function in a thread; returns at once where it is not due."""
         if self.due:
             eased = threading.Event()
             with self._held(eased.set):
-                eased.wait(self._next_wait_s())
+                for wait_s in self._waits():
+                    if eased.wait(wait_s):
+                        break
 
     def wake(self) -> None:
-        """It may go on, for one of those reasons. From any thread."""
-        self._go()
+        """It is the oldest, and may go on if it has been held. From any thread."""
+        if self.was_held:
+            self._go()
+
+    @property
+    def was_held(self) -> bool:
+        """Whether it has been, since memory became tight."""
+        return self._held_time == self._pressure.times
 
     def end(self) -> None:
         """The function is over, or is to stop: it is held no more. From any thread."""
@@ -170,16 +188,23 @@ class Hold:
         self._go = go
         unlisten = self._pressure.listen(go)
         self.waiting = True
+        self._pressure.enter(self)
         try:
             if not self.due:  # it was eased, or the run stopped, in this moment
                 go()
             yield
-            self._pressure.enter(self)
         finally:
             unlisten()
             self._go = _nothing
             self._touched()
             self.waiting = False
+
+    def _waits(self) -> Iterator[float]:
+        yield self._next_wait_s()
+        first_time, self._held_time = not self.was_held, self._pressure.times
+        # By now it is known which is the oldest: the others leave what there is to spare to that one.
+        if first_time and self._pressure.has_first and not self._pressure.lets(self):
+            yield self._next_wait_s()
 
     def _next_wait_s(self) -> float:
         first, most = HELD_S

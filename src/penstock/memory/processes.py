@@ -8,9 +8,12 @@ from pathlib import Path
 
 __all__ = ["KernelFile", "Service", "children_of", "count_with_parent"]
 
+LISTING_S = 0.1
+"""How often it is looked which processes there are; one that was just forked has its memory in common with those
+that are known, and takes that long to fill much of its own."""
+
 LISTING_SHARE = 0.05
-"""Of a core, at most, goes into looking which processes there are, of the rest of the time none: with a thousand
-threads that takes 7 ms."""
+"""Of a core, at most, goes into that: with a thousand threads it takes 7 ms."""
 
 FILE_BYTES = 16 * 1024
 """More than any of the files that are read here has."""
@@ -82,14 +85,14 @@ class Service:
         return sum(_exact_bytes(process, statm) for process, statm in processes.items())
 
     def _processes(self) -> dict[int, KernelFile]:
-        begun = time.monotonic()
-        if begun >= self._list_at:
+        if time.monotonic() >= self._list_at:
+            begun_s = time.thread_time()
             known, self._family = self._family, {}
             for process in _below(self._roots or {os.getpid(), *_leaders}):
                 with contextlib.suppress(OSError):  # it has ended, or there is no /proc
                     self._family[process] = known.get(process) or KernelFile(Path(f"/proc/{process}/statm"))
-            now = time.monotonic()
-            self._list_at = now + (now - begun) / LISTING_SHARE
+            took_s = time.thread_time() - begun_s
+            self._list_at = time.monotonic() + max(LISTING_S, took_s / LISTING_SHARE)
         return self._family
 
 
