@@ -219,7 +219,7 @@ class _Services:
         self.memory = MemoryGuard(settings.memory_limit_mb)
         self.worker = Worker(worker_name(), self.store, app.functions, settings, self.memory)
         watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
-        self.hub = Hub(self.store)
+        hub = self.hub = Hub(self.store)
         self.janitor = Janitor(
             self.store,
             self.worker.name,
@@ -235,14 +235,7 @@ class _Services:
         self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s)
         self.server: ASGIApp = make_server(
             Context(
-                settings,
-                self.store,
-                app.functions,
-                self.queue,
-                self.standings,
-                self.hub,
-                self.pulse,
-                self.memory,
+                settings, self.store, app.functions, self.queue, self.standings, hub, self.pulse, self.memory
             )
         )
         self._beside: list[asyncio.Task[None]] = []

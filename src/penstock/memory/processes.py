@@ -42,7 +42,7 @@ class KernelFile:
     """A file of the kernel's, which is another with each reading, kept open.
 
     So a reading is one call, and the interpreter is given up once: each time a function that fills memory has it
-    for as long as it likes. And a process's file is still its own when its id is another's. Raises OSError.
+    for as long as it likes. Raises OSError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,31 +69,48 @@ class Service:
 
     def __init__(self, *roots: int) -> None:
         self._roots = roots
-        self._family: dict[int, KernelFile] = {}
+        self._family: list[int] = []
         self._list_at = float("-inf")
+        self._own: KernelFile | None = None
+        with contextlib.suppress(OSError):  # there is no /proc
+            self._own = KernelFile(Path("/proc/self/statm"))
 
     def resident_bytes(self) -> int:
         """What they have in memory, at most: what several share, code or what was there before a fork, is counted
         for each. Takes microseconds. 0 where it can't be known."""
-        return sum(map(_resident_bytes, self._processes().values()))
+        return 0 if self._own is None else sum(map(self._resident_bytes, self._processes()))
 
     def exact_bytes(self) -> int:
         """The same with shared memory counted once. Takes some milliseconds for each gigabyte."""
         processes = self._processes()
         if len(processes) == 1:  # it shares the code that it executes with others, which is not much
             return self.resident_bytes()
-        return sum(_exact_bytes(process, statm) for process, statm in processes.items())
+        return sum(map(self._exact_bytes, processes))
 
-    def _processes(self) -> dict[int, KernelFile]:
+    def _processes(self) -> list[int]:
         if time.monotonic() >= self._list_at:
             begun_s = time.thread_time()
-            known, self._family = self._family, {}
-            for process in _below(self._roots or {os.getpid(), *_leaders}):
-                with contextlib.suppress(OSError):  # it has ended, or there is no /proc
-                    self._family[process] = known.get(process) or KernelFile(Path(f"/proc/{process}/statm"))
+            self._family = _below(self._roots or {os.getpid(), *_leaders})
             took_s = time.thread_time() - begun_s
             self._list_at = time.monotonic() + max(LISTING_S, took_s / LISTING_SHARE)
         return self._family
+
+    def _resident_bytes(self, process: int) -> int:
+        try:
+            if process == os.getpid() and self._own is not None:
+                statm = self._own.read()
+            else:
+                statm = Path(f"/proc/{process}/statm").read_bytes()
+            return int(statm.split()[1]) * PAGE_BYTES
+        except (OSError, IndexError):  # it has ended
+            return 0
+
+    def _exact_bytes(self, process: int) -> int:
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_bytes().splitlines()
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:"))
+        except (OSError, StopIteration):  # it has ended, is another user's, or the kernel is older than 4.14
+            return self._resident_bytes(process)
 
 
 def _below(roots: Iterable[int]) -> list[int]:
@@ -106,18 +123,3 @@ def _below(roots: Iterable[int]) -> list[int]:
             found[process] = None
             waiting += children_of(process)
     return list(found)
-
-
-def _resident_bytes(statm: KernelFile) -> int:
-    try:
-        return int(statm.read().split()[1]) * PAGE_BYTES
-    except (OSError, IndexError):  # it has ended
-        return 0
-
-
-def _exact_bytes(process: int, statm: KernelFile) -> int:
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_bytes().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:"))
-    except (OSError, StopIteration):  # it has ended, is another user's, or the kernel is older than 4.14
-        return _resident_bytes(statm)
