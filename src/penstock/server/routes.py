@@ -10,7 +10,15 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import MethodNotAllowed, NotFound, PenstockError, QueueFull, RequestError, StoreError
+from ..errors import (
+    MemoryLimit,
+    MethodNotAllowed,
+    NotFound,
+    PenstockError,
+    QueueFull,
+    RequestError,
+    StoreError,
+)
 from ..settings import Settings
 from . import health, page, runs, streams
 from .auth import path_of, require_token
@@ -88,7 +96,7 @@ def make_closed_server(error: StoreError, settings: Settings) -> ASGIApp:
 
 def error_response(error: PenstockError) -> Response:
     """An error as its JSON answer."""
-    wait_s = error.retry_after_s if isinstance(error, QueueFull) else RETRY_AFTER_S
+    wait_s = error.retry_after_s if isinstance(error, QueueFull | MemoryLimit) else RETRY_AFTER_S
     headers = {"Retry-After": str(wait_s)} if error.status == 503 else None
     body = msgspec.json.encode({"error": error.as_dict()})
     return Response(body, error.status, headers, media_type="application/json")
