@@ -1,6 +1,6 @@
 """What is sent, made once for all who stand at the same place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from ..errors import ProtocolError
@@ -39,7 +39,7 @@ class Frames:
     final: whether it is the `end`.
     """
 
-    __slots__ = ("_chunked", "count", "data", "final", "last_seq")
+    __slots__ = ("_chunked", "_coded", "count", "data", "final", "last_seq")
 
     def __init__(self, data: bytes, last_seq: int = 0, count: int = 0, *, final: bool = False) -> None:
         self.data = data
@@ -47,6 +47,7 @@ class Frames:
         self.count = count
         self.final = final
         self._chunked: bytes | None = None
+        self._coded: dict[str, Frames] | None = None
 
     @property
     def chunked(self) -> bytes:
@@ -54,6 +55,14 @@ class Frames:
         if self._chunked is None:
             self._chunked = b"%x\r\n%b\r\n" % (len(self.data), self.data) if self.data else b""
         return self._chunked
+
+    def coded(self, name: str, encode: Callable[[bytes], bytes]) -> "Frames":
+        """The same in the content coding of that name."""
+        if self._coded is None:
+            self._coded = {}
+        if name not in self._coded:
+            self._coded[name] = Frames(encode(self.data), self.last_seq, self.count, final=self.final)
+        return self._coded[name]
 
 
 NOTHING = Frames(b"")

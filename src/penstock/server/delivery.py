@@ -66,12 +66,14 @@ class Delivery:
         outlet.on_room = self._on_room
         outlet.on_gone = self._close
 
-    def begin(self, greeting: bytes) -> None:
-        """Send the first bytes and what there is, and from then on whatever comes."""
+    def begin(self, greeting: bytes, folded: Frames | None = None) -> None:
+        """Send the first bytes, the state where it was folded, what there is, and from then on whatever comes."""
         self._subscriber.follow(self._look, self._interval_s)
         self._pulse.add(self)
         first = sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting
-        self._give(Frames(first, final=self._subscriber.ended))
+        self._give(Frames(first, final=self._subscriber.ended and folded is None))
+        if folded is not None:
+            self._give(folded)
         self._look()
 
     # What may happen
