@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack, overload
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLocked
-from .hub import Hub
+from .hub import Folds, Hub
 from .janitor import Janitor, worker_name
 from .memory import MemoryGuard
 from .presence import Presence
@@ -219,7 +219,7 @@ class _Services:
         self.memory = MemoryGuard(settings.memory_limit_mb)
         self.worker = Worker(worker_name(), self.store, app.functions, settings, self.memory)
         watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
-        hub = self.hub = Hub(self.store)
+        self.hub = Hub(self.store)
         self.janitor = Janitor(
             self.store,
             self.worker.name,
@@ -233,11 +233,9 @@ class _Services:
         self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub, self.memory)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
         self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s)
-        self.server: ASGIApp = make_server(
-            Context(
-                settings, self.store, app.functions, self.queue, self.standings, hub, self.pulse, self.memory
-            )
-        )
+        self.folds = Folds(self.store)
+        services = self.queue, self.standings, self.hub, self.folds, self.pulse, self.memory
+        self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, *services))
         self._beside: list[asyncio.Task[None]] = []
 
     @classmethod
