@@ -36,7 +36,7 @@ SPARE_SHARE = 1.1
 
 RETURN_S = 2.0
 """How often, while memory is tight, what has been freed is returned to the system. The C library keeps it (all
-of 208 MB that a thread had filled in pieces of 2,000 bytes), so that what has ended would count for ever. That takes
+of 208 MB that a thread had filled in pieces of 2,000 bytes): what has ended would count for ever. That takes
 milliseconds, and a collection before it may stop all threads for a tenth of a second."""
 
 
