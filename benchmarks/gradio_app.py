@@ -1,4 +1,6 @@
-"""The peer of `queue_throughput`: Gradio with one function that does nothing; uvicorn serves it, as by default."""
+"""Gradio as a peer: of `queue_throughput` with a function that does nothing, of `stalled` with one that says much."""
+
+from collections.abc import AsyncIterator
 
 import fastapi
 import gradio
@@ -8,7 +10,14 @@ async def noop() -> None:
     """Nothing: what is measured is the queue. `async`, so that no thread is in it either."""
 
 
+async def flood(megabytes: float) -> AsyncIterator[str]:
+    """So much text in pieces of 4,000 letters, each unlike the one before."""
+    for number in range(int(megabytes * 1e6 / 4000)):
+        yield f"{number:08d}" * 500
+
+
 with gradio.Blocks() as demo:
     gradio.api(noop, api_name="noop", concurrency_limit=50)
+    gradio.api(flood, api_name="flood", concurrency_limit=50)
 
 app = gradio.mount_gradio_app(fastapi.FastAPI(), demo, path="")
