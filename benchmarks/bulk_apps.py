@@ -1,4 +1,4 @@
-"""What `replay` and `stalled` serve: a stream of so many bytes, and then, for those who read live, steady events."""
+"""What `replay` and `stalled` serve: a stream of so many bytes, and then steady events for who reads live."""
 
 from collections.abc import AsyncIterator
 from typing import Any

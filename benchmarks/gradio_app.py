@@ -1,4 +1,4 @@
-"""Gradio as a peer: of `queue_throughput` with a function that does nothing, of `stalled` with one that says much."""
+"""Gradio as a peer: `queue_throughput` calls a function that does nothing, `stalled` one that says much."""
 
 from collections.abc import AsyncIterator
 
