@@ -11,9 +11,9 @@ async def noop() -> None:
 
 
 async def flood(megabytes: float) -> AsyncIterator[str]:
-    """So much text in pieces of 4,000 letters, each unlike the one before."""
-    for number in range(int(megabytes * 1e6 / 4000)):
-        yield f"{number:08d}" * 500
+    """So much text in pieces of 40,000 letters, each unlike the one before."""
+    for number in range(int(megabytes * 1e6 / 40_000)):
+        yield f"{number:08d}" * 5000
 
 
 with gradio.Blocks() as demo:
