@@ -60,10 +60,11 @@ def _stalled(server: Server, requests: list[bytes]) -> Iterator[None]:
         yield
 
 
-def _growth_mb(server: Server, requests: list[bytes]) -> float:
+def _growth_mb(server: Server, requests: list[bytes], prepare: Callable[[], None] = lambda: None) -> float:
     """Of the server's memory, for each reader that does not read."""
     time.sleep(SETTLE_S)
     before_mb = most_mb = server.memory_mb()
+    prepare()
     began = grown = time.monotonic()
     with _stalled(server, requests):
         while (now := time.monotonic()) < min(grown + WATCHED_S, began + WATCHED_MOST_S):
@@ -139,16 +140,19 @@ def durable_streams_mb(given: argparse.Namespace) -> float:
 def gradio_mb(given: argparse.Namespace) -> float:
     """A stalled reader of Gradio, each of a run of its own."""
     with gradio_server() as server:
-        for number in range(given.stalled):
-            body = {"data": [given.megabytes], "fn_index": 1, "session_hash": f"s{number}"}
-            connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
-            head = {"Content-Type": "application/json"}
-            connection.request("POST", "/gradio_api/queue/join", json.dumps(body), head)
-            answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
-            connection.close()
         requests = [get(f"/gradio_api/queue/data?session_hash=s{n}") for n in range(given.stalled)]
-        return _growth_mb(server, requests)
+        return _growth_mb(server, requests, partial(_join, server, given))
+
+
+def _join(server: Server, given: argparse.Namespace) -> None:
+    for number in range(given.stalled):
+        body = {"data": [given.megabytes], "fn_index": 1, "session_hash": f"s{number}"}
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+        head = {"Content-Type": "application/json"}
+        connection.request("POST", "/gradio_api/queue/join", json.dumps(body), head)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        connection.close()
 
 
 def _peers() -> tuple[dict[str, Callable[[argparse.Namespace], float]], list[str]]:
