@@ -12,6 +12,9 @@ NAMES = (
     "look_time",
     "queue_throughput",
     "fan_out",
+    "idle",
+    "stalled",
+    "replay",
     "thousand_runs",
     "cumulative",
 )
