@@ -12,11 +12,11 @@ from typing import Any, TypeVar, Unpack, overload
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLocked
-from .hub import Hub
+from .hub import Folds, Hub
 from .janitor import Janitor, worker_name
 from .presence import Presence
 from .queue import Queue, Standings
-from .server import Context, make_closed_server, make_server
+from .server import Context, Pulse, make_closed_server, make_server
 from .settings import Settings, load
 from .storage import make_store
 from .worker import Function, FunctionOptions, Worker
@@ -230,9 +230,10 @@ class _Services:
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
         self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
-        self.server: ASGIApp = make_server(
-            Context(settings, self.store, app.functions, self.queue, self.standings, self.hub)
-        )
+        self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s)
+        self.folds = Folds(self.store)
+        services = self.queue, self.standings, self.hub, self.folds, self.pulse
+        self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, *services))
         self._beside: list[asyncio.Task[None]] = []
 
     @classmethod

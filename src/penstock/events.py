@@ -16,6 +16,7 @@ __all__ = [
     "Bytes",
     "End",
     "Event",
+    "Folded",
     "Json",
     "Log",
     "Progress",
@@ -25,6 +26,7 @@ __all__ = [
     "SpanStart",
     "Text",
     "decode",
+    "decode_message",
     "encode",
 ]
 
@@ -137,6 +139,13 @@ class End(Event, tag="end"):
 
 AnyEvent = Text | Json | Replace | Bytes | Progress | Log | SpanStart | SpanEnd | Reset | End
 
+
+class Folded(Event, tag="fold"):
+    """In place of the events up to `seq`: the fewest ordinary ones that lead to the same state. Never stored."""
+
+    events: list[AnyEvent]
+
+
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
@@ -144,6 +153,14 @@ encode = _encoder.encode
 """An event to its JSON, one line of UTF-8 without line breaks."""
 
 
+_message_decoder: msgspec.json.Decoder[AnyEvent | Folded] = msgspec.json.Decoder(AnyEvent | Folded)
+
+
 def decode(data: bytes | str) -> AnyEvent:
     """JSON to an event. Fields of later versions are ignored. Raises msgspec.ValidationError or DecodeError."""
     return _decoder.decode(data)
+
+
+def decode_message(data: bytes | str) -> AnyEvent | Folded:
+    """As `decode`, for what a server sends: it may be a fold."""
+    return _message_decoder.decode(data)

@@ -26,7 +26,7 @@ from .errors import ConfigError
 from .process.handover import Door, hand_over, linger
 from .process.own import Farewell, end_when_left, run_process, tune_interpreter
 from .server.auth import is_loopback, require_known_host
-from .server.transport import BoundedHead
+from .server.connection import Connection
 from .settings import Settings
 
 __all__ = ["CONNECTIONS_CLOSE_S", "can_listen", "listen", "load_app", "serve"]
@@ -130,7 +130,7 @@ def _guarded(app: App) -> ASGIApp:
 def _config(served: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         served,
-        http=BoundedHead,
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -64,6 +64,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0, le=3600, description="Seconds between comments on a quiet stream; proxies cut at 30 to 60."
         ),
     ] = 15.0
+    stall_timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=86400,
+            description="Seconds after which a reader that takes nothing is cut off; it resumes by its cursor.",
+        ),
+    ] = 60.0
+    max_age_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86400,
+            description="Seconds after which a stream is ended politely and its reader resumes, for proxies that "
+            "cut and deploys that roll; 0 is never.",
+        ),
+    ] = 0.0
     long_poll_timeout_s: Annotated[
         float, Meta(gt=0, le=300, description="Longest wait of a long-poll, in seconds.")
     ] = 25.0

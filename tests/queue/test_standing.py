@@ -142,7 +142,7 @@ async def test_the_first_that_a_reader_is_told_is_where_its_run_stands_now(
     file: str, serve: "Serve", stage: "Stage", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not where it stood when it was submitted, to whichever process its reader comes."""
-    monkeypatch.setattr("penstock.hub.FRESH_S", 0)  # that is longer ago
+    monkeypatch.setattr("penstock.hub.hub.FRESH_S", 0)  # that is longer ago
     async with serve(stage.hold, store=file) as one, serve(stage.hold, store=file) as other:
         (await one.app.start()).worker.hold()
         runs = [await one.submit("hold", {"who": who}) for who in "abc"]

@@ -9,6 +9,7 @@ import pytest
 
 import penstock
 from penstock.protocol.sse import Decoder, Message
+from penstock.server.connection import Connection
 from penstock.testing import live_server
 
 if TYPE_CHECKING:
@@ -106,10 +107,16 @@ def app(make_app: MakeApp) -> penstock.App:
     return make_app()
 
 
+@pytest.fixture(params=["own connection", "any server"])
+def http(request: pytest.FixtureRequest) -> Any:
+    """What uvicorn speaks HTTP with: ours, under which responses are taken over, or its own."""
+    return Connection if request.param == "own connection" else "httptools"
+
+
 @pytest.fixture
-async def api(app: penstock.App, connect: "type[Api]") -> "AsyncIterator[Api]":
+async def api(app: penstock.App, connect: "type[Api]", http: Any) -> "AsyncIterator[Api]":
     """A client of `app`."""
-    async with live_server(app) as url, connect(url) as api:
+    async with live_server(app, http=http) as url, connect(url) as api:
         yield api
 
 

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import pytest
 import uvloop
 
-from penstock.server.transport import CORK_BYTES, MAX_HEAD_BYTES, PASSED_ON, Corked
+from penstock.server.cork import CORK_BYTES, PASSED_ON, Corked
+from penstock.server.transport import MAX_HEAD_BYTES
 from penstock.testing import ServerProcess
 
 HEAD_TIMEOUT_S = 0.3
@@ -230,7 +231,10 @@ def test_nothing_is_written_into_an_answer_under_way(rubbish: bytes, server: Ser
         got = until(connection, b"text")
         connection.sendall(rubbish)
         got += rest(connection)
-    assert got.count(b"HTTP/1.1 ") == 1, got
+    answer, end, after = got.partition(b"0\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1, got
+    assert end
+    assert after.startswith(b"HTTP/1.1 4"), "it has its own answer, once it is its turn"
 
 
 def test_half_a_next_head_does_not_cut_the_answer_before_it(server: ServerProcess) -> None:

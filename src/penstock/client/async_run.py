@@ -140,7 +140,7 @@ class AsyncRemoteRun:
     async def fold(self) -> Fold:
         """The state at the end, whatever the end is. Its size is that of what the run has written, merged."""
         fold = Fold()
-        async with aclosing(self._batches(None)) as batches:
+        async with aclosing(self._batches(None, folded=True)) as batches:
             async for batch in batches:
                 for event in batch:
                     fold.apply(event)
@@ -158,7 +158,7 @@ class AsyncRemoteRun:
         Raises RunFailed, with the run's state and error, unless it succeeded.
         """
         last: AnyEvent | None = None
-        async with aclosing(self._batches(None)) as batches:
+        async with aclosing(self._batches(None, folded=True)) as batches:
             async for batch in batches:
                 last = batch[-1]
         return self._check(last).result
@@ -183,8 +183,8 @@ class AsyncRemoteRun:
         self._readings.add(iteration)
         return iteration
 
-    def _batches(self, after: str | None) -> AsyncGenerator[list[AnyEvent], None]:
-        return Reader(self._wire, self._path + "/events", after, self._on_status).batches()
+    def _batches(self, after: str | None, *, folded: bool = False) -> AsyncGenerator[list[AnyEvent], None]:
+        return Reader(self._wire, self._path + "/events", after, self._on_status, folded=folded).batches()
 
     async def _pieces(self) -> AsyncGenerator[list[str], None]:
         pieces = _Pieces()

@@ -99,7 +99,8 @@ def _is_expected(server: uvicorn.Server, door: Door, waited_s: float) -> bool:
 
 def _is_busy(connection: Any) -> bool:
     cycle = getattr(connection, "cycle", None)
-    return cycle is not None and not cycle.response_complete
+    answering = getattr(connection, "is_answering", False)  # a response may be taken over from its cycle
+    return answering or (cycle is not None and not cycle.response_complete)
 
 
 def _is_unanswered(connection: Any) -> bool:

@@ -19,8 +19,8 @@ from .delta import apply
 
 __all__ = ["MERGED_TEXT", "Fold", "coalesce"]
 
-MERGED_TEXT = 32 * 1024
-"""Code points after which a merged `text` is full, so that a long answer travels in pieces."""
+MERGED_TEXT = 8 * 1024
+"""Code points after which a merged `text` is full: a network that cuts every few seconds must let one through."""
 
 
 def coalesce(batch: Sequence[AnyEvent]) -> list[AnyEvent]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
-from ..hub import Hub
+from ..hub import Folds, Hub
 from ..queue import Queue, Standings
 from ..settings import Settings
 from ..storage.base import Store
 from ..worker import Function
+from .delivery import Pulse
 
 __all__ = ["Context", "context_of"]
 
@@ -24,6 +25,8 @@ class Context:
     queue: Queue
     standings: Standings
     hub: Hub
+    folds: Folds
+    pulse: Pulse
 
 
 def context_of(request: HTTPConnection) -> Context:

@@ -1,13 +1,13 @@
-"""The connection under our own server: uvicorn's HTTP protocol, with bounds on what comes before a body, and
-with what is written in one turn of the loop sent as one."""
+"""The connection under our own server: uvicorn's HTTP protocol, with bounds on what a client may begin."""
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-__all__ = ["CORK_BYTES", "HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "BoundedHead", "Corked"]
+from .cork import Corked
+
+__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "BoundedHead"]
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers of one request, and one read beyond: nginx takes 32 KiB, uvicorn whatever comes."""
@@ -22,64 +22,7 @@ BODY_TIMEOUT_S = 30.0
 MAX_PIPELINED = 1000
 """Requests that may wait on one connection for the answers before theirs; browsers send none, load tests some."""
 
-CORK_BYTES = 16 * 1024
-"""Bytes of one turn that are gathered: heads and first frames, which are small. Beyond it a system call costs less
-than the copy."""
-
-PASSED_ON = frozenset({
-    "abort", "get_extra_info", "get_protocol", "get_write_buffer_limits", "get_write_buffer_size", "is_closing",
-    "is_reading", "pause_reading", "resume_reading", "set_protocol", "set_write_buffer_limits",
-})  # fmt: skip
-"""What a transport does that can't overtake bytes held back: it sends nothing and ends nothing in order. uvicorn
-uses some; the rest is what asyncio's readers, writers and protocols use of it."""
-
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class Corked:
-    """A transport that sends what is written in one turn of the loop at the turn's end.
-
-    The head of a response then goes with the beginning of its body, in one system call and one packet. What it has
-    no method for is passed on where it is harmless (`PASSED_ON`), else refused.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-
-    def write(self, data: bytes) -> None:
-        """Send soon."""
-        if not self._held:
-            self._loop.call_soon(self.flush)
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > CORK_BYTES:
-            self.flush()
-
-    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Send them soon, one after the other."""
-        self.write(b"".join(pieces))
-
-    def flush(self) -> None:
-        """Send what is held back."""
-        held, self._held = self._held, []
-        self._held_bytes = 0
-        if held and not self._transport.is_closing():
-            self._transport.write(b"".join(held))
-
-    def close(self) -> None:
-        """Send what is held back, and close."""
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in PASSED_ON:
-            raise AttributeError(
-                f"{name} might overtake what this transport holds back; it has to be added here."
-            )
-        return getattr(self._transport, name)
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -130,19 +73,20 @@ class BoundedHead(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What came is no request."""
-        if self._is_answering:
+        if self.is_answering:
             self.transport.close()
         else:
             super().send_400_response(msg)
 
     def _refuse(self, answer: bytes) -> None:
         if not self.transport.is_closing():
-            if not self._is_answering:
+            if not self.is_answering:
                 self.transport.write(answer)
             self.transport.close()
 
     @property
-    def _is_answering(self) -> bool:
+    def is_answering(self) -> bool:
+        """Whether a response is under way."""
         return any(not cycle.response_complete for cycle in self._cycles)
 
     def on_message_begin(self) -> None:
@@ -183,7 +127,7 @@ class BoundedHead(HttpToolsProtocol):
             self._timer = None
 
     def _check_head(self) -> None:
-        if self._in_head and self._is_answering:
+        if self._in_head and self.is_answering:
             self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._check_head)
         elif self._in_head:
             self.transport.close()

@@ -234,8 +234,12 @@ class _QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def live_server(app: Any, *, grace_s: int = 5) -> AsyncIterator[str]:
+async def live_server(
+    app: Any, *, grace_s: int = 5, http: str | type[asyncio.Protocol] = "httptools"
+) -> AsyncIterator[str]:
     """Serve an ASGI app with a real uvicorn on a free port, in the running loop, and give its URL.
+
+    http: uvicorn's setting of that name; `penstock.server.connection.Connection` is what `penstock serve` uses.
 
     At the end `app.drain()` is awaited, where the app has it, so that streams end cleanly; what is still
     connected `grace_s` seconds later is cut.
@@ -246,7 +250,7 @@ async def live_server(app: Any, *, grace_s: int = 5) -> AsyncIterator[str]:
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http="httptools", lifespan="on", log_level="warning", timeout_graceful_shutdown=grace_s
+        app, http=http, lifespan="on", log_level="warning", timeout_graceful_shutdown=grace_s
     )  # fmt: skip
     server = _QuietServer(config)
     task = asyncio.create_task(_serve(server, sock))

@@ -44,6 +44,7 @@ export class Fold {
       this.position = event.to;
       return 'taken';
     }
+    if (type === 'fold') return this.#unfold(event);
     if (seq <= this.position) return 'duplicate';
     if (seq - n > this.position || TAKE[type]?.(this, event) === false) return 'gap';
     this.position = seq;
@@ -130,6 +131,17 @@ export class Fold {
     bounded(this.notices, { seq, message: reason }, KEPT_ITEMS);
   }
 
+  // In place of all events up to its seq; what was withdrawn is not among them, so there may be gaps.
+  #unfold({ seq = 0, events }) {
+    if (this.position > 0) return seq > this.position ? 'gap' : 'duplicate';
+    for (const event of events) {
+      if (TAKE[event.type]?.(this, event) === false) return 'gap';
+      this.position = event.seq;
+    }
+    this.position = seq;
+    return 'taken';
+  }
+
   #cutText(kept) {
     let count = 0;
     for (; this.#units > KEPT_TEXT && kept.pieces.length - count > 1; count += 1) {
@@ -188,6 +200,11 @@ function bounded(row, entry, limit) {
 
 function base64Size(data) {
   return (data.length / 4) * 3 - (data.endsWith('==') ? 2 : data.endsWith('=') ? 1 : 0);
+}
+
+/** @param {any} event as it came @returns {boolean} whether nothing follows it: it is the `end`, or holds it */
+export function isLast(event) {
+  return (event.type === 'fold' ? event.events.at(-1)?.type : event.type) === 'end';
 }
 
 /**

@@ -1,0 +1,76 @@
+"""What a reader asks for, from its request."""
+
+import contextlib
+import math
+from typing import NamedTuple, Self
+
+from starlette.requests import HTTPConnection
+
+from ..errors import BadRequest
+from ..models import Cursor
+from ..protocol.cursor import parse_cursor
+
+__all__ = ["Asked"]
+
+DEFAULT_RATE = 20.0
+"""Updates a second to one reader: as many as a person sees as motion in text."""
+
+LEAST_RATE, MOST_RATE = 1.0, 60.0
+"""Updates a second that may be asked for, beside 0: in longer pauses a reader would seem dead to proxies and hold
+up a server that leaves; a screen draws no more."""
+
+
+class Asked(NamedTuple):
+    """A reader's wishes.
+
+    fold: the current state first. poll_s: None for one that wants the events as they come.
+    """
+
+    cursor: Cursor | None
+    rate: float
+    fold: bool
+    poll_s: float | None
+
+    @classmethod
+    def of(cls, request: HTTPConnection) -> Self:
+        """Raises BadRequest and BadCursor, with the parameter's name."""
+        polls = "poll" in request.query_params
+        poll_s = _number(request, "poll", 0, 0, math.inf) if polls else None
+        cursor = _cursor(request)
+        # A cursor wins: an EventSource comes back with its first URL.
+        return cls(cursor, _rate(request), _flag(request, "fold") and cursor is None, poll_s)
+
+
+def _cursor(request: HTTPConnection) -> Cursor | None:
+    # The header wins: an EventSource comes back with its first URL and the id of what it has seen since.
+    text = request.headers.get("last-event-id") or request.query_params.get("after")
+    return parse_cursor(text) if text else None
+
+
+def _rate(request: HTTPConnection) -> float:
+    rate = _number(request, "rate", DEFAULT_RATE, 0.0, MOST_RATE)
+    if 0 < rate < LEAST_RATE:
+        raise BadRequest(
+            f"rate={rate:g} is too slow.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
+        )
+    return rate
+
+
+def _flag(request: HTTPConnection, name: str) -> bool:
+    text = request.query_params.get(name, "0")
+    if text in ("0", "1"):
+        return text == "1"
+    raise BadRequest(f"{name}={text!r} can't be used.", hint="0 or 1.", field=name)
+
+
+def _number(request: HTTPConnection, name: str, default: float, least: float, most: float) -> float:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if least <= value <= most:
+            return value
+    raise BadRequest(
+        f"{name}={text!r} can't be used.", hint=f"A number from {least:g} to {most:g}.", field=name
+    )

@@ -1,0 +1,186 @@
+"""The connection under our own server, which lets a response be taken over from uvicorn.
+
+Then nothing stands between its frames and the socket: no task, no ASGI message and no wake-up for each update.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from ..hub import Frames
+from .cork import Corked
+from .outlet import HIGH_WATER_BYTES, SLICE_BYTES, TAKE_OVER, nobody
+from .transport import MAX_HEAD_BYTES, BoundedHead
+
+__all__ = ["Connection", "DirectOutlet"]
+
+UNSENT_BYTES = 128 * 1024
+"""What waits in the kernel to be sent. It would take megabytes for each reader that takes nothing, and hide for
+minutes whether a slow one takes anything."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class DirectOutlet:
+    """A response whose frames go straight to the connection; the application has returned."""
+
+    __slots__ = (
+        "_connection", "_ending", "_is_chunked", "_keeps_alive", "_rest", "_transport", "on_gone", "on_room",
+    )  # fmt: skip
+
+    def __init__(self, connection: "Connection", transport: Corked, cycle: RequestResponseCycle) -> None:
+        self.on_room: Callable[[], None] = nobody
+        self.on_gone: Callable[[], None] = nobody
+        self._connection = connection
+        self._transport = transport
+        self._is_chunked = bool(cycle.chunked_encoding)
+        self._keeps_alive = cycle.keep_alive
+        self._rest = memoryview(b"")
+        self._ending = False
+
+    @property
+    def full(self) -> bool:
+        return len(self._rest) > 0 or self._connection.flow.write_paused
+
+    @property
+    def buffered_bytes(self) -> int:
+        size: int = self._transport.get_write_buffer_size()
+        return size + len(self._rest)
+
+    def write(self, frames: Frames) -> None:
+        if len(frames.data) > SLICE_BYTES:
+            self._rest = memoryview(frames.data)
+            self._write_slices()
+        else:
+            self._transport.write_now(self._framed(frames))
+
+    def end(self, last: Frames) -> None:
+        self._ending = True
+        if self._rest:
+            self._rest = memoryview(b"")
+            self._finish(b"")
+        elif len(last.data) > SLICE_BYTES:
+            self.write(last)
+        else:
+            self._finish(self._framed(last))
+
+    def on_drained(self) -> None:
+        """The client has taken most of what was written."""
+        self._write_slices()
+        if not self.full:
+            self.on_room()
+
+    def _write_slices(self) -> None:
+        while self._rest and not self._connection.flow.write_paused:
+            piece, self._rest = Frames(bytes(self._rest[:SLICE_BYTES])), self._rest[SLICE_BYTES:]
+            self._transport.write_now(self._framed(piece))
+            if self._ending and not self._rest:
+                self._finish(b"")
+
+    def _framed(self, frames: Frames) -> bytes:
+        return frames.chunked if self._is_chunked else frames.data
+
+    def _finish(self, last: bytes) -> None:
+        self._transport.write_now(last + LAST_CHUNK if self._is_chunked else last)
+        self._connection.response_ended(keeps_alive=self._keeps_alive)
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    def leave(self) -> None:
+        """The connection ends with this response."""
+        self._keeps_alive = False
+
+
+def _limit_unsent(transport: asyncio.Transport) -> None:
+    link = transport.get_extra_info("socket")
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # of a Unix socket, or of a system that has no such option
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+class Connection(BoundedHead):
+    """One client's connection. What it asks for while a response is taken over waits until that has ended."""
+
+    _outlet: DirectOutlet | None = None
+    _early: list[bytes]
+    _early_bytes = 0
+    _extensions: dict[Any, Any]  # uvicorn's type knows none but those of the specification
+
+    def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
+        transport.set_write_buffer_limits(HIGH_WATER_BYTES)
+        _limit_unsent(transport)
+        self._early = []
+        self._extensions = {TAKE_OVER: self._take_over}
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        self._extensions.clear()  # which lead back here
+        super().connection_lost(exc)
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            outlet.on_gone()
+
+    def on_headers_complete(self) -> None:
+        """A request's head is complete."""
+        super().on_headers_complete()
+        if self.scope["method"] == "GET" and self.cycle.scope is self.scope:
+            self.scope["extensions"] = self._extensions
+
+    def _take_over(self, send: Callable[..., object]) -> DirectOutlet | None:
+        # What a middleware has wrapped must go through it.
+        cycle = getattr(send, "__self__", None)
+        if not isinstance(cycle, RequestResponseCycle) or cycle.transport is not self.transport:
+            return None
+        if cycle.disconnected or not cycle.response_started or self.transport.is_closing():
+            return None
+        cycle.response_complete = True  # so that uvicorn lets the application return
+        self._outlet = DirectOutlet(self, cast("Corked", self.transport), cycle)
+        return self._outlet
+
+    # While a response is taken over
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a response is under way."""
+        return self._outlet is not None or super().is_answering
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what was written."""
+        super().resume_writing()
+        if self._outlet is not None:
+            self._outlet.on_drained()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._outlet is None:
+            super().data_received(data)
+            return
+        self._early.append(data)
+        self._early_bytes += len(data)
+        if self._early_bytes > MAX_HEAD_BYTES:
+            self.flow.pause_reading()
+
+    def response_ended(self, *, keeps_alive: bool) -> None:
+        """What was taken over has come to its end."""
+        self._outlet = None
+        if not keeps_alive:
+            self.transport.close()
+        self.on_response_complete()  # the next request's turn, or the wait for one
+        early, self._early, self._early_bytes = self._early, [], 0
+        if early and not self.transport.is_closing():
+            self.data_received(b"".join(early))
+
+    def shutdown(self) -> None:
+        """The server is about to end."""
+        if self._outlet is not None:
+            self._outlet.leave()
+        else:
+            super().shutdown()

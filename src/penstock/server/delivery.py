@@ -1,0 +1,233 @@
+"""Brings one subscriber what there is, as fast as its pace and its connection take it."""
+
+import asyncio
+import logging
+import math
+import random
+import time
+
+from ..errors import StoreError
+from ..hub import Frames, Merge, Subscriber, make_frames
+from ..protocol import sse
+from .outlet import Outlet, nobody
+
+__all__ = ["DRAIN_RECONNECT_MS", "RECONNECT_MS", "Delivery", "Pulse"]
+
+log = logging.getLogger("penstock")
+
+RECONNECT_MS = (500, 1500)
+"""When a reader whose connection broke comes back; drawn at random, so that not all come at once."""
+
+DRAIN_RECONNECT_MS = (1000, 4000)
+"""The same at shutdown: the next server needs a moment, and everybody comes."""
+
+ROTATE_RECONNECT_MS = (0, 200)
+"""The same where a response has had its time: the server is there, and waits for it."""
+
+ROTATE_EARLY = 0.1
+"""Up to this share of its time a response ends early: readers that came together need not come back together."""
+
+PULSE_S = 1.0
+"""How often quiet and stalled readers are looked for: a heartbeat may come this much late."""
+
+HEARTBEAT = Frames(sse.HEARTBEAT)
+NOTHING = Frames(b"")
+
+
+class Delivery:
+    """One reader's stream, from its first bytes to its end, the server's leaving or the reader's.
+
+    It works in callbacks, not in a task: waking one for each reader and update costs several times what sending
+    does (benchmarks). Only who is behind what memory holds has one, while it reads the store.
+
+    rate: updates a second; 0 for no pacing, and then nothing is merged.
+    """
+
+    __slots__ = (
+        "_buffered_bytes", "_ends_at", "_full_since", "_interval_s", "_merge", "_outlet", "_over", "_pulse",
+        "_quiet_since", "_reading", "_stream", "_subscriber",
+    )  # fmt: skip
+
+    def __init__(
+        self, stream: str, subscriber: Subscriber, outlet: Outlet, rate: float, pulse: "Pulse"
+    ) -> None:
+        self._stream = stream
+        self._subscriber = subscriber
+        self._outlet = outlet
+        self._merge = Merge.MANY if rate > 0 else Merge.NONE
+        self._interval_s = 1 / rate if rate > 0 else 0.0
+        self._pulse = pulse
+        self._reading: asyncio.Task[None] | None = None
+        self._quiet_since = time.monotonic()
+        self._full_since: float | None = None
+        self._buffered_bytes = 0
+        self._over = False
+        self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
+        outlet.on_room = self._on_room
+        outlet.on_gone = self._close
+
+    def begin(self, greeting: bytes) -> None:
+        """Send the first bytes and what there is, and from then on whatever comes."""
+        self._subscriber.follow(self._look, self._interval_s)
+        self._pulse.add(self)
+        first = sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting
+        self._give(Frames(first, final=self._subscriber.ended))
+        self._look()
+
+    # What may happen
+
+    def _on_room(self) -> None:
+        self._full_since = None  # it has taken something
+        self._look()
+
+    def _look(self) -> None:
+        """There may be something new, or room for it."""
+        while not (self._over or self._reading or self._outlet.full):
+            leaving = self._subscriber.draining
+            frames = self._subscriber.frames(self._merge)
+            if frames is None:
+                self._reading = asyncio.create_task(self._catch_up())
+            elif leaving or frames.last_seq:  # after one look: a run that never pauses would hold us here
+                self._give(frames, leaving=leaving)
+            else:
+                self._keep_up()
+                return
+
+    def _keep_up(self) -> None:
+        if self._merge is Merge.MANY:  # it has what there was; from now on it is sent updates
+            self._merge = Merge.ALL
+        self._tell_status()
+
+    # Who is behind
+
+    async def _catch_up(self) -> None:
+        """Read the store until the subscriber stands where memory serves it, or its connection is full."""
+        try:
+            while not (self._over or self._outlet.full):
+                after, leaving = self._subscriber.position, self._subscriber.draining
+                chunks = await self._subscriber.take()
+                if not chunks:
+                    break
+                if not self._over:
+                    self._give(make_frames(chunks, after, self._merge), leaving=leaving)
+        except StoreError as error:
+            log.warning("A reader of %s is cut off: %s", self._stream, error.message)
+            self._end(NOTHING)  # it comes back with its cursor, and is answered 503 until the store can
+        finally:
+            self._reading = None
+        self._look()
+
+    # Sending
+
+    def _give(self, frames: Frames, *, leaving: bool = False) -> None:
+        """Send what is next: the last there is, where the server is leaving."""
+        if frames.final:
+            self._end(frames)
+        elif leaving:
+            self._end(Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))))
+        else:
+            self._write(frames)
+
+    def _write(self, frames: Frames) -> None:
+        self._outlet.write(frames)
+        self._quiet_since = time.monotonic()
+
+    def _tell_status(self) -> None:
+        status = self._subscriber.untold()
+        if status is not None:
+            self._write(Frames(sse.status("status", status)))
+
+    def _end(self, last: Frames) -> None:
+        if not self._over:
+            self._close()
+            self._outlet.end(last)
+            if self._outlet.buffered_bytes:  # it may take nothing of that either
+                self._pulse.add(self)
+
+    def _close(self) -> None:
+        self._over = True
+        self._subscriber.close()
+        self._pulse.remove(self)
+        self._outlet.on_room = self._outlet.on_gone = nobody  # else each holds the other
+
+    # Quiet streams, and readers that take nothing
+
+    def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
+        """Called about once a second."""
+        if now >= self._ends_at:
+            self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
+        if self._over and not self._outlet.buffered_bytes:
+            self._pulse.remove(self)
+        elif self._over or self._outlet.full:
+            self._check_stall(now, stall_timeout_s)
+        else:
+            self._check_quiet(now, heartbeat_s)
+
+    def _check_quiet(self, now: float, heartbeat_s: float) -> None:
+        self._full_since = None
+        if now - self._quiet_since >= heartbeat_s:
+            self._write(HEARTBEAT)
+            self._subscriber.doubt(heartbeat_s)
+
+    def _check_stall(self, now: float, stall_timeout_s: float) -> None:
+        buffered_bytes = self._outlet.buffered_bytes
+        if self._full_since is None or buffered_bytes < self._buffered_bytes:  # it takes a little
+            self._full_since = now
+        elif now - self._full_since >= stall_timeout_s:
+            log.info(
+                "A reader of %s has taken nothing for %g s and is cut off.", self._stream, stall_timeout_s
+            )
+            self._pulse.stalled += 1
+            self._outlet.cut()
+            self._pulse.remove(self)
+        self._buffered_bytes = buffered_bytes
+
+
+def _drawn(between_ms: tuple[int, int]) -> int:
+    return random.randint(*between_ms)  # noqa: S311 - jitter
+
+
+class Pulse:
+    """Goes through all deliveries again and again: one timer, however many there are.
+
+    stalled: readers that were cut off because they took nothing.
+    """
+
+    def __init__(self, heartbeat_s: float, stall_timeout_s: float, max_age_s: float = 0.0) -> None:
+        self._max_age_s = max_age_s
+        self._heartbeat_s = heartbeat_s
+        self._stall_timeout_s = stall_timeout_s
+        shortest_s = min(filter(None, (heartbeat_s, stall_timeout_s, max_age_s)))
+        self._every_s = min(PULSE_S, shortest_s / 4)
+        self._members: dict[Delivery, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.stalled = 0
+
+    def end_of_one_that_begins(self, now: float) -> float:
+        """When a response that begins now has had its time."""
+        if not self._max_age_s:
+            return math.inf
+        return now + self._max_age_s * random.uniform(1 - ROTATE_EARLY, 1)  # noqa: S311 - jitter
+
+    def add(self, delivery: Delivery) -> None:
+        """From now on."""
+        self._members[delivery] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._every_s, self._beat)
+
+    def remove(self, delivery: Delivery) -> None:
+        """It is over."""
+        self._members.pop(delivery, None)
+
+    def _beat(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for delivery in tuple(self._members):
+            if delivery not in self._members:  # it went with one before it
+                continue
+            try:
+                delivery.check(now, self._heartbeat_s, self._stall_timeout_s)
+            except Exception:  # of one reader: the others are served all the same
+                log.exception("A reader could not be served.")
+        if self._members:
+            self._timer = asyncio.get_running_loop().call_later(self._every_s, self._beat)

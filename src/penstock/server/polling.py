@@ -1,0 +1,48 @@
+"""Long-poll: for networks where nothing else gets through."""
+
+import time
+
+from starlette.requests import Request
+
+from .. import events as ev
+from ..hub import Merge, Subscriber, make_frames
+from ..models import Chunk, Cursor
+from ..protocol import sse
+from .opening import Opening
+from .outlet import Watch
+
+__all__ = ["poll"]
+
+
+async def poll(opening: Opening, request: Request, timeout_s: float) -> bytes:
+    """What is there, or what comes within `timeout_s`, as JSON: `{events, cursor, done}`.
+
+    Returns early, with nothing, when the reader or the server leaves. Raises StoreError.
+    """
+    subscriber = opening.subscriber
+    found = [ev.encode(event) for event in opening.reset]
+    if opening.folded is not None:
+        found += sse.json_in(opening.folded.data)
+    with Watch(request.receive, subscriber.close) as watch:
+        watch.begin()
+        chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
+    if chunks:
+        found += sse.json_in(make_frames(chunks, opening.start.after, Merge.NONE).data)
+    cursor = Cursor(opening.stream.epoch, subscriber.position)
+    return b'{"events":[%b],"cursor":"%b","done":%b}' % (
+        b",".join(found),
+        str(cursor).encode(),
+        b"true" if subscriber.ended else b"false",
+    )
+
+
+async def _take_within(subscriber: Subscriber, timeout_s: float) -> list[Chunk]:
+    """The next chunks; none if the wait is over, or the stream, or the reader or the server leaves."""
+    deadline = time.monotonic() + timeout_s
+    while not (subscriber.ended or subscriber.closed):
+        chunks = await subscriber.take()
+        remaining_s = deadline - time.monotonic()
+        if chunks or remaining_s <= 0 or subscriber.draining:
+            return chunks
+        await subscriber.news(remaining_s)
+    return []
