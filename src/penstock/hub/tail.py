@@ -84,6 +84,8 @@ class Tail:
         """The store held nothing past `seq`: from here on the tail is complete."""
         if self.begin is None:
             self.begin = self.end = seq
+            if self.stale:  # told while that was being read
+                self.look_again()
 
     def push(self, chunk: Chunk) -> None:
         """Take what was stored next; the oldest chunks go where the bound is reached."""
@@ -103,6 +105,8 @@ class Tail:
     def trim(self) -> None:
         """Let the oldest chunks go; for subscribers the newest one stays, whatever its size."""
         most, least = (TAIL_BYTES, 1) if self.subscribers else (WARM_BYTES, 0)
+        if not self.subscribers:
+            self._made.clear()
         while self.size_bytes > most and len(self.chunks) > least:
             oldest = self.chunks.popleft()
             self.begin = oldest.last_seq
@@ -218,6 +222,8 @@ class Tail:
     def follow(self, look: Look, interval_s: float) -> None:
         """Call `look` after changes, at most every `interval_s`."""
         self._beats.setdefault(interval_s, Beat(interval_s)).members[look] = None
+        if self.stale:  # nobody followed when that was told
+            self.look_again()
 
     def unfollow(self, look: Look, interval_s: float) -> None:
         """Call it no more."""

@@ -76,7 +76,7 @@ class SendOutlet:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._sending_bytes = 0
-        self._ended = self._gone = False
+        self._ended = self._gone = self._was_full = False
         self._news = asyncio.Event()
 
     @property
@@ -90,6 +90,7 @@ class SendOutlet:
     def write(self, frames: Frames) -> None:
         self._held.append(frames.data)
         self._held_bytes += len(frames.data)
+        self._was_full |= self.full  # at whatever time: the writer has stopped then
         self._news.set()
 
     def end(self, last: Frames) -> None:
@@ -115,6 +116,7 @@ class SendOutlet:
                 await asyncio.wait([self._pumping])
         finally:  # the server may end this task
             self._leave()
+            self._pumping.cancel()  # in the middle of the last frames too
         if not self._pumping.cancelled():
             self._pumping.result()
 
@@ -123,12 +125,13 @@ class SendOutlet:
             await self._news.wait()
             self._news.clear()
             held, self._held = self._held, []
-            was_full, more = self.full, not self._ended
+            more = not self._ended
             self._sending_bytes, self._held_bytes = self._held_bytes, 0
             await self._send_slices(memoryview(b"".join(held)), more=more)
             if not more:
                 return
-            if was_full and not self.full:
+            if self._was_full and not self.full:
+                self._was_full = False
                 self.on_room()
 
     async def _send_slices(self, data: memoryview, *, more: bool) -> None:
