@@ -1,4 +1,4 @@
-"""Gradio as a peer of `queue_throughput`, `cumulative` and `stalled`, under uvicorn, as it is served by default."""
+"""Gradio as a peer of `queue_throughput`, `cumulative` and `stalled`, under uvicorn, which serves it anyway."""
 
 from collections.abc import AsyncIterator
 

@@ -8,10 +8,13 @@ from ..models import Chunk
 from ..protocol import sse
 from ..protocol.coalesce import coalesce
 
-__all__ = ["Frames", "Merge", "make_frames"]
+__all__ = ["NOTHING", "Frames", "Merge", "make_frames"]
 
 MERGE_FROM = 32
 """Frames below which they go as they are stored: a few cost less to send than to merge."""
+
+MERGE_TO_BYTES = 256 * 1024
+"""Above it frames go as they are stored: to merge them would hold up all others for milliseconds."""
 
 MERGE_BELOW_BYTES = 1024
 """Mean size of frames from which they go as they are stored: what surrounds each event is a tenth of it by then,
@@ -83,6 +86,8 @@ def make_frames(chunks: Sequence[Chunk], after: int, merge: Merge) -> Frames:
 
 
 def _is_worth_it(data: bytes, count: int, merge: Merge) -> bool:
+    if len(data) > MERGE_TO_BYTES:
+        return False
     mergeable = sum(map(data.count, _MERGEABLE))
     if merge is Merge.ALL:
         return mergeable > 1

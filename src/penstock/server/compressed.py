@@ -50,6 +50,10 @@ class Compressed:
     def buffered_bytes(self) -> int:
         return self._outlet.buffered_bytes
 
+    @property
+    def taken_bytes(self) -> int:
+        return self._outlet.taken_bytes
+
     def write(self, frames: Frames) -> None:
         self._outlet.write(self._coded(frames))
 
