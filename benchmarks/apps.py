@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 import penstock
@@ -103,6 +103,19 @@ async def stream_chat(request: Request) -> StreamingResponse:
     return StreamingResponse(body(), media_type="text/event-stream")
 
 
+async def stream_chat_sse(request: Request) -> Response:
+    """The same through sse-starlette."""
+    from sse_starlette.sse import EventSourceResponse  # the rest works without it
+
+    count, per_s = int(request.query_params["count"]), float(request.query_params["per_s"])
+
+    async def body() -> AsyncIterator[dict[str, str]]:
+        async for token in tokens(count, per_s):
+            yield {"data": f'{{"type":"text","text":"{token}"}}'}
+
+    return EventSourceResponse(body())
+
+
 async def stream_hello(_request: Request) -> StreamingResponse:
     """The same without a store."""
 
@@ -115,6 +128,7 @@ async def stream_hello(_request: Request) -> StreamingResponse:
 peer = Starlette(
     routes=[
         Route("/chat", stream_chat, methods=["POST"]),
+        Route("/chat-sse", stream_chat_sse, methods=["POST"]),
         Route("/hello", stream_hello, methods=["POST"]),
     ]
 )

@@ -27,6 +27,7 @@ from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder
 
 from .apps import TOKEN, conversation_with
+from . import plot
 from .compare import interleave, report
 from .servers import LOAD_CORE, Server, gradio_server, penstock_server, pin
 
@@ -208,6 +209,7 @@ def _measures() -> dict[str, Measure]:
 
 
 def _print(rounds: dict[str, list[Round]], count: int) -> None:
+    panels = []
     for field, title, unit, goal in (
         ("final_s", "until the final text", "s", "<= 1/20 of Gradio's"),
         ("per_s", "updates a second", "/s", "with rate=0 >= 10 x Gradio's"),
@@ -216,7 +218,9 @@ def _print(rounds: dict[str, list[Round]], count: int) -> None:
         ("server_s", "the server's processor time", "s", ""),
     ):
         found = {who: [getattr(one, field) for one in many] for who, many in rounds.items()}
-        report(f"{count:,} cumulative yields: {title}", found, unit, goal=goal)
+        medians = report(f"{count:,} cumulative yields: {title}", found, unit, goal=goal)
+        panels.append(plot.Panel(title, unit, medians, log=True))
+    plot.bars("cumulative", panels)
     for suffix in ("", ", rate=0"):
         whole, bits = rounds.get(f"penstock, text{suffix}"), rounds.get(f"penstock, pieces{suffix}")
         if whole and bits:
