@@ -113,7 +113,8 @@ async def stream_chat_sse(request: Request) -> Response:
         async for token in tokens(count, per_s):
             yield {"data": f'{{"type":"text","text":"{token}"}}'}
 
-    return EventSourceResponse(body())
+    response: Response = EventSourceResponse(body())
+    return response
 
 
 async def stream_hello(_request: Request) -> StreamingResponse:

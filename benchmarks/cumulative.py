@@ -26,8 +26,8 @@ from penstock.events import Json, Replace, Text, decode
 from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder
 
-from .apps import TOKEN, conversation_with
 from . import plot
+from .apps import TOKEN, conversation_with
 from .compare import interleave, report
 from .servers import LOAD_CORE, Server, gradio_server, penstock_server, pin
 

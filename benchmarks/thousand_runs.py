@@ -142,7 +142,7 @@ def _round(
         return measure(started, one, given)
 
 
-SERVERS = {
+SERVERS: dict[str, tuple[Callable[[], AbstractContextManager[Server]], One]] = {
     "penstock, SQLite, full": (penstock_server, _penstock_run),
     "Starlette, nothing stored": (starlette_server, _peer_run("/chat")),
     "sse-starlette, nothing stored": (starlette_server, _peer_run("/chat-sse")),
