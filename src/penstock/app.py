@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLocked
 from .hub import Hub
 from .janitor import Janitor, worker_name
+from .meters import Meters
 from .presence import Presence
 from .queue import Queue, Standings
-from .server import Context, Pulse, make_closed_server, make_server
+from .server import Context, Metrics, Peers, Pulse, Sources, make_closed_server, make_server
 from .settings import Settings, load
 from .storage import make_store
 from .worker import Function, FunctionOptions, Worker
@@ -61,6 +62,10 @@ class App:
         """Whether readers come here; a process that only executes can't know that nobody watches a run."""
         self.start_error: PenstockError | None = None
         """Why the app could not start under a server, which itself only says that it could not."""
+        self.meters = Meters()
+        """What this process has counted, over all starts of the app."""
+        self.peers: Peers | None = None
+        """The other processes of the service, whose figures `/metrics` has as well."""
 
     def configure(self, **settings: Any) -> None:
         """Set more settings, over those given before; those that are None stay. Before the app starts.
@@ -126,7 +131,7 @@ class App:
             try:
                 server = (await self.start()).server
             except StoreError as error:
-                server = make_closed_server(error, self.settings)
+                server = make_closed_server(error, self.settings, Metrics(self.meters, peers=self.peers))
             await server(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000, "reason": "no WebSocket here"})
@@ -213,9 +218,11 @@ class _Services:
     """What a started app consists of."""
 
     def __init__(self, app: App) -> None:
-        settings = app.settings
-        self.store = make_store(settings.store, synchronous=settings.synchronous)
-        self.worker = Worker(worker_name(), self.store, app.functions, settings)
+        settings, meters = app.settings, app.meters
+        self.store = make_store(settings.store, synchronous=settings.synchronous, meter=meters.store)
+        self.store.listen(meters.appends.heard)
+        meters.runs.expect(app.functions)
+        self.worker = Worker(worker_name(), self.store, app.functions, settings, meters=meters)
         watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
         self.hub = Hub(self.store)
         self.janitor = Janitor(
@@ -225,16 +232,28 @@ class _Services:
             self.worker.wake,
             self.worker.may_judge,
             read=(lambda: self.hub.read) if watches else None,
+            meter=meters.runs,
         )
         groups = self.worker.groups
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
         self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
-        self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s)
-        self.server: ASGIApp = make_server(
-            Context(settings, self.store, app.functions, self.queue, self.standings, self.hub, self.pulse)
-        )
+        self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s, meters.flow)
+        self.metrics = Metrics(meters, Sources(self.hub, self.store, groups), app.peers)
+        self.server: ASGIApp = make_server(self._context(app))
         self._beside: list[asyncio.Task[None]] = []
+
+    def _context(self, app: App) -> Context:
+        return Context(
+            app.settings,
+            self.store,
+            app.functions,
+            self.queue,
+            self.standings,
+            self.hub,
+            self.pulse,
+            self.metrics,
+        )
 
     @classmethod
     async def start(cls, app: App) -> "_Services":
@@ -254,6 +273,7 @@ class _Services:
 
     def _begin(self) -> None:
         beside = [self.janitor.run(), self.janitor.enforce(self.queue.stop_for), self.standings.run()]
+        beside.append(self.metrics.tell_peers())
         if self.presence is not None:
             beside.append(self.presence.run())
         self._beside = [asyncio.create_task(one) for one in beside]
@@ -263,5 +283,6 @@ class _Services:
             task.cancel()
         await self.worker.drain(grace_s)
         await self.worker.stop()
+        self.metrics.tell_last()
         self.hub.close()
         await self.store.close()

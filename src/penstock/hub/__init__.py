@@ -1,7 +1,7 @@
 """What was appended, brought to those who read it: one tail for each stream that somebody reads, shared by all."""
 
 from .frames import Frames, Merge, make_frames
-from .hub import WARM_TAILS, Hub
+from .hub import WARM_TAILS, Hub, Lag
 from .subscriber import Subscriber
 from .tail import PIECE_BYTES, TAIL_BYTES, Status
 
@@ -11,6 +11,7 @@ __all__ = [
     "WARM_TAILS",
     "Frames",
     "Hub",
+    "Lag",
     "Merge",
     "Status",
     "Subscriber",

@@ -11,6 +11,7 @@ from ..settings import Settings
 from ..storage.base import Store
 from ..worker import Function
 from .delivery import Pulse
+from .metrics import Metrics
 
 __all__ = ["Context", "context_of"]
 
@@ -26,6 +27,7 @@ class Context:
     standings: Standings
     hub: Hub
     pulse: Pulse
+    metrics: Metrics
 
 
 def context_of(request: HTTPConnection) -> Context:

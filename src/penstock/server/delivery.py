@@ -8,6 +8,7 @@ import time
 
 from ..errors import StoreError
 from ..hub import Frames, Merge, Subscriber, make_frames
+from ..meters import Flow
 from ..protocol import sse
 from .outlet import Outlet, nobody
 
@@ -129,6 +130,7 @@ class Delivery:
 
     def _write(self, frames: Frames) -> None:
         self._outlet.write(frames)
+        self._pulse.flow.sent(frames.events, frames.count, len(frames.data))
         self._quiet_since = time.monotonic()
 
     def _tell_status(self) -> None:
@@ -137,12 +139,14 @@ class Delivery:
             self._write(Frames(sse.status("status", status)))
 
     def _farewell(self, frames: Frames) -> None:
-        self._end(Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))))
+        last = frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))
+        self._end(Frames(last, count=frames.count, events=frames.events))
 
     def _end(self, last: Frames) -> None:
         if not self._over:
             self._close()
             self._outlet.end(last)
+            self._pulse.flow.sent(last.events, last.count, len(last.data))
             if self._outlet.buffered_bytes:  # it may take nothing of that either
                 self._pulse.add(self)
 
@@ -156,7 +160,8 @@ class Delivery:
 
     def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
         """Called about once a second."""
-        if now >= self._ends_at:
+        if now >= self._ends_at and not self._over:
+            self._pulse.flow.rotated += 1
             self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
         if self._over and not self._outlet.buffered_bytes:
             self._pulse.remove(self)
@@ -179,7 +184,7 @@ class Delivery:
             log.info(
                 "A reader of %s has taken nothing for %g s and is cut off.", self._stream, stall_timeout_s
             )
-            self._pulse.stalled += 1
+            self._pulse.flow.stalled += 1
             self._outlet.cut()
             self._pulse.remove(self)
         self._buffered_bytes = buffered_bytes
@@ -192,10 +197,13 @@ def _drawn(between_ms: tuple[int, int]) -> int:
 class Pulse:
     """Goes through all deliveries again and again: one timer, however many there are.
 
-    stalled: readers that were cut off because they took nothing.
+    flow: where what readers get is counted.
     """
 
-    def __init__(self, heartbeat_s: float, stall_timeout_s: float, max_age_s: float = 0.0) -> None:
+    def __init__(
+        self, heartbeat_s: float, stall_timeout_s: float, max_age_s: float = 0.0, flow: Flow | None = None
+    ) -> None:
+        self.flow = flow or Flow()
         self._max_age_s = max_age_s
         self._heartbeat_s = heartbeat_s
         self._stall_timeout_s = stall_timeout_s
@@ -203,7 +211,6 @@ class Pulse:
         self._every_s = min(PULSE_S, shortest_s / 4)
         self._members: dict[Delivery, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.stalled = 0
 
     def end_of_one_that_begins(self, now: float) -> float:
         """When a response that begins now has had its time."""

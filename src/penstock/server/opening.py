@@ -32,6 +32,7 @@ async def open_stream(context: Context, run_id: str, cursor: Cursor | None) -> O
     """Subscribe to a run. Whoever calls closes the subscriber. Raises UnknownRun and StoreError."""
     # Before the look into the store: what is appended after the look is heard.
     subscriber = context.hub.subscribe(run_id)
+    context.pulse.flow.reads += 1
     try:
         stream = await _look(context, run_id, cursor)
     except BaseException:

@@ -43,7 +43,8 @@ class Events:
 async def _response(context: Context, asked: Asked, opening: Opening, request: Request) -> ASGIApp:
     if asked.poll_s is not None:
         timeout_s = min(asked.poll_s, context.settings.long_poll_timeout_s)
-        return Response(await poll(opening, request, timeout_s), 200, HEADERS, "application/json")
+        body = await poll(opening, request, timeout_s, context.pulse.flow)
+        return Response(body, 200, HEADERS, "application/json")
     if opening.subscriber.ended:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
     opening.subscriber.status = await context.standings.for_reader(opening.stream)

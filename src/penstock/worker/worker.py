@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import groupby
 
 from ..errors import StoreError
+from ..meters import Meters
 from ..models import Chunk, Claimed
 from ..settings import Settings
 from ..storage.base import Store
@@ -39,19 +40,27 @@ class Worker:
 
     name: unique to the process's life; what leases are held under.
     functions: by name; may grow until `start`.
+    meters: where it counts what it does.
     """
 
     def __init__(
-        self, name: str, store: Store, functions: Mapping[str, Function], settings: Settings
+        self,
+        name: str,
+        store: Store,
+        functions: Mapping[str, Function],
+        settings: Settings,
+        *,
+        meters: Meters | None = None,
     ) -> None:
         self.name = name
+        self.meters = meters or Meters()
         self._store = store
         self._functions = functions
         self.groups = Groups(functions, settings)
         self._settings = settings
-        self._journal = Journal(store)
+        self._journal = Journal(store, self.meters.appends.stored)
         self._wake = asyncio.Event()
-        self._executor = Executor(store, self._journal, functions, settings, self._wake.set)
+        self._executor = Executor(store, self._journal, functions, settings, self._wake.set, self.meters.runs)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self._due_ms: int | None = None
@@ -277,6 +286,8 @@ class Worker:
         if self._draining:  # it was claimed in the moment in which the shutdown began
             await self._executor.give_back(call)
         else:
+            for claimed in call:
+                self.meters.runs.started(claimed.run)
             self._executor.begin(call)
 
     async def _notice_cancels(self) -> None:
