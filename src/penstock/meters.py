@@ -171,10 +171,10 @@ class Meters(msgspec.Struct):
 class Gauges(msgspec.Struct):
     """How one process is at this moment. behind_most: of the reader that is furthest behind."""
 
-    readers: dict[str, int]
-    behind: int
-    behind_most: int
-    resident_bytes: int
+    readers: dict[str, int] = field(default_factory=dict)
+    behind: int = 0
+    behind_most: int = 0
+    resident_bytes: int = 0
 
 
 class Snapshot(msgspec.Struct):
