@@ -12,6 +12,7 @@ NAMES = (
     "look_time",
     "queue_throughput",
     "thousand_runs",
+    "scrape_time",
 )
 
 
