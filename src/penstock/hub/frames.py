@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from enum import Enum
 
+from ..errors import ProtocolError
 from ..models import Chunk
 from ..protocol import sse
 from ..protocol.coalesce import coalesce
@@ -86,7 +87,10 @@ def _merged(data: bytes, epoch: str) -> tuple[bytes, int]:
     events = list(sse.events_in(data))
     # What merges with nothing is sent as it is stored, to the byte.
     stored = dict(zip(map(id, events), data.split(b"\n\n"), strict=False))
-    merged = coalesce(events)
+    try:
+        merged = coalesce(events)
+    except ProtocolError:  # a delta that is none: its readers shall see it, not we
+        return data, len(events)
     frames = [
         stored[id(event)] + b"\n\n" if id(event) in stored else sse.encode_event(event, epoch)
         for event in merged

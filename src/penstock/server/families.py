@@ -110,7 +110,7 @@ METRICS = (
     Metric(
         "events_delivered_total",
         "counter",
-        "Events that were handed to readers, merged ones counted singly.",
+        "Events that were handed to readers, merged ones counted singly, those in a fold not at all.",
         lambda view: _one(view.counted.flow.events),
     ),
     Metric(

@@ -6,9 +6,12 @@ from typing import Protocol, Self
 
 from starlette.types import Receive, Send
 
-from ..hub import Frames
+from ..hub import PIECE_BYTES, Frames
 
-__all__ = ["HIGH_WATER_BYTES", "TAKE_OVER", "Outlet", "SendOutlet", "Watch", "nobody"]
+__all__ = ["HIGH_WATER_BYTES", "SLICE_BYTES", "TAKE_OVER", "Outlet", "SendOutlet", "Watch", "nobody"]
+
+SLICE_BYTES = PIECE_BYTES
+"""What is larger, an event of many megabytes, goes out in slices of this size as the connection takes them."""
 
 HIGH_WATER_BYTES = 64 * 1024
 """What waits in a connection at most before a reader is given more; it may hold one piece beyond."""
@@ -52,7 +55,10 @@ class Outlet(Protocol):
         ...
 
     def end(self, last: Frames) -> None:
-        """Send the last frames, and end the response."""
+        """Send the last frames, and end the response.
+
+        Where frames larger than a slice are under way it may end in the middle of them, which are then not taken.
+        """
         ...
 
     def cut(self) -> None:
@@ -119,12 +125,18 @@ class SendOutlet:
             held, self._held = self._held, []
             was_full, more = self.full, not self._ended
             self._sending_bytes, self._held_bytes = self._held_bytes, 0
-            await self._send({"type": "http.response.body", "body": b"".join(held), "more_body": more})
-            self._sending_bytes = 0
+            await self._send_slices(memoryview(b"".join(held)), more=more)
             if not more:
                 return
             if was_full and not self.full:
                 self.on_room()
+
+    async def _send_slices(self, data: memoryview, *, more: bool) -> None:
+        for start in range(0, max(1, len(data)), SLICE_BYTES):
+            piece = bytes(data[start : start + SLICE_BYTES])
+            goes_on = more or start + SLICE_BYTES < len(data)
+            await self._send({"type": "http.response.body", "body": piece, "more_body": goes_on})
+            self._sending_bytes -= len(piece)
 
 
 class Watch:

@@ -15,7 +15,7 @@ from .opening import Opening, open_stream
 from .outlet import TAKE_OVER, Outlet, SendOutlet
 from .polling import poll
 
-__all__ = ["Events"]
+__all__ = ["Events", "deliver"]
 
 HEADERS = {
     "Cache-Control": "no-cache, no-transform",
@@ -31,7 +31,7 @@ class Events:
         request = Request(scope, receive)
         context = context_of(request)
         asked = Asked.of(request)
-        opening = await open_stream(context, request.path_params["run_id"], asked.cursor)
+        opening = await open_stream(context, request.path_params["run_id"], asked)
         with contextlib.ExitStack() as leaving:
             leaving.enter_context(opening.subscriber)
             response = await _response(context, asked, opening, request)
@@ -45,7 +45,7 @@ async def _response(context: Context, asked: Asked, opening: Opening, request: R
         timeout_s = min(asked.poll_s, context.settings.long_poll_timeout_s)
         body = await poll(opening, request, timeout_s, context.pulse.flow)
         return Response(body, 200, HEADERS, "application/json")
-    if opening.subscriber.ended:
+    if opening.subscriber.ended and opening.folded is None:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
     opening.subscriber.status = await context.standings.for_reader(opening.stream)
     return EventStream(context, opening, asked.rate)
@@ -79,17 +79,21 @@ class EventStream:
             outlet = take_over(send) if take_over is not None else None
             if outlet is None:
                 outlet = SendOutlet(send)
-                self._begin(outlet)
+                deliver(self._context, self._opening, outlet, self._rate)
                 await outlet.run(receive)
             else:
-                self._begin(outlet)
+                deliver(self._context, self._opening, outlet, self._rate)
                 leaving.pop_all()  # the delivery closes the subscriber
 
-    def _begin(self, outlet: Outlet) -> None:
-        stream, subscriber = self._opening.stream, self._opening.subscriber
-        delivery = Delivery(stream.name, subscriber, outlet, self._rate, self._context.pulse)
-        reset = [sse.encode_event(event, stream.epoch) for event in self._opening.reset]
-        delivery.begin(b"".join(reset) + _status_frame(subscriber))
+
+def deliver(context: Context, opening: Opening, outlet: Outlet, rate: float) -> Delivery:
+    """Begin to bring a subscriber its stream."""
+    stream, subscriber = opening.stream, opening.subscriber
+    delivery = Delivery(stream.name, subscriber, outlet, rate, context.pulse)
+    reset = [sse.encode_event(event, stream.epoch) for event in opening.reset]
+    folded = [] if opening.folded is None else [opening.folded.data]
+    delivery.begin(b"".join([*reset, _status_frame(subscriber), *folded]))
+    return delivery
 
 
 def _status_frame(subscriber: Subscriber) -> bytes:
