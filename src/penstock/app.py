@@ -273,6 +273,6 @@ class _Services:
             task.cancel()
         await self.worker.drain(grace_s)
         await self.worker.stop()
-        self.metrics.tell_last()
+        self.metrics.close()
         self.hub.close()
         await self.store.close()

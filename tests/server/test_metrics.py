@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from penstock.meters import Appends, Meters, Moments, Spells, added
 from penstock.server.connection import Connection
 from penstock.server.families import METRICS
 from penstock.server.metrics import Metrics
-from penstock.storage.sqlite import connection
+from penstock.storage.sqlite import SqliteStore, connection
+from penstock.storage.sqlite.store import READERS
 from penstock.testing import ServerProcess, live_server, until
 
 if TYPE_CHECKING:
@@ -238,6 +240,32 @@ async def test_an_app_that_can_not_start_says_so(tmp_path: Path, connect: "type[
     assert scrape("store_up") == 0
     assert scrape("store_errors_total", operation="write") >= 1
     assert scrape("build_info", version=penstock.__version__) == 1
+
+
+async def test_a_scrape_does_not_wait_for_a_store_that_takes_long(api: "Api", app: penstock.App) -> None:
+    store = (await app.start()).store
+    assert isinstance(store, SqliteStore)
+    free = threading.Event()
+    reads = [asyncio.create_task(store._read(lambda _: free.wait(20))) for _ in range(READERS)]
+    try:
+        scrape = await api.scrape()
+        assert (scrape("store_up"), scrape("processes")) == (0, 1)
+        assert not free.is_set()
+    finally:
+        free.set()
+        await asyncio.gather(*reads)
+    await scraped(api, "store_up", 1)
+
+
+async def test_a_scrape_does_not_wait_for_threads_that_functions_took(api: "Api") -> None:
+    free = threading.Event()
+    taken = [asyncio.create_task(asyncio.to_thread(free.wait, 20)) for _ in range(100)]
+    await asyncio.sleep(0)  # they are begun
+    try:
+        assert (await api.scrape())("store_up") == 1
+    finally:
+        free.set()
+        await asyncio.gather(*taken)
 
 
 # --- The queue ---

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
 from itertools import count
 from pathlib import Path
@@ -23,6 +25,8 @@ from ..worker import Groups
 from .families import GroupFacts, StoreFacts, View, render
 
 __all__ = ["Metrics", "Peers", "Sources"]
+
+log = logging.getLogger("penstock")
 
 STORE_S = 1.0
 """How long a scrape waits for the store: it is answered without, long before Prometheus gives up (10 s)."""
@@ -74,27 +78,34 @@ class Metrics:
         self._peers = peers
         self._memory_limit_bytes = memory_limit_bytes
         self._numbers = count(1)
+        # One of its own: functions may keep all of the loop's busy, and then figures are wanted most.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-metrics")
 
     async def scrape(self, request: Request) -> Response:
         """GET /metrics. The store's trouble is an answer, too."""
         facts = await self._ask_store()
         own = self._snapshot()
         # In a thread: what is loaded at the first scrape, and written at each, would hold up the readers.
-        body, content_type = await asyncio.to_thread(
-            self._render, own, facts, request.headers.get("accept", "")
+        body, content_type = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._render, own, facts, request.headers.get("accept", "")
         )
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     async def tell_peers(self) -> None:
         """Tell them how this process stands, from time to time, until cancelled; nothing where there are none."""
+        loop = asyncio.get_running_loop()
         while self._peers is not None:
-            await asyncio.to_thread(self._peers.tell, *self._snapshot())
+            try:
+                await loop.run_in_executor(self._thread, self._peers.tell, *self._snapshot())
+            except Exception:
+                log.exception("The other processes can't be told what this one has counted.")
             await asyncio.sleep(TELL_S)
 
-    def tell_last(self) -> None:
-        """This process is about to end."""
+    def close(self) -> None:
+        """This process is about to end: a last word to the others."""
         if self._peers is not None:
             self._peers.tell(*self._snapshot())
+        self._thread.shutdown(wait=False)
 
     def _snapshot(self) -> tuple[int, bytes]:
         lag = _NOBODY if self._sources is None else self._sources.hub.lag()
