@@ -13,6 +13,7 @@ NAMES = (
     "queue_throughput",
     "fan_out",
     "thousand_runs",
+    "cumulative",
     "scrape_time",
 )
 

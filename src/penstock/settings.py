@@ -101,6 +101,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Plain (`def`) functions that run at once, each in a thread of its own.",
         ),
     ] = 1024
+    memory_limit_mb: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(
+            description="MiB that all processes of the service may have; above it functions wait at their yields "
+            "and new runs are refused with 503. 0 is no limit; `none` is 80 % of what the control group or the "
+            "machine has."
+        ),
+    ] = None
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 4 * 1024 * 1024
     default_concurrency_limit: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -115,7 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
-_MAY_BE_NONE = {"default_concurrency_limit", "max_size"}
+_MAY_BE_NONE = {"default_concurrency_limit", "max_size", "memory_limit_mb"}
 """Settings for which None is a value, not the lack of one."""
 
 

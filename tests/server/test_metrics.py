@@ -15,10 +15,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import penstock
-from penstock.meters import Appends, Meters, Moments, Spells, added
+from penstock.meters import Appends, Moments, Spells, added
 from penstock.server.connection import Connection
 from penstock.server.families import METRICS
-from penstock.server.metrics import Metrics
 from penstock.storage.sqlite import SqliteStore, connection
 from penstock.storage.sqlite.store import READERS
 from penstock.testing import ServerProcess, live_server, until
@@ -365,13 +364,17 @@ async def test_the_process_tells_of_itself(api: "Api") -> None:
     assert 10e6 < scrape("resident_memory_bytes") < 10e9
     spent = scrape("cpu_seconds_total")
     assert 0 < spent < (await api.scrape())("cpu_seconds_total")
-    assert not scrape.has("memory_limit_bytes"), "there is none"
 
 
-def test_a_memory_limit_is_told() -> None:
-    metrics = Metrics(Meters(), memory_limit_bytes=lambda: 1_000_000)
-    body, _ = metrics._render(metrics._snapshot(), None, "")
-    assert b"\npenstock_memory_limit_bytes 1e+06\n" in body
+async def test_memory_is_told_with_its_limit(make_app: "MakeApp", connect: "type[Api]") -> None:
+    async with live_server(make_app(memory_limit_mb=1)) as url, connect(url) as api:
+        scrape = await scraped(api, "memory_tight", 1)  # an interpreter has more
+        assert scrape("memory_limit_bytes") == 1024 * 1024 < scrape("memory_used_bytes")
+        assert (await api.post("/api/runs", json={"function": "count"})).status_code == 503
+        assert (await api.scrape())("runs_rejected_total", reason="memory_limit") == 1
+    async with live_server(make_app(memory_limit_mb=0)) as url, connect(url) as api:
+        scrape = await api.scrape()
+        assert not any(map(scrape.has, ("memory_limit_bytes", "memory_used_bytes", "memory_tight")))
 
 
 async def test_two_apps_of_one_process_count_for_themselves(

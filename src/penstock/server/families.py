@@ -31,15 +31,23 @@ class StoreFacts(NamedTuple):
     workers: int
 
 
+class MemoryFacts(NamedTuple):
+    """What the memory guard knows, of all that its limit is for."""
+
+    used_bytes: int
+    limit_bytes: int
+    tight: bool
+
+
 class View(NamedTuple):
-    """What a scrape tells. store: None where it can't be read. memory_limit_bytes: None where there is none."""
+    """What a scrape tells. store: None where it can't be read. memory: None where the guard is off."""
 
     counted: Meters
     now: Gauges
     processes: int
     store: StoreFacts | None
     version: str
-    memory_limit_bytes: int | None = None
+    memory: MemoryFacts | None = None
 
 
 class Metric(NamedTuple):
@@ -271,8 +279,20 @@ METRICS = (
     Metric(
         "memory_limit_bytes",
         "gauge",
-        "Memory above which functions wait and new runs are refused; missing where there is no limit.",
-        lambda view: _one(view.memory_limit_bytes),
+        "Memory above which functions wait and new runs are refused; missing where memory_limit_mb is 0.",
+        lambda view: _one(view.memory.limit_bytes if view.memory else None),
+    ),
+    Metric(
+        "memory_used_bytes",
+        "gauge",
+        "What is in use of it, as the guard counts: of the service, the container or the machine.",
+        lambda view: _one(view.memory.used_bytes if view.memory else None),
+    ),
+    Metric(
+        "memory_tight",
+        "gauge",
+        "1 while it is above the limit, and until it is eased.",
+        lambda view: _one(view.memory.tight if view.memory else None),
     ),
     Metric(
         "cpu_seconds_total",

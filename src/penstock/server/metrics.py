@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
 from itertools import count
@@ -18,11 +17,12 @@ from starlette.responses import Response
 
 from ..errors import StoreError
 from ..hub import Hub, Lag
+from ..memory import MemoryGuard
 from ..meters import Gauges, Meters, Snapshot, added
 from ..models import Tally
 from ..storage.base import Store
 from ..worker import Groups
-from .families import GroupFacts, StoreFacts, View, render
+from .families import GroupFacts, MemoryFacts, StoreFacts, View, render
 
 __all__ = ["Metrics", "Peers", "Sources"]
 
@@ -58,6 +58,7 @@ class Sources(NamedTuple):
     hub: Hub
     store: Store
     groups: Groups
+    memory: MemoryGuard
 
 
 class Metrics:
@@ -71,12 +72,10 @@ class Metrics:
         meters: Meters,
         sources: Sources | None = None,
         peers: Peers | None = None,
-        memory_limit_bytes: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._meters = meters
         self._sources = sources
         self._peers = peers
-        self._memory_limit_bytes = memory_limit_bytes
         self._numbers = count(1)
         # One of its own: functions may keep all of the loop's busy, and then figures are wanted most.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-metrics")
@@ -128,7 +127,7 @@ class Metrics:
             len(found),
             facts,
             _version(),
-            self._memory_limit_bytes(),
+            None if self._sources is None else _memory(self._sources.memory),
         )
         return render(view, accept)
 
@@ -156,6 +155,11 @@ async def _facts(sources: Sources) -> StoreFacts:
         for name, tallies in waiting.items()
     }
     return StoreFacts(groups, len(await sources.store.workers()))
+
+
+def _memory(guard: MemoryGuard) -> MemoryFacts | None:
+    reading = guard.reading
+    return None if reading is None else MemoryFacts(reading.used, reading.limit, guard.tight)
 
 
 def _together(one: Gauges, other: Gauges) -> Gauges:

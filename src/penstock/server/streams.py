@@ -1,6 +1,7 @@
-"""Reading a run's events over HTTP: server-sent events, and long-poll."""
+"""Reading events over HTTP, of one run or several: server-sent events, and long-poll."""
 
 import contextlib
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,13 +10,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..hub import Subscriber
 from ..protocol import sse
 from .asked import Asked
+from .bundle import Bundle
 from .context import Context, context_of
 from .delivery import Delivery
 from .opening import Opening, open_stream
 from .outlet import TAKE_OVER, Outlet, SendOutlet
 from .polling import poll
 
-__all__ = ["Events", "deliver"]
+__all__ = ["Events", "EventsOfSeveral", "deliver"]
 
 HEADERS = {
     "Cache-Control": "no-cache, no-transform",
@@ -40,15 +42,45 @@ class Events:
             await response(scope, receive, send)
 
 
+class EventsOfSeveral:
+    """GET /api/events?stream=…&stream=…: several runs over one connection, as server-sent events."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        context = context_of(request)
+        with contextlib.ExitStack() as leaving:
+            openings: list[Opening] = []
+            wishes = Asked.of_several(request)
+            for name, asked in wishes.items():
+                openings.append(opening := await open_stream(context, name, asked))
+                leaving.enter_context(opening.subscriber)
+                opening.subscriber.status = await context.standings.for_reader(opening.stream)
+            response: ASGIApp = Response(status_code=204)
+            if not all(opening.has_nothing for opening in openings):
+                rate = next(iter(wishes.values())).rate
+                response = _stream_of_several(context, openings, rate)
+                leaving.pop_all()
+            await response(scope, receive, send)
+
+
+def _stream_of_several(context: Context, openings: list[Opening], rate: float) -> "EventStream":
+    def begin(outlet: Outlet) -> None:
+        bundle = Bundle(outlet, openings)
+        for opening, member in zip(openings, bundle.members, strict=True):
+            deliver(context, opening, member, rate)
+
+    return EventStream([opening.subscriber for opening in openings], begin)
+
+
 async def _response(context: Context, asked: Asked, opening: Opening, request: Request) -> ASGIApp:
     if asked.poll_s is not None:
         timeout_s = min(asked.poll_s, context.settings.long_poll_timeout_s)
         body = await poll(opening, request, timeout_s, context.pulse.flow)
         return Response(body, 200, HEADERS, "application/json")
-    if opening.subscriber.ended and opening.folded is None:
+    if opening.has_nothing:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
     opening.subscriber.status = await context.standings.for_reader(opening.stream)
-    return EventStream(context, opening, asked.rate)
+    return EventStream([opening.subscriber], lambda outlet: deliver(context, opening, outlet, asked.rate))
 
 
 _RAW_HEADERS = Response(headers=HEADERS, media_type="text/event-stream").raw_headers
@@ -61,16 +93,19 @@ _NO_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class EventStream:
-    """One subscriber's server-sent events, until the end, the server's leaving or the reader's."""
+    """One reader's server-sent events, until the end, the server's leaving or the reader's.
 
-    def __init__(self, context: Context, opening: Opening, rate: float) -> None:
-        self._context = context
-        self._opening = opening
-        self._rate = rate
+    begin: has them delivered to an outlet, and the subscribers closed once they are.
+    """
+
+    def __init__(self, subscribers: Sequence[Subscriber], begin: Callable[[Outlet], object]) -> None:
+        self._subscribers = subscribers
+        self._begin = begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.ExitStack() as leaving:
-            leaving.enter_context(self._opening.subscriber)
+            for subscriber in self._subscribers:
+                leaving.enter_context(subscriber)
             await send(_STREAM_START)
             if scope["method"] == "HEAD":
                 await send(_NO_BODY)
@@ -79,11 +114,11 @@ class EventStream:
             outlet = take_over(send) if take_over is not None else None
             if outlet is None:
                 outlet = SendOutlet(send)
-                deliver(self._context, self._opening, outlet, self._rate)
+                self._begin(outlet)
                 await outlet.run(receive)
             else:
-                deliver(self._context, self._opening, outlet, self._rate)
-                leaving.pop_all()  # the delivery closes the subscriber
+                self._begin(outlet)
+                leaving.pop_all()  # the deliveries close the subscribers
 
 
 def deliver(context: Context, opening: Opening, outlet: Outlet, rate: float) -> Delivery:

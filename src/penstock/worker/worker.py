@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import groupby
 
 from ..errors import StoreError
+from ..memory import HELD_S, Pressure
 from ..meters import Meters
 from ..models import Chunk, Claimed
 from ..settings import Settings
@@ -40,6 +41,7 @@ class Worker:
 
     name: unique to the process's life; what leases are held under.
     functions: by name; may grow until `start`.
+    pressure: no run is claimed while memory is tight, as long as there is one here that may end and free its own.
     meters: where it counts what it does.
     """
 
@@ -49,24 +51,27 @@ class Worker:
         store: Store,
         functions: Mapping[str, Function],
         settings: Settings,
+        pressure: Pressure | None = None,
         *,
         meters: Meters | None = None,
     ) -> None:
         self.name = name
-        self.meters = meters or Meters()
+        self.meters = meters = meters or Meters()
         self._store = store
         self._functions = functions
         self.groups = Groups(functions, settings)
         self._settings = settings
-        self._journal = Journal(store, self.meters.appends.stored)
+        self._journal = Journal(store, meters.appends.stored)
         self._wake = asyncio.Event()
-        self._executor = Executor(store, self._journal, functions, settings, self._wake.set, self.meters.runs)
+        self._pressure = pressure = pressure or Pressure()
+        self._executor = Executor(
+            store, self._journal, functions, settings, self._wake.set, pressure, meters.runs
+        )
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self._due_ms: int | None = None
         self._claimed_ms = 0  # as of when the last claim looked
-        self._signed_at = float("-inf")
-        self._signed_ms = 0
+        self._signed_at, self._signed_ms = float("-inf"), 0
         self._steady_from = float("inf")
         self._claiming = asyncio.Lock()
         self._look_for_strays = False
@@ -86,6 +91,7 @@ class Worker:
         self._executor.children.begin()
         self._settle = settle
         self._unlisten = self._store.listen(self._heard)
+        self._unlisten_memory = self._pressure.listen_in_loop(self._wake.set)
         self._loops = [
             asyncio.create_task(loop()) for loop in (self._journal.run, self._claim_loop, self._sign_loop)
         ]
@@ -149,6 +155,7 @@ class Worker:
         if not loops:
             return  # it never signed in, and a store that let it not takes long to say so again
         self._unlisten()
+        self._unlisten_memory()
         if self._executor.left_for_others:
             return  # signed out, it would be taken for gone at once, while its functions go on
         try:
@@ -259,10 +266,10 @@ class Worker:
         return min(LOOK_S, max(DUE_AGAIN_S, (self._due_ms - _now_ms()) / 1000))
 
     async def _claim(self) -> None:
-        while not self._draining:
+        while not self._draining and (most := self._most_at_once()):
             threads = self._settings.max_threads - self._executor.threads
             groups = self.groups.of(threaded=threads > 0)
-            most = min(CLAIM_MOST, threads) if threads > 0 else CLAIM_MOST
+            most = min(most, threads) if threads > 0 else most
             now_ms = _now_ms()
             claimed = await self._store.claim(self.name, groups, now_ms, most) if groups else []
             self._claimed_ms = now_ms
@@ -272,8 +279,15 @@ class Worker:
             if len(calls) < most:
                 break
         # Only where something waits for its time is it worth another look into the store.
-        looks = not self._draining and self._may_be_due()
+        looks = not (self._draining or self._pressure.tight) and self._may_be_due()
         self._due_ms = await self._store.due_at_ms() if looks else None
+
+    def _most_at_once(self) -> int:
+        """How many calls may begin now, as far as memory goes."""
+        if not self._pressure.tight:
+            return CLAIM_MOST
+        # Where nothing runs here, nothing here will free any: not to wait for ever, one is tried after the other.
+        return int(not self._executor.active and self._pressure.lasted_s >= HELD_S[1])
 
     def _may_be_due(self) -> bool:
         options = [function.options for function in self._functions.values()]
