@@ -62,20 +62,17 @@ class Worker:
         self.groups = Groups(functions, settings)
         self._settings = settings
         self._journal = Journal(store, meters.appends.stored)
-        self._wake = asyncio.Event()
         self._pressure = pressure = pressure or Pressure()
-        self._executor = Executor(
-            store, self._journal, functions, settings, self._wake.set, pressure, meters.runs
-        )
+        self._wake = wake = asyncio.Event()
+        self._executor = Executor(store, self._journal, functions, settings, wake.set, pressure, meters.runs)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self._due_ms: int | None = None
         self._claimed_ms = 0  # as of when the last claim looked
-        self._signed_at, self._signed_ms = float("-inf"), 0
-        self._steady_from = float("inf")
+        self._signed_at, self._signed_ms, self._steady_from = float("-inf"), 0, float("inf")
         self._claiming = asyncio.Lock()
-        self._look_for_strays = False
-        self._look_for_cancels = False  # another process may have asked for a stop
+        # Another process may have asked for a stop.
+        self._look_for_strays = self._look_for_cancels = False
         self._acknowledged: set[str] = set()
 
     async def sign_in(self) -> None:
