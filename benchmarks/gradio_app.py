@@ -1,4 +1,4 @@
-"""The peer of `queue_throughput` and `cumulative`: Gradio, which uvicorn serves, as by default."""
+"""Gradio as a peer of `queue_throughput`, `cumulative` and `stalled`, under uvicorn, which serves it anyway."""
 
 from collections.abc import AsyncIterator
 
@@ -24,9 +24,16 @@ async def converse(count: float) -> AsyncIterator[list[dict[str, str]]]:
         yield conversation_with(text)
 
 
+async def flood(megabytes: float) -> AsyncIterator[str]:
+    """So much text in pieces of 40,000 letters, each unlike the one before."""
+    for number in range(int(megabytes * 1e6 / 40_000)):
+        yield f"{number:08d}" * 5000
+
+
 with gradio.Blocks() as demo:
     gradio.api(noop, api_name="noop", concurrency_limit=50)
     gradio.Button().click(grow, gradio.Number(), gradio.Textbox())
     gradio.Button().click(converse, gradio.Number(), gradio.JSON())
+    gradio.api(flood, api_name="flood", concurrency_limit=50)
 
 app = gradio.mount_gradio_app(fastapi.FastAPI(), demo, path="")

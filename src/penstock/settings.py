@@ -81,6 +81,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "cut and deploys that roll; 0 is never.",
         ),
     ] = 0.0
+    compression: Annotated[
+        Literal["auto", "off"],
+        Meta(
+            description="`auto` compresses streams for readers that offer gzip or zstd, as browsers do; `off` "
+            "never does, where a proxy does it, say."
+        ),
+    ] = "auto"
     long_poll_timeout_s: Annotated[
         float, Meta(gt=0, le=300, description="Longest wait of a long-poll, in seconds.")
     ] = 25.0

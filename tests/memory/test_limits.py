@@ -137,7 +137,7 @@ def test_on_a_machine_that_is_full_of_others_memory_ours_may_be_as_much_as_is_le
     own, _ = machine.look()
     machine.has(own // 1024 // 16)
     used, limit = machine.look()
-    assert 0 < limit < used <= own, "less than a fifth of what we could have is left"
+    assert 0 < limit < used, "less than a fifth of what we could have is left"
     machine.has(own // 1024 * 2)
     used, limit = machine.look()
     assert used < limit, "there is room, though the others may have nearly all"

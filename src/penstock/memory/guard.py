@@ -35,9 +35,9 @@ SPARE_SHARE = 1.1
 """Of the limit: up to here one function goes on while the others wait. By default, 88 % of what there is."""
 
 RETURN_S = 2.0
-"""How often, while memory is tight, what has been freed is returned to the system: CPython and the C library keep
-it, unasked, and the memory of runs that have ended would count for ever. A collection may stop all threads for a
-tenth of a second."""
+"""How often, while memory is tight, what has been freed is returned to the system. The C library keeps it (all
+of 208 MB that a thread had filled in pieces of 2,000 bytes): what has ended would count for ever. That takes
+milliseconds, and a collection before it may stop all threads for a tenth of a second."""
 
 
 class MemoryGuard(Pressure):

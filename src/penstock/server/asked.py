@@ -83,7 +83,7 @@ def _rate(request: HTTPConnection) -> float:
         raise BadRequest(
             f"rate={rate:g} is too slow.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
         )
-    return rate
+    return float(round(rate))  # readers of one rate are served together
 
 
 def _cursor_of(text: str) -> Cursor | None:

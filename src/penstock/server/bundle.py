@@ -83,6 +83,10 @@ class _Member:
         # While others go on, what waits is theirs, and so is the reader that takes nothing.
         return 0 if self.ended and not self._bundle.over else self._bundle.outlet.buffered_bytes
 
+    @property
+    def taken_bytes(self) -> int:
+        return self._bundle.outlet.taken_bytes
+
     def write(self, frames: Frames) -> None:
         if not self._bundle.over:
             self._bundle.outlet.write(self._as_one_of_several(frames))

@@ -130,7 +130,7 @@ METRICS = (
     Metric(
         "sent_bytes_total",
         "counter",
-        "Bytes handed to readers' connections, heartbeats too, HTTP's own not.",
+        "Bytes handed to readers' connections, before compression, heartbeats too, HTTP's own not.",
         lambda view: _one(view.counted.flow.sent_bytes),
     ),
     Metric(
