@@ -11,6 +11,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import penstock
 from penstock.events import AnyEvent, End
@@ -150,6 +151,29 @@ async def bench() -> AsyncIterator[Bench]:
         yield bench
 
 
+class Scrape:
+    """One answer of /metrics, read as Prometheus reads it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.families = {family.name: family for family in text_string_to_metric_families(text)}
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The sum of the samples `penstock_<name>` that have these labels."""
+        found = [
+            sample.value
+            for family in self.families.values()
+            for sample in family.samples
+            if sample.name == f"penstock_{name}" and labels.items() <= sample.labels.items()
+        ]
+        assert found, f"there is no {name} {labels}"
+        return sum(found)
+
+    def has(self, name: str) -> bool:
+        """Whether the metric has any samples."""
+        return bool(self.families[f"penstock_{name}"].samples)
+
+
 class Api(httpx.AsyncClient):
     """The HTTP surface, without the comfort of `penstock.Client`, which would hide what is to be tested."""
 
@@ -172,6 +196,12 @@ class Api(httpx.AsyncClient):
         answer = await self.get(f"/api/runs/{run_id}/events", headers=headers, params=query)
         assert answer.status_code == 200, answer.text
         return Decoder().feed(answer.content)
+
+    async def scrape(self) -> Scrape:
+        """What /metrics says now."""
+        answer = await self.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        return Scrape(answer.text)
 
     async def ended(self, run_id: str) -> dict[str, Any]:
         """The run, once it has ended."""

@@ -15,6 +15,7 @@ import pytest
 from penstock.errors import StoreUnavailable
 from penstock.events import End, Text
 from penstock.janitor import ENDED_AT_ONCE, Janitor, process_is_gone, worker_name
+from penstock.meters import Runs
 from penstock.models import Append, Claimed, Group, RunRecord, RunState
 from penstock.protocol.sse import encode_chunk, events_in
 from penstock.storage import make_store
@@ -292,7 +293,7 @@ async def enforcing(store: Store, worker: str, faults: Collection[str] = ()) -> 
             raise StoreUnavailable("The disk is gone.") if run_id == min(faults) else ValueError(run_id)
         claimed = await store.seize(worker, run_id, waiting=True)
         if claimed is not None:
-            await end_unexecuted(store, claimed, reason)
+            await end_unexecuted(store, claimed, reason, Runs())
 
     task = asyncio.create_task(Janitor(store, worker, 10).enforce(end))
     try:

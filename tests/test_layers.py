@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 FLOORS = (
-    ("errors", "events", "models", "settings"),
+    ("errors", "events", "meters", "models", "settings"),
     ("protocol",),
     ("storage",),
     ("hub", "queue", "worker", "janitor", "memory", "presence"),

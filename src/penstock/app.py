@@ -15,9 +15,10 @@ from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLock
 from .hub import Folds, Hub
 from .janitor import Janitor, worker_name
 from .memory import MemoryGuard
+from .meters import Meters
 from .presence import Presence
 from .queue import Queue, Standings
-from .server import Context, Pulse, make_closed_server, make_server
+from .server import Context, Metrics, Peers, Pulse, Sources, make_closed_server, make_server
 from .settings import Settings, load
 from .storage import make_store
 from .worker import Function, FunctionOptions, Worker
@@ -62,6 +63,10 @@ class App:
         """Whether readers come here; a process that only executes can't know that nobody watches a run."""
         self.start_error: PenstockError | None = None
         """Why the app could not start under a server, which itself only says that it could not."""
+        self.meters = Meters()
+        """What this process has counted, over all starts of the app."""
+        self.peers: Peers | None = None
+        """The other processes of the service, whose figures `/metrics` has as well."""
 
     def configure(self, **settings: Any) -> None:
         """Set more settings, over those given before; those that are None stay. Before the app starts.
@@ -127,7 +132,7 @@ class App:
             try:
                 server = (await self.start()).server
             except StoreError as error:
-                server = make_closed_server(error, self.settings)
+                server = make_closed_server(error, self.settings, Metrics(self.meters, peers=self.peers))
             await server(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000, "reason": "no WebSocket here"})
@@ -214,10 +219,12 @@ class _Services:
     """What a started app consists of."""
 
     def __init__(self, app: App) -> None:
-        settings = app.settings
-        self.store = make_store(settings.store, synchronous=settings.synchronous)
+        settings, meters = app.settings, app.meters
+        self.store = make_store(settings.store, synchronous=settings.synchronous, meter=meters.store)
+        self.store.listen(meters.appends.heard)
+        meters.runs.expect(app.functions)
         self.memory = MemoryGuard(settings.memory_limit_mb)
-        self.worker = Worker(worker_name(), self.store, app.functions, settings, self.memory)
+        self.worker = Worker(worker_name(), self.store, app.functions, settings, self.memory, meters=meters)
         watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
         self.hub = Hub(self.store)
         self.janitor = Janitor(
@@ -227,14 +234,17 @@ class _Services:
             self.worker.wake,
             self.worker.may_judge,
             read=(lambda: self.hub.read) if watches else None,
+            meter=meters.runs,
         )
         groups = self.worker.groups
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
         self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub, self.memory)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
-        self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s)
+        self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s, meters.flow)
         self.folds = Folds(self.store)
-        services = self.queue, self.standings, self.hub, self.folds, self.pulse, self.memory
+        self.metrics = Metrics(meters, Sources(self.hub, self.store, groups, self.memory), app.peers)
+        reading = self.hub, self.folds, self.pulse
+        services = self.queue, self.standings, *reading, self.memory, self.metrics
         self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, *services))
         self._beside: list[asyncio.Task[None]] = []
 
@@ -256,6 +266,7 @@ class _Services:
 
     def _begin(self) -> None:
         beside = [self.janitor.run(), self.janitor.enforce(self.queue.stop_for), self.standings.run()]
+        beside.append(self.metrics.tell_peers())
         if self.presence is not None:
             beside.append(self.presence.run())
         self._beside = [asyncio.create_task(one) for one in beside]
@@ -266,6 +277,7 @@ class _Services:
             task.cancel()
         await self.worker.drain(grace_s)
         await self.worker.stop()
+        self.metrics.close()
         self.memory.stop()
         self.hub.close()
         await self.store.close()

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from .errors import Fenced, StoreError
+from .meters import Runs
 from .models import Claimed
 from .presence import TOLD_S
 from .storage.base import Store, WorkerSign
@@ -90,6 +91,7 @@ class Janitor:
     read: which runs have readers in this process, where runs are to stop that nobody reads; None in a process that
         serves no readers and so can't know.
     may_judge: whether a lease that has run out means that its worker is lost; see `Worker.may_judge`.
+    meter: where lost attempts and the runs that it ends are counted.
     """
 
     def __init__(
@@ -101,7 +103,9 @@ class Janitor:
         may_judge: Callable[[], bool] = lambda: True,
         *,
         read: Callable[[], set[str]] | None = None,
+        meter: Runs | None = None,
     ) -> None:
+        self._meter = meter or Runs()
         self._read = read
         self._absent: dict[str, float] = {}  # runs whose grace is over, and since when that is known here
         self._started = time.monotonic()
@@ -191,7 +195,9 @@ class Janitor:
                 await self._store.requeue(claimed.lease, retry_at_ms(run.losses + 1), lost=True)
             else:
                 reason = run.cancel_reason or "cancelled" if run.cancel else "worker_lost"
-                await end_unexecuted(self._store, claimed, reason)
+                if not await end_unexecuted(self._store, claimed, reason, self._meter):
+                    return
+            self._meter.lost_one(run.function)
         except Fenced:
             log.info("Run %s was settled by another process.", run.id)
 

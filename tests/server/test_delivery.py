@@ -162,7 +162,7 @@ async def test_a_stalled_reader_is_cut_off_and_goes_on_from_its_cursor(
     async with connected(api) as slow, connected(api) as again:
         with caplog.at_level(logging.INFO, "penstock"):
             await slow.ask(run_id)
-            await until(lambda: pulse.stalled == 1, 10, "it is cut off")
+            await until(lambda: pulse.flow.stalled == 1, 10, "it is cut off")
         assert "has taken nothing for 0.4 s" in caplog.text
         events = await slow.rest()
         assert len(text_of(events)) < len(whole)

@@ -190,9 +190,9 @@ async def test_one_that_takes_nothing_is_counted_once(api: "Api", app: penstock.
     link = await asyncio.open_connection(api.base_url.host, api.base_url.port, limit=1024)
     query = httpx.QueryParams({"stream": names})
     link[1].write(f"GET /api/events?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    await until(lambda: services.pulse.stalled == 1, 10)
+    await until(lambda: services.pulse.flow.stalled == 1, 10)
     await until(lambda: services.hub.subscribers == 0, 5)
-    assert services.pulse.stalled == 1
+    assert services.pulse.flow.stalled == 1
     link[1].transport.abort()
 
 

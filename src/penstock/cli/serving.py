@@ -7,6 +7,7 @@ import threading
 import traceback
 import webbrowser
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, PenstockError
@@ -26,6 +27,7 @@ def serve(given: argparse.Namespace) -> int:
     """Serve the app that TARGET names, in this process or in several."""
     if _is_supervisor(given):
         return _supervise(given)
+    from ..process.shelf import Place
     from ..serve import listen
     from ..serve import serve as serve_app
 
@@ -33,6 +35,7 @@ def serve(given: argparse.Namespace) -> int:
     if tether is None:
         serve_app(app, lambda address: note(READY.format(address)))
         return 0
+    app.peers = Place(Path(tether.folder)) if tether.folder else None
     listener = tether.listener or listen(app.settings)
     tell = partial(tether.ready, grace_s=app.settings.grace_s, listener=listener)
     serve_app(app, lambda address: tell(READY.format(address)), listener, shared=True)

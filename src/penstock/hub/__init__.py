@@ -2,7 +2,7 @@
 
 from .folds import Folds
 from .frames import NOTHING, Frames, Merge, make_frames
-from .hub import WARM_TAILS, Hub
+from .hub import WARM_TAILS, Hub, Lag
 from .subscriber import Subscriber
 from .tail import PIECE_BYTES, TAIL_BYTES, Status
 
@@ -14,6 +14,7 @@ __all__ = [
     "Folds",
     "Frames",
     "Hub",
+    "Lag",
     "Merge",
     "Status",
     "Subscriber",

@@ -38,14 +38,17 @@ class Merge(Enum):
 class Frames:
     """Server-sent events as they go to any number of connections.
 
-    data: the frames, `count` of them with an id. last_seq: the last event in them; 0 where there is none.
-    final: whether it is the `end`.
+    data: the frames, `count` of them with an id, for `events` events. last_seq: the last of these; 0 where there
+    is none. final: whether it is the `end`.
     """
 
-    __slots__ = ("_chunked", "_coded", "count", "data", "final", "last_seq")
+    __slots__ = ("_chunked", "_coded", "count", "data", "events", "final", "last_seq")
 
-    def __init__(self, data: bytes, last_seq: int = 0, count: int = 0, *, final: bool = False) -> None:
+    def __init__(
+        self, data: bytes, last_seq: int = 0, count: int = 0, *, events: int = 0, final: bool = False
+    ) -> None:
         self.data = data
+        self.events = events
         self.last_seq = last_seq
         self.count = count
         self.final = final
@@ -82,7 +85,7 @@ def make_frames(chunks: Sequence[Chunk], after: int, merge: Merge) -> Frames:
     count = data.count(b"\n\n")
     if count > 1 and merge is not Merge.NONE and _is_worth_it(data, count, merge):
         data, count = _merged(data, epoch)
-    return Frames(data, last.last_seq, count, final=last.final)
+    return Frames(data, last.last_seq, count, events=last.last_seq - after, final=last.final)
 
 
 def _is_worth_it(data: bytes, count: int, merge: Merge) -> bool:

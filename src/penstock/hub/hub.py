@@ -5,6 +5,7 @@ shared by all, or in the store. A wake-up only says "look again", so a lost one 
 """
 
 import time
+from typing import NamedTuple
 
 from ..models import Chunk, Stream
 from ..protocol.sse import epoch_of
@@ -12,7 +13,7 @@ from ..storage.base import Store
 from .subscriber import Subscriber
 from .tail import Status, Tail
 
-__all__ = ["WARM_TAILS", "Hub"]
+__all__ = ["WARM_TAILS", "Hub", "Lag"]
 
 WARM_TAILS = 1024
 """Streams that nobody reads whose last chunks are kept all the same, the latest ones: a reader mostly comes just
@@ -21,6 +22,14 @@ after a run was submitted, or back after a broken connection, and then costs the
 
 FRESH_S = 1.0
 """How long what was noted of a run's standing is told to new readers: as long as they wait for the next look."""
+
+
+class Lag(NamedTuple):
+    """Who reads, by transport, and how many events all of them and the last of them are behind their streams."""
+
+    readers: dict[str, int]
+    events: int
+    most: int
 
 
 class Hub:
@@ -39,6 +48,19 @@ class Hub:
     def subscribers(self) -> int:
         """Readers connected now."""
         return sum(len(tail.subscribers) for tail in self._tails.values())
+
+    def lag(self) -> Lag:
+        """How all readers stand. A look at each: a millisecond for thousands."""
+        readers, events, most = {"sse": 0, "poll": 0}, 0, 0
+        for tail in self._tails.values():
+            end = max(tail.end, tail.reached)
+            for subscriber in tail.subscribers:
+                readers[subscriber.transport] = readers.get(subscriber.transport, 0) + 1
+                behind = end - subscriber.position
+                if behind > 0:
+                    events += behind
+                    most = max(most, behind)
+        return Lag(readers, events, most)
 
     def subscribe(self, stream: str, after: int = 0) -> Subscriber:
         """A reader that has everything up to `after`. Use it in a `with` block, or close it."""

@@ -21,13 +21,14 @@ class Subscriber:
 
     __slots__ = (
         "_following", "_look", "_seen", "_tail", "_timer", "_waiter", "closed", "ended", "position",
-        "status", "told", "told_at",
+        "status", "told", "told_at", "transport",
     )  # fmt: skip
 
     def __init__(self, tail: Tail, after: int) -> None:
         self.position = after
         self.ended = False
         self.closed = False
+        self.transport = "sse"
         self.status: Status | None = None
         self.told: Status | None = None
         self.told_at = float("-inf")
@@ -64,6 +65,7 @@ class Subscriber:
         So a reader at the tail need not ask again: what was appended since was heard.
         """
         self.position = after
+        self._tail.reached = tail
         if after == tail:
             self._tail.anchor(after)
 

@@ -44,6 +44,8 @@ class Reader(Protocol):
 
     status: Status | None
     told_at: float
+    position: int
+    transport: str
 
     def wake(self) -> None:
         """There may be something new."""
@@ -55,7 +57,7 @@ class Tail:
 
     __slots__ = (
         "_beats", "_doubted_at", "_follower", "_made", "_on_empty", "_reading", "_store", "_waiting", "begin",
-        "changes", "chunks", "draining", "end", "epoch", "size_bytes", "stale", "status", "stream",
+        "changes", "chunks", "draining", "end", "epoch", "reached", "size_bytes", "stale", "status", "stream",
         "subscribers", "written_at",
     )  # fmt: skip
 
@@ -67,6 +69,7 @@ class Tail:
         self.chunks: deque[Chunk] = deque()
         self.begin: int | None = None  # nothing is known before the first look into the store
         self.end = 0
+        self.reached = 0  # what the store had when last a reader began: where `end` is unknown, for its lag
         self.epoch: str | None = None
         self.status: tuple[float, Status] | None = None  # of a run that was submitted here, and when
         self.size_bytes = 0

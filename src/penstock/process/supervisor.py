@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .own import EXIT_BROKEN, exit_at_once
+from .shelf import Shelf
 from .tether import Line, Ready
 
 __all__ = ["restart_delay_s", "same_program", "supervise"]
@@ -64,8 +65,11 @@ def supervise(command: Callable[[str], Sequence[str]], count: int, on_ready: Cal
 class _Process:
     """One of them. `told` is whether it was asked to leave."""
 
-    def __init__(self, command: Callable[[str], Sequence[str]], listener: socket.socket | None) -> None:
-        with Line(listener) as line:
+    def __init__(
+        self, command: Callable[[str], Sequence[str]], listener: socket.socket | None, shelf: Shelf
+    ) -> None:
+        self._shelf = shelf
+        with Line(listener, shelf.folder) as line:
             self._process = subprocess.Popen(  # noqa: S603 - our own command again
                 command(line.spec), stdin=subprocess.DEVNULL, pass_fds=line.files, process_group=0
             )
@@ -137,6 +141,7 @@ class _Process:
                 return False
             if code:  # it did not end in order, so what its functions have started goes on; the group's id
                 self.kill()  # is theirs as long as there are any
+            self._shelf.settle(self.pid)
             self.gone.set_result(code)
             asyncio.get_running_loop().remove_reader(self._line.ours)
             self._line.close()
@@ -159,6 +164,7 @@ class _Supervisor:
         self._count = count
         self._on_ready = on_ready
         self._listener: socket.socket | None = None
+        self._shelf = Shelf()
         self._alive: set[_Process] = set()
         self._places: list[_Process] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,6 +188,7 @@ class _Supervisor:
             code = await self._end
         finally:
             await self._end_all()
+            self._shelf.remove()
         return code
 
     # Signals
@@ -196,6 +203,7 @@ class _Supervisor:
         if self._leaving:
             for process in self._alive:
                 process.kill()
+            self._shelf.remove()
             exit_at_once()
         self._leave()
 
@@ -229,7 +237,7 @@ class _Supervisor:
     def _start(self) -> _Process:
         """Raises OSError where the machine has no room for another."""
         try:
-            process = _Process(self._command, self._listener)
+            process = _Process(self._command, self._listener, self._shelf)
         except OSError as error:
             log.critical("No process can be started: %s.", error.strerror)
             raise

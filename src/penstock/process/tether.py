@@ -13,6 +13,7 @@ from typing import Self
 import msgspec
 
 from ..errors import ConfigError
+from .shelf import remove
 
 __all__ = ["Line", "Ready", "Tether"]
 
@@ -35,6 +36,7 @@ class Tether:
     """The process's end. From its making on, the process ends in order if its supervisor does.
 
     spec: what `Line.spec` gave.
+    folder: where the processes lay out what they count, see `shelf`.
     listener: the socket that all processes share; None in the first one, which makes it.
 
     Raises:
@@ -42,7 +44,8 @@ class Tether:
     """
 
     def __init__(self, spec: str) -> None:
-        line, _, listener = spec.partition(",")
+        files, _, self.folder = spec.partition("@")
+        line, _, listener = files.partition(",")
         try:
             self._line = _adopt(line)
             self.listener = _adopt(listener) if listener else None
@@ -67,6 +70,7 @@ class Tether:
         with contextlib.suppress(OSError):
             while self._line.recv(1):
                 pass
+        remove(self.folder)  # nobody else will: the supervisor has died
         # To the main thread: the event loop's wait is only broken off there.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
@@ -74,10 +78,11 @@ class Tether:
 class Line:
     """The supervisor's end, and the one that it hands over when it starts a process.
 
-    listener: given to the process, where there is one already.
+    listener: given to the process, where there is one already. folder: see `Tether`.
     """
 
-    def __init__(self, listener: socket.socket | None) -> None:
+    def __init__(self, listener: socket.socket | None, folder: str) -> None:
+        self._folder = folder
         self.ours, self._theirs = socket.socketpair()
         self.ours.setblocking(False)
         self.files = [end.fileno() for end in (self._theirs, listener) if end is not None]
@@ -86,7 +91,7 @@ class Line:
     @property
     def spec(self) -> str:
         """What the process is told of it, for `Tether`."""
-        return ",".join(map(str, self.files))
+        return f"{','.join(map(str, self.files))}@{self._folder}"
 
     def __enter__(self) -> Self:
         return self

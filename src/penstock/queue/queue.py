@@ -58,6 +58,7 @@ class Queue:
         self._hub = hub
         self._memory = memory
         self.closing = False
+        self.meter = worker.meters.runs
 
     async def submit(
         self, function: str, given: bytes | msgspec.Raw, *, key: str | None = None, session: str | None = None
@@ -86,6 +87,8 @@ class Queue:
                 f"There is no function {function!r}.", hint="GET /api/functions lists them.", field="function"
             )
         submitted = await self._submit(known, _record(known, given, key, session))
+        if submitted.fresh:
+            self.meter.accepted(function)
         self._worker.wake()
         try:
             for replaced in submitted.replaced:
@@ -174,7 +177,7 @@ class Queue:
         """End a run in the queue; False if it is not there (any more). Raises StoreError."""
         claimed = await self._store.seize(self._worker.name, run_id, waiting=True)
         # If it is claimed in this moment, its worker finds the request with it.
-        return claimed is not None and await end_unexecuted(self._store, claimed, reason)
+        return claimed is not None and await end_unexecuted(self._store, claimed, reason, self.meter)
 
 
 def _record(

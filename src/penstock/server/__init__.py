@@ -2,6 +2,7 @@
 
 from .context import Context
 from .delivery import Pulse
+from .metrics import Metrics, Peers, Sources
 from .routes import make_closed_server, make_server
 
-__all__ = ["Context", "Pulse", "make_closed_server", "make_server"]
+__all__ = ["Context", "Metrics", "Peers", "Pulse", "Sources", "make_closed_server", "make_server"]

@@ -12,6 +12,7 @@ from ..settings import Settings
 from ..storage.base import Store
 from ..worker import Function
 from .delivery import Pulse
+from .metrics import Metrics
 
 __all__ = ["Context", "context_of"]
 
@@ -29,6 +30,7 @@ class Context:
     folds: Folds
     pulse: Pulse
     memory: MemoryGuard
+    metrics: Metrics
 
 
 def context_of(request: HTTPConnection) -> Context:

@@ -9,6 +9,7 @@ from collections import deque
 
 from ..errors import StoreError
 from ..hub import NOTHING, Frames, Merge, Subscriber, make_frames
+from ..meters import Flow
 from ..protocol import sse
 from .outlet import Outlet, nobody
 
@@ -132,12 +133,14 @@ class Delivery:
         if frames.final:
             self._end(frames)
         elif leaving:
-            self._end(Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))))
+            last = frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))
+            self._end(Frames(last, count=frames.count, events=frames.events))
         else:
             self._write(frames)
 
     def _write(self, frames: Frames) -> None:
         self._outlet.write(frames)
+        self._pulse.flow.sent(frames.events, frames.count, len(frames.data))
         self._quiet_since = time.monotonic()
 
     def _tell_status(self) -> None:
@@ -149,6 +152,7 @@ class Delivery:
         if not self._over:
             self._close()
             self._outlet.end(last)
+            self._pulse.flow.sent(last.events, last.count, len(last.data))
             if self._outlet.buffered_bytes:  # it may take nothing of that either
                 self._pulse.add(self)
 
@@ -167,7 +171,8 @@ class Delivery:
 
     def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
         """Called about once a second."""
-        if now >= self._ends_at:
+        if now >= self._ends_at and not self._over:
+            self._pulse.flow.rotated += 1
             self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
         taken_bytes, has_all = self._outlet.taken_bytes, not self._outlet.buffered_bytes
         if has_all or taken_bytes > self._taken_bytes:
@@ -182,7 +187,7 @@ class Delivery:
 
     def _cut(self, stall_timeout_s: float) -> None:
         log.info("A reader of %s has taken nothing for %g s and is cut off.", self._stream, stall_timeout_s)
-        self._pulse.stalled += 1
+        self._pulse.flow.stalled += 1
         self._outlet.cut()
         self._pulse.remove(self)
 
@@ -194,10 +199,13 @@ def _drawn(between_ms: tuple[int, int]) -> int:
 class Pulse:
     """Goes through all deliveries again and again: one timer, however many there are.
 
-    stalled: readers that were cut off because they took nothing.
+    flow: where what readers get is counted.
     """
 
-    def __init__(self, heartbeat_s: float, stall_timeout_s: float, max_age_s: float = 0.0) -> None:
+    def __init__(
+        self, heartbeat_s: float, stall_timeout_s: float, max_age_s: float = 0.0, flow: Flow | None = None
+    ) -> None:
+        self.flow = flow or Flow()
         self._max_age_s = max_age_s
         self._heartbeat_s = heartbeat_s
         self._stall_timeout_s = stall_timeout_s
@@ -206,7 +214,6 @@ class Pulse:
         self._members: dict[Delivery, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._round: deque[Delivery] = deque()
-        self.stalled = 0
 
     def end_of_one_that_begins(self, now: float) -> float:
         """When a response that begins now has had its time."""

@@ -42,6 +42,7 @@ async def open_stream(context: Context, run_id: str, asked: Asked) -> Opening:
     """Subscribe to a run. Whoever calls closes the subscriber. Raises UnknownRun and StoreError."""
     # Before the look into the store: what is appended after the look is heard.
     subscriber = context.hub.subscribe(run_id)
+    context.pulse.flow.reads += 1
     try:
         stream = await _look(context, run_id, asked.cursor)
         folded = await context.folds.of(stream) if asked.fold else None

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from .. import events as ev
 from ..hub import Merge, Subscriber, make_frames
+from ..meters import Flow
 from ..models import Chunk, Cursor
 from ..protocol import sse
 from .opening import Opening
@@ -14,26 +15,29 @@ from .outlet import Watch
 __all__ = ["poll"]
 
 
-async def poll(opening: Opening, request: Request, timeout_s: float) -> bytes:
+async def poll(opening: Opening, request: Request, timeout_s: float, flow: Flow) -> bytes:
     """What is there, or what comes within `timeout_s`, as JSON: `{events, cursor, done}`.
 
     Returns early, with nothing, when the reader or the server leaves. Raises StoreError.
     """
     subscriber = opening.subscriber
+    subscriber.transport = "poll"
     found = [ev.encode(event) for event in opening.reset]
     if opening.folded is not None:
         found += sse.json_in(opening.folded.data)
     with Watch(request.receive, subscriber.close) as watch:
         watch.begin()
         chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
-    if chunks:
-        found += sse.json_in(make_frames(chunks, opening.start.after, Merge.NONE).data)
+    frames = make_frames(chunks, opening.start.after, Merge.NONE)
+    found += sse.json_in(frames.data) if chunks else []
     cursor = Cursor(opening.stream.epoch, subscriber.position)
-    return b'{"events":[%b],"cursor":"%b","done":%b}' % (
+    body = b'{"events":[%b],"cursor":"%b","done":%b}' % (
         b",".join(found),
         str(cursor).encode(),
         b"true" if subscriber.ended else b"false",
     )
+    flow.sent(frames.events, frames.count, len(body))
+    return body
 
 
 async def _take_within(subscriber: Subscriber, timeout_s: float) -> list[Chunk]:

@@ -23,6 +23,7 @@ from ..settings import Settings
 from . import health, page, runs, streams
 from .auth import path_of, require_token
 from .context import Context
+from .metrics import Metrics
 
 __all__ = ["error_response", "make_closed_server", "make_server"]
 
@@ -46,6 +47,7 @@ def make_server(context: Context) -> ASGIApp:
             Route("/api/queue", runs.overview),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
+            Route("/metrics", context.metrics.scrape),
             Mount("/web", page.Modules()),
         ]
     )
@@ -82,13 +84,13 @@ def _often_asked(scope: Scope) -> ASGIApp | None:
     return _EVENTS
 
 
-def make_closed_server(error: StoreError, settings: Settings) -> ASGIApp:
+def make_closed_server(error: StoreError, settings: Settings, metrics: Metrics) -> ASGIApp:
     """What answers while the app can't start: the error to whoever may know it, a sign of life to all."""
 
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        alive = request.url.path.endswith("/healthz")
-        response = await health.healthz(request) if alive else error_response(error)
+        answer = {"/healthz": health.healthz, "/metrics": metrics.scrape}.get(path_of(scope))
+        response = error_response(error) if answer is None else await answer(request)
         await response(scope, receive, send)
 
     return require_token(server, settings.token) if settings.token else server

@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..errors import BadRequest, BodyTooLarge, InvalidInput, UnsupportedMedia
+from ..errors import BadRequest, BodyTooLarge, InvalidInput, PenstockError, UnsupportedMedia
 from ..hub import Status
 from ..models import RunRecord, RunState
 from .context import context_of
@@ -51,7 +51,12 @@ async def _submit(request: Request) -> Response:
         raise InvalidInput(
             "The input is not a JSON object.", hint="Send one member per parameter.", field="input"
         )
-    run, status = await queue.submit(given.function, given.input, key=given.key, session=given.session)
+    try:
+        run, status = await queue.submit(given.function, given.input, key=given.key, session=given.session)
+    except PenstockError as error:
+        if error.status == 503:
+            queue.meter.refused(error.code)
+        raise
     answer = {"run_id": run.id, "state": run.state} | status | {"events": _events_path(request, run.id)}
     return _json(answer, 202)
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from ..errors import Fenced
 from ..events import End
+from ..meters import Runs
 from ..models import Claimed, RunState
 from ..protocol.sse import encode_chunk
 from ..storage.base import Store
@@ -73,7 +74,7 @@ def outcome_of(reason: str) -> Outcome:
     return Outcome(state, None, {"code": reason, "message": message, "hint": hint})
 
 
-async def end_unexecuted(store: Store, claimed: Claimed, reason: str) -> bool:
+async def end_unexecuted(store: Store, claimed: Claimed, reason: str, meter: Runs) -> bool:
     """End a run that nobody executes: one that waits, or whose process died. False if it was claimed meanwhile.
 
     Raises StoreError; nothing was written then.
@@ -87,4 +88,5 @@ async def end_unexecuted(store: Store, claimed: Claimed, reason: str) -> bool:
         await store.finish(claimed.lease, outcome.state, error, last, now_ms)
     except Fenced:
         return False
+    meter.ended(claimed.run.function, outcome.state)
     return True

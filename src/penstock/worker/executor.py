@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import Fenced, InvalidInput, StoreError
 from ..memory import Hold, Pressure
+from ..meters import Runs
 from ..models import Claimed, RunRecord, RunState
 from ..protocol.runs import retry_delay_s
 from ..settings import Settings
@@ -57,7 +58,9 @@ class Executor:
         settings: Settings,
         on_free: Callable[[], None],
         pressure: Pressure,
+        meter: Runs,
     ) -> None:
+        self._meter = meter
         self._store = store
         self._journal = journal
         self._functions = functions
@@ -157,6 +160,16 @@ class Executor:
         else:
             active.recorder.end(ended, lingers=lingers)
         await active.recorder.done
+        self._count(active, ended)
+
+    def _count(self, active: Active, ended: Outcome) -> None:
+        run, stored = active.claimed.run, active.recorder.outcome
+        if ended.error is not None and ended.error["code"] == "process_died":
+            self._meter.lost_one(run.function)
+        if stored is not None and active.recorder.settled:
+            self._meter.ended(run.function, stored.state)
+            if run.started_at_ms is not None:
+                self._meter.lasted(run.function, (_now_ms() - run.started_at_ms) / 1000)
 
     async def _spare(self, active: Active) -> None:
         try:
@@ -229,7 +242,11 @@ class Executor:
 def retry_at_ms(attempt: int) -> int:
     """When the attempt after this one may begin, in Unix milliseconds; see `protocol.runs.retry_delay_s`."""
     delay_s = retry_delay_s(attempt, random.random())  # noqa: S311 - jitter, not a secret
-    return time.time_ns() // 1_000_000 + round(delay_s * 1000)
+    return _now_ms() + round(delay_s * 1000)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _explained(reason: str | None, outcome: Outcome) -> Outcome:

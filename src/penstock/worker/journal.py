@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar, TypeVarTuple, Unpack
 
 from ..errors import Fenced, StoreError
+from ..meters import Moments
 from ..models import Append, Chunk, Claimed, Ending
 from ..storage.base import Store
 from .recorder import GiveBack, Recorder
@@ -31,10 +32,14 @@ RETRY_S = (0.05, 2.0)
 
 
 class Journal:
-    """Runs on the event loop in which it was made. `run` is its task."""
+    """Runs on the event loop in which it was made. `run` is its task.
 
-    def __init__(self, store: Store) -> None:
+    stored: how long events wait until they are stored.
+    """
+
+    def __init__(self, store: Store, stored: Moments) -> None:
         self._store = store
+        self._stored = stored
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._wake = asyncio.Event()
@@ -99,6 +104,7 @@ class Journal:
         if not going:
             return
         taken = await self._persist(lambda: self._store.append([item for _, item in going]))
+        self._note(recorder for recorder, item in going if not item.chunk.empty)
         for (recorder, item), ok in zip(going, taken, strict=True):
             if not ok and not await self._is_stored(recorder, item.chunk):
                 log.warning("Run %s: the lease is lost; its function is stopped here.", recorder.lease.run_id)
@@ -110,8 +116,14 @@ class Journal:
         now_ms = time.time_ns() // 1_000_000
         ends = [_ending(recorder, chunk, now_ms) for recorder, chunk in ending]
         done = await self._persist(lambda: self._store.finish_all(ends))
+        self._note(recorder for recorder, _ in ending)
         for (recorder, chunk), ok in zip(ending, done, strict=True):
             recorder.settle(stored=ok or await self._is_stored(recorder, chunk))
+
+    def _note(self, recorders: Iterable[Recorder]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        for recorder in recorders:
+            self._stored.add((now_ms - recorder.oldest_ms) / 1000)
 
     async def _give_back(self, recorder: Recorder, back: GiveBack) -> None:
         if recorder.done.done():

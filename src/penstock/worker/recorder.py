@@ -80,6 +80,8 @@ class Recorder:
         self.outcome: Outcome | None = None
         self.lingers = False
         self.back: GiveBack | None = None
+        self.oldest_ms = 0
+        """When the first event of the chunk that was last taken was yielded."""
         self._alive_at = time.monotonic()
         self._epoch = claimed.stream.epoch
         self._seq = claimed.stream.tail
@@ -280,6 +282,8 @@ class Recorder:
                 self._scheduled = now
         if unfinished:
             self._schedule(self, now)
+        if pending:
+            self.oldest_ms = pending[0].at_ms
         chunk = self._chunk(pending) if pending else Chunk(self._taken + 1, self._taken, b"")
         self._taken = chunk.last_seq
         return Append(self.lease.run_id, self.lease.fence, chunk, None if mark is None else mark.saved)

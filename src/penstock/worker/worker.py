@@ -9,6 +9,7 @@ from itertools import groupby
 
 from ..errors import StoreError
 from ..memory import HELD_S, Pressure
+from ..meters import Meters
 from ..models import Chunk, Claimed
 from ..settings import Settings
 from ..storage.base import Store
@@ -41,6 +42,7 @@ class Worker:
     name: unique to the process's life; what leases are held under.
     functions: by name; may grow until `start`.
     pressure: no run is claimed while memory is tight, as long as there is one here that may end and free its own.
+    meters: where it counts what it does.
     """
 
     def __init__(
@@ -50,26 +52,27 @@ class Worker:
         functions: Mapping[str, Function],
         settings: Settings,
         pressure: Pressure | None = None,
+        *,
+        meters: Meters | None = None,
     ) -> None:
         self.name = name
+        self.meters = meters = meters or Meters()
         self._store = store
         self._functions = functions
         self.groups = Groups(functions, settings)
         self._settings = settings
-        self._journal = Journal(store)
-        self._wake = asyncio.Event()
-        self._pressure = pressure or Pressure()
-        self._executor = Executor(store, self._journal, functions, settings, self._wake.set, self._pressure)
+        self._journal = Journal(store, meters.appends.stored)
+        self._pressure = pressure = pressure or Pressure()
+        self._wake = wake = asyncio.Event()
+        self._executor = Executor(store, self._journal, functions, settings, wake.set, pressure, meters.runs)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self._due_ms: int | None = None
         self._claimed_ms = 0  # as of when the last claim looked
-        self._signed_at = float("-inf")
-        self._signed_ms = 0
-        self._steady_from = float("inf")
+        self._signed_at, self._signed_ms, self._steady_from = float("-inf"), 0, float("inf")
         self._claiming = asyncio.Lock()
-        self._look_for_strays = False
-        self._look_for_cancels = False  # another process may have asked for a stop
+        # Another process may have asked for a stop.
+        self._look_for_strays = self._look_for_cancels = False
         self._acknowledged: set[str] = set()
 
     async def sign_in(self) -> None:
@@ -294,6 +297,8 @@ class Worker:
         if self._draining:  # it was claimed in the moment in which the shutdown began
             await self._executor.give_back(call)
         else:
+            for claimed in call:
+                self.meters.runs.started(claimed.run)
             self._executor.begin(call)
 
     async def _notice_cancels(self) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ...errors import StoreError
+from ...meters import StoreWork
 from .connection import connect, store_errors
 from .file import StoreFile
 
@@ -19,8 +20,9 @@ T = TypeVar("T")
 class Readers:
     """Does reads in the pool's threads. A WAL reader never waits for the writer and never holds it up."""
 
-    def __init__(self, file: StoreFile, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, file: StoreFile, pool: ThreadPoolExecutor, meter: StoreWork) -> None:
         self._file = file
+        self._meter = meter
         self._path = file.path
         self._pool = pool
         self._own = threading.local()
@@ -28,7 +30,11 @@ class Readers:
 
     async def do(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """What `read` returns. Raises StoreError; the next read then opens the file anew."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
+        except StoreError:
+            self._meter.failed("read")
+            raise
 
     def close(self) -> None:
         """End the threads and close their connections. Blocks; called from a thread."""

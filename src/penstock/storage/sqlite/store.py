@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import Fenced, StoreUnavailable
+from ...meters import StoreWork
 from ...models import (
     Append,
     Chunk,
@@ -55,16 +56,20 @@ class SqliteStore:
 
     path: the file, made where it does not exist; its folder must.
     synchronous: `full` or `normal`, see above.
+    meter: where commits and errors are counted.
     """
 
-    def __init__(self, path: str | Path, *, synchronous: str = "full") -> None:
+    def __init__(
+        self, path: str | Path, *, synchronous: str = "full", meter: StoreWork | None = None
+    ) -> None:
         self.path = Path(path)
+        self._meter = meter or StoreWork()
         self._synchronous = synchronous
         self._writer: Writer | None = None
         self._closed = False
         self._file = StoreFile(self.path)
         self._readers = Readers(
-            self._file, ThreadPoolExecutor(READERS, thread_name_prefix="penstock-sqlite-reader")
+            self._file, ThreadPoolExecutor(READERS, thread_name_prefix="penstock-sqlite-reader"), self._meter
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Listener] = []
@@ -74,7 +79,7 @@ class SqliteStore:
             raise StoreUnavailable(f"{self.path} has been closed.", hint="Make another store for the file.")
         self._loop = asyncio.get_running_loop()
         if self._writer is None:
-            self._writer = Writer(self._file, self._synchronous, self._others_wrote)
+            self._writer = Writer(self._file, self._synchronous, self._others_wrote, self._meter)
         await self._write(schema_version)  # any work connects, and so finds out what is wrong
 
     async def close(self) -> None:

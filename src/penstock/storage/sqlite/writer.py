@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import PenstockError, StoreError, StoreUnavailable
+from ...meters import StoreWork
 from . import connection as opening
 from .connection import connect, store_errors
 from .file import Identity, StoreFile
@@ -62,11 +63,17 @@ class Writer:
 
     on_foreign_commit: called in the thread when another process has committed something, with the streams
         that it has appended to.
+    meter: where commits are counted, in the thread.
     """
 
     def __init__(
-        self, file: StoreFile, synchronous: str, on_foreign_commit: Callable[[set[str]], None]
+        self,
+        file: StoreFile,
+        synchronous: str,
+        on_foreign_commit: Callable[[set[str]], None],
+        meter: StoreWork | None = None,
     ) -> None:
+        self._meter = meter or StoreWork()
         self._file = file
         self._path = file.path
         self._synchronous = synchronous
@@ -119,10 +126,13 @@ class Writer:
             return [self._jobs.popleft() for _ in range(min(MAX_GROUP, len(self._jobs)))]
 
     def _commit(self, group: list[_Job]) -> None:
+        begun = time.monotonic()
         try:
             with store_errors(self._path):
                 self._transact(group)
+            self._meter.commits.add(time.monotonic() - begun)
         except (StoreError, sqlite3.Error) as error:
+            self._meter.failed("write")
             for job in group:
                 job.failed = error
             self._disconnect()  # the next group opens the file anew, so a mended cause is noticed
