@@ -301,7 +301,7 @@ async def test_a_slow_reader_of_like_events_gets_to_the_end(api: "Api", app: pen
                 if loop.time() - begun < 4 * STALL_TIMEOUT_S:
                     await asyncio.sleep(0.02)
         assert text_of(slow.take(raw)).endswith(f"299 {LINE * 200}")
-    assert (await app.start()).pulse.stalled == 0
+    assert (await app.start()).pulse.flow.stalled == 0
 
 
 async def test_a_reader_is_served_what_another_process_has_written_before_it_came(
