@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from ..models import Chunk
-from ..protocol import sse
+from ..protocol import sse, websocket
 from ..protocol.coalesce import coalesce
 
 __all__ = ["Frames", "Merge", "make_frames"]
@@ -38,7 +38,7 @@ class Frames:
     final: whether it is the `end`.
     """
 
-    __slots__ = ("_chunked", "count", "data", "final", "last_seq")
+    __slots__ = ("_chunked", "_framed", "_messages", "count", "data", "final", "last_seq")
 
     def __init__(self, data: bytes, last_seq: int = 0, count: int = 0, *, final: bool = False) -> None:
         self.data = data
@@ -46,6 +46,8 @@ class Frames:
         self.count = count
         self.final = final
         self._chunked: bytes | None = None
+        self._messages: list[str] | None = None
+        self._framed: bytes | None = None
 
     @property
     def chunked(self) -> bytes:
@@ -53,6 +55,20 @@ class Frames:
         if self._chunked is None:
             self._chunked = b"%x\r\n%b\r\n" % (len(self.data), self.data) if self.data else b""
         return self._chunked
+
+    @property
+    def messages(self) -> list[str]:
+        """The same as messages of a WebSocket."""
+        if self._messages is None:
+            self._messages = [message.decode() for message in websocket.messages_in(self.data)]
+        return self._messages
+
+    @property
+    def framed(self) -> bytes:
+        """These messages as they go over a WebSocket's connection."""
+        if self._framed is None:
+            self._framed = websocket.encode_messages(websocket.messages_in(self.data))
+        return self._framed
 
 
 NOTHING = Frames(b"")

@@ -10,7 +10,7 @@ from ..errors import BadRequest
 from ..models import Cursor
 from ..protocol.cursor import parse_cursor
 
-__all__ = ["Asked"]
+__all__ = ["Asked", "check_rate"]
 
 DEFAULT_RATE = 20.0
 """Updates a second to one reader: as many as a person sees as motion in text."""
@@ -42,12 +42,16 @@ def _cursor(request: HTTPConnection) -> Cursor | None:
 
 
 def _rate(request: HTTPConnection) -> float:
-    rate = _number(request, "rate", DEFAULT_RATE, 0.0, MOST_RATE)
-    if 0 < rate < LEAST_RATE:
-        raise BadRequest(
-            f"rate={rate:g} is too slow.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
-        )
-    return rate
+    return check_rate(_number(request, "rate", DEFAULT_RATE, 0.0, MOST_RATE))
+
+
+def check_rate(rate: float) -> float:
+    """The rate, where it may be asked for. Raises BadRequest."""
+    if rate == 0 or LEAST_RATE <= rate <= MOST_RATE:
+        return rate
+    raise BadRequest(
+        f"rate={rate:g} can't be used.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
+    )
 
 
 def _number(request: HTTPConnection, name: str, default: float, least: float, most: float) -> float:

@@ -14,9 +14,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from ..hub import Frames
 from .cork import Corked
 from .outlet import HIGH_WATER_BYTES, TAKE_OVER, nobody
-from .transport import MAX_HEAD_BYTES, BoundedHead
+from .transport import MAX_HEAD_BYTES, BoundedHead, is_of
 
-__all__ = ["Connection", "DirectOutlet"]
+__all__ = ["Connection", "DirectOutlet", "socket_connection"]
 
 UNSENT_BYTES = 128 * 1024
 """What waits in the kernel to be sent. It would take megabytes for each reader that takes nothing, and hide for
@@ -97,7 +97,7 @@ class Connection(BoundedHead):
     def on_headers_complete(self) -> None:
         """A request's head is complete."""
         super().on_headers_complete()
-        if self.scope["method"] == "GET" and self.cycle.scope is self.scope:
+        if self.scope["method"] == "GET" and is_of(self.cycle, self.scope):
             self.scope["extensions"] = self._extensions
 
     def _take_over(self, send: Callable[..., object]) -> DirectOutlet | None:
@@ -110,6 +110,11 @@ class Connection(BoundedHead):
         cycle.response_complete = True  # so that uvicorn lets the application return
         self._outlet = DirectOutlet(self, cast("Corked", self.transport), cycle)
         return self._outlet
+
+    def handle_websocket_upgrade(self) -> None:
+        """What follows is a WebSocket."""
+        super().handle_websocket_upgrade()
+        self._extensions.clear()
 
     # While a response is taken over
 
@@ -150,3 +155,10 @@ class Connection(BoundedHead):
             self._outlet.leave()
         else:
             super().shutdown()
+
+
+def socket_connection(**given: Any) -> asyncio.Protocol:
+    """The connection of a WebSocket; for uvicorn's setting `ws`. The library is loaded with the first one."""
+    from .socket_connection import SocketConnection
+
+    return SocketConnection(**given)

@@ -14,9 +14,11 @@ from .outlet import Watch
 __all__ = ["poll"]
 
 
-async def poll(opening: Opening, request: Request, timeout_s: float) -> bytes:
+async def poll(opening: Opening, request: Request, timeout_s: float, rate: float) -> bytes:
     """What is there, or what comes within `timeout_s`, as JSON: `{events, cursor, done}`.
 
+    A long backlog comes in pieces, in one answer after the other. At a rate of 0 nothing is merged, else where it
+    pays; there is no other pace than the reader's asking.
     Returns early, with nothing, when the reader or the server leaves. Raises StoreError.
     """
     subscriber = opening.subscriber
@@ -25,7 +27,8 @@ async def poll(opening: Opening, request: Request, timeout_s: float) -> bytes:
         watch.begin()
         chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
     if chunks:
-        found += sse.json_in(make_frames(chunks, opening.start.after, Merge.NONE).data)
+        merge = Merge.MANY if rate else Merge.NONE
+        found += sse.json_in(make_frames(chunks, opening.start.after, merge).data)
     cursor = Cursor(opening.stream.epoch, subscriber.position)
     return b'{"events":[%b],"cursor":"%b","done":%b}' % (
         b",".join(found),

@@ -15,7 +15,7 @@ from .opening import Opening, open_stream
 from .outlet import TAKE_OVER, Outlet, SendOutlet
 from .polling import poll
 
-__all__ = ["Events"]
+__all__ = ["Events", "deliver"]
 
 HEADERS = {
     "Cache-Control": "no-cache, no-transform",
@@ -43,7 +43,8 @@ class Events:
 async def _response(context: Context, asked: Asked, opening: Opening, request: Request) -> ASGIApp:
     if asked.poll_s is not None:
         timeout_s = min(asked.poll_s, context.settings.long_poll_timeout_s)
-        return Response(await poll(opening, request, timeout_s), 200, HEADERS, "application/json")
+        found = await poll(opening, request, timeout_s, asked.rate)
+        return Response(found, 200, HEADERS, "application/json")
     if opening.subscriber.ended:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
     opening.subscriber.status = await context.standings.for_reader(opening.stream)
@@ -78,17 +79,20 @@ class EventStream:
             outlet = take_over(send) if take_over is not None else None
             if outlet is None:
                 outlet = SendOutlet(send)
-                self._begin(outlet)
+                deliver(self._context, self._opening, outlet, self._rate)
                 await outlet.run(receive)
             else:
-                self._begin(outlet)
+                deliver(self._context, self._opening, outlet, self._rate)
                 leaving.pop_all()  # the delivery closes the subscriber
 
-    def _begin(self, outlet: Outlet) -> None:
-        stream, subscriber = self._opening.stream, self._opening.subscriber
-        delivery = Delivery(stream.name, subscriber, outlet, self._rate, self._context.pulse)
-        reset = [sse.encode_event(event, stream.epoch) for event in self._opening.reset]
-        delivery.begin(b"".join(reset) + _status_frame(subscriber))
+
+def deliver(context: Context, opening: Opening, outlet: Outlet, rate: float) -> Delivery:
+    """Begin to bring a subscriber its stream."""
+    stream, subscriber = opening.stream, opening.subscriber
+    delivery = Delivery(stream.name, subscriber, outlet, rate, context.pulse)
+    reset = [sse.encode_event(event, stream.epoch) for event in opening.reset]
+    delivery.begin(b"".join(reset) + _status_frame(subscriber))
+    return delivery
 
 
 def _status_frame(subscriber: Subscriber) -> bytes:
