@@ -28,7 +28,7 @@ class Refused(Exception):
 
     def __init__(self, status: int, body: bytes) -> None:
         self.status = status
-        self.error: dict[str, str] = msgspec.json.decode(body)["error"]
+        self.error: dict[str, str] = msgspec.json.decode(body)["error"] if body else {}
         super().__init__(f"{status} {self.error}")
 
 

@@ -80,12 +80,13 @@ class SendOutlet:
         self._held: list[Frames] = []
         self._held_bytes = 0
         self._sending_bytes = 0
+        self._was_full = False  # and is, until all of that has gone: else nobody would be told of the room
         self._ended = self._gone = False
         self._news = asyncio.Event()
 
     @property
     def full(self) -> bool:
-        return self.buffered_bytes >= HIGH_WATER_BYTES
+        return self._was_full or self.buffered_bytes >= HIGH_WATER_BYTES
 
     @property
     def buffered_bytes(self) -> int:
@@ -130,12 +131,13 @@ class SendOutlet:
             await self._news.wait()
             self._news.clear()
             held, self._held = self._held, []
-            was_full, more = self.full, not self._ended
+            self._was_full, more = self.full, not self._ended
             self._sending_bytes, self._held_bytes = self._held_bytes, 0
             await self._pass_on(held, more=more)
             self._sending_bytes = 0
             if not more:
                 return
+            was_full, self._was_full = self._was_full, False
             if was_full and not self.full:
                 self.on_room()
 
