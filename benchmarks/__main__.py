@@ -11,6 +11,7 @@ NAMES = (
     "claim_time",
     "look_time",
     "queue_throughput",
+    "fan_out",
     "thousand_runs",
 )
 

@@ -17,11 +17,13 @@ __all__ = [
     "LOAD_CORE",
     "SERVER_CORE",
     "Server",
+    "child",
     "gradio_server",
     "penstock_server",
     "pin",
     "saq_worker",
     "starlette_server",
+    "wait_for",
 ]
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +47,11 @@ class Server:
         pids = (self.pid, *_children(self.pid), *self.helpers)
         return sum(_cpu_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
 
+    def memory_mb(self) -> float:
+        """Memory that it holds, its child processes included; what several share is counted once."""
+        pids = (self.pid, *_children(self.pid))
+        return sum(_pss_kb(pid) for pid in pids) * 1024 / 1e6
+
     def rss_mb(self) -> float:
         """Memory that it holds."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -53,6 +60,12 @@ class Server:
 def _cpu_ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def _pss_kb(pid: int) -> int:
+    found = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
 
 
 def _children(pid: int) -> list[int]:
@@ -79,9 +92,9 @@ def penstock_server(
 
 
 @contextlib.contextmanager
-def starlette_server(target: str = "benchmarks.apps:peer") -> Iterator[Server]:
+def starlette_server(target: str = "benchmarks.apps:peer", **environment: str) -> Iterator[Server]:
     """The peer under plain uvicorn with the same event loop and HTTP parser."""
-    with _running(_uvicorn(target)) as server:
+    with _running(_uvicorn(target), environment) as server:
         yield server
 
 
@@ -101,16 +114,17 @@ def saq_worker(append_fsync: str) -> Iterator[Server]:
         socket = f"{folder}/redis.sock"
         kept = ["--appendonly", "yes", "--appendfsync", append_fsync, "--save", ""]
         redis = ["redis-server", "--port", "0", "--unixsocket", socket, "--dir", folder, *kept]
-        with _process(redis, stdout=subprocess.PIPE) as store:
-            _wait_for(store.stdout, re.compile("(ready to accept connections)"))
+        with child(redis, stdout=subprocess.PIPE) as store:
+            wait_for(store.stdout, re.compile("(ready to accept connections)"))
             url = f"unix://{socket}"
-            with _process([sys.executable, "-m", "benchmarks.saq_app", url]) as worker:
+            with child([sys.executable, "-m", "benchmarks.saq_app", url]) as worker:
                 yield Server(url, worker.pid, time.perf_counter() - started, (store.pid,))
 
 
 def _uvicorn(target: str) -> list[str]:
     fast = ["--http", "httptools", "--loop", "uvloop", "--no-access-log"]
-    return ["-m", "uvicorn", target, "--port", "0", *fast]
+    # Peers' streams have no end of their own.
+    return ["-m", "uvicorn", target, "--port", "0", *fast, "--timeout-graceful-shutdown", "1"]
 
 
 @contextlib.contextmanager
@@ -121,13 +135,13 @@ def _running(
 ) -> Iterator[Server]:
     started = time.perf_counter()
     command = [sys.executable, *argv]
-    with _process(command, stderr=subprocess.PIPE, environment=environment, cores=cores) as process:
-        address = _wait_for(process.stderr, READY)
+    with child(command, stderr=subprocess.PIPE, environment=environment, cores=cores) as process:
+        address = wait_for(process.stderr, READY)
         yield Server(address, process.pid, time.perf_counter() - started)
 
 
 @contextlib.contextmanager
-def _process(
+def child(
     argv: list[str],
     *,
     stdout: int = subprocess.DEVNULL,
@@ -135,6 +149,7 @@ def _process(
     environment: Mapping[str, str] | None = None,
     cores: tuple[int, ...] = (SERVER_CORE,),
 ) -> Iterator["subprocess.Popen[str]"]:
+    """A process on the server's core, until the block ends."""
     process = subprocess.Popen(
         argv,
         stdout=stdout,
@@ -148,13 +163,18 @@ def _process(
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
 
 
-def _wait_for(stream: IO[str] | None, sign: re.Pattern[str]) -> str:
+def wait_for(stream: IO[str] | None, sign: re.Pattern[str]) -> str:
+    """What the sign's group holds in the first line that shows it; RuntimeError with all lines if none does."""
     assert stream is not None
     seen = ""
     for line in stream:

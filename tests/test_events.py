@@ -42,6 +42,7 @@ ANY_EVENT: st.SearchStrategy[AnyEvent] = st.one_of(
     st.builds(Text, COUNTS, WORDS, **COMMON),
     st.builds(Json, VALUES, **COMMON),
     st.builds(Replace, VALUES, **COMMON),
+    st.builds(Replace, delta=st.lists(VALUES, max_size=3), **COMMON),
     st.builds(Bytes, st.binary(max_size=100), **COMMON),
     st.builds(Progress, FLOATS, st.none() | FLOATS, WORDS, **COMMON),
     st.builds(Log, WORDS, WORDS, OBJECTS, **COMMON),
@@ -58,6 +59,9 @@ WIRE: list[tuple[AnyEvent, dict[str, Any]]] = [
     (Json(0, seq=1, at_ms=2, span="s", n=3), {"seq": 1, "at_ms": 2, "span": "s", "n": 3, "value": 0}),
     (Json(None), {"value": None}),
     (Replace([1, {"a": 2}]), {"value": [1, {"a": 2}]}),
+    (Replace(None), {"value": None}),
+    (Replace(delta=[["append", [], "x"]]), {"delta": [["append", [], "x"]]}),
+    (Replace(delta=[]), {"delta": []}),
     (Bytes(b"\x00\xff"), {"data": "AP8="}),
     (Progress(1, 2, "rows"), {"done": 1, "total": 2, "unit": "rows"}),
     (Progress(0.5), {"done": 0.5}),
@@ -108,7 +112,17 @@ def test_fields_of_later_versions_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ['{"type":"hologram"}', '{"pos":0}', '{"type":"end","state":"running"}', "{", ""]
+    "line",
+    [
+        '{"type":"hologram"}',
+        '{"pos":0}',
+        '{"type":"end","state":"running"}',
+        "{",
+        "",
+        '{"type":"replace"}',
+        '{"type":"replace","value":null,"delta":[]}',
+        '{"type":"replace","delta":{}}',
+    ],
 )
 def test_what_is_not_an_event_is_refused(line: str) -> None:
     with pytest.raises(msgspec.DecodeError):  # ValidationError is one too

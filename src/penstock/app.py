@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack, overload
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLocked
-from .hub import Hub
+from .hub import Folds, Hub
 from .janitor import Janitor, worker_name
 from .presence import Presence
 from .queue import Queue, Standings
@@ -229,9 +229,9 @@ class _Services:
         self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
         self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s)
-        self.server: ASGIApp = make_server(
-            Context(settings, self.store, app.functions, self.queue, self.standings, self.hub, self.pulse)
-        )
+        self.folds = Folds(self.store)
+        services = self.queue, self.standings, self.hub, self.folds, self.pulse
+        self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, *services))
         self._beside: list[asyncio.Task[None]] = []
 
     @classmethod

@@ -16,6 +16,7 @@ __all__ = [
     "Bytes",
     "End",
     "Event",
+    "Folded",
     "Json",
     "Log",
     "Progress",
@@ -25,6 +26,7 @@ __all__ = [
     "SpanStart",
     "Text",
     "decode",
+    "decode_message",
     "encode",
 ]
 
@@ -68,9 +70,18 @@ class Json(Event, tag="json"):
 
 
 class Replace(Event, tag="replace"):
-    """A value that takes the place of the last `replace` of the same span."""
+    """A value that takes the place of the last `replace` of the same span.
 
-    value: Any
+    It has either `value`, the whole of it, or `delta`, what makes it of the one before (`protocol.delta`). Raises
+    TypeError where it has both or neither.
+    """
+
+    value: Any = msgspec.UNSET  # None is a value
+    delta: list[Any] | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if (self.value is msgspec.UNSET) is (self.delta is msgspec.UNSET):
+            raise TypeError("a replace has either a value or a delta")
 
 
 class Bytes(Event, tag="bytes"):
@@ -128,6 +139,13 @@ class End(Event, tag="end"):
 
 AnyEvent = Text | Json | Replace | Bytes | Progress | Log | SpanStart | SpanEnd | Reset | End
 
+
+class Folded(Event, tag="fold"):
+    """In place of the events up to `seq`: the fewest ordinary ones that lead to the same state. Never stored."""
+
+    events: list[AnyEvent]
+
+
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
@@ -135,6 +153,14 @@ encode = _encoder.encode
 """An event to its JSON, one line of UTF-8 without line breaks."""
 
 
+_message_decoder: msgspec.json.Decoder[AnyEvent | Folded] = msgspec.json.Decoder(AnyEvent | Folded)
+
+
 def decode(data: bytes | str) -> AnyEvent:
     """JSON to an event. Fields of later versions are ignored. Raises msgspec.ValidationError or DecodeError."""
     return _decoder.decode(data)
+
+
+def decode_message(data: bytes | str) -> AnyEvent | Folded:
+    """As `decode`, for what a server sends: it may be a fold."""
+    return _message_decoder.decode(data)

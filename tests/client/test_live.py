@@ -8,7 +8,7 @@ import pytest
 import penstock
 from penstock import errors
 from penstock.client import AsyncClient, AsyncRemoteRun, Client, wire
-from penstock.events import End, Reset
+from penstock.events import End, Replace, Reset
 from penstock.testing import Cut, FaultProxy, live_server
 from penstock.testing import End as CleanEnd
 
@@ -23,19 +23,23 @@ def make_app() -> penstock.App:
         return a + b
 
     @app.function
-    async def talk() -> AsyncIterator[str]:
+    async def talk(single: bool = False) -> AsyncIterator[str | dict[str, str]]:
         for word in WORDS:
-            yield word
-
-    @app.function
-    async def tell() -> AsyncIterator[dict[str, str]]:
-        for word in WORDS:
-            yield {"word": word}
+            yield {"word": word} if single else word
 
     @app.function
     async def hang() -> AsyncIterator[str]:
         yield "on"
         await asyncio.Event().wait()
+
+    @app.function(cumulative=True)
+    async def grow(fails: bool = False) -> AsyncIterator[str]:
+        text = ""
+        for word in WORDS:
+            text += word
+            yield text
+        if fails:
+            raise ValueError("too much")
 
     @app.function
     def fail() -> None:
@@ -65,8 +69,8 @@ async def test_a_run_from_submit_to_result(client: AsyncClient) -> None:
     assert {function["name"] for function in await client.functions()} == {
         "add",
         "talk",
-        "tell",
         "hang",
+        "grow",
         "fail",
     }
     assert await client.health()
@@ -82,6 +86,29 @@ async def test_text_comes_whole(client: AsyncClient) -> None:
     assert "".join([piece async for piece in run.pieces()]) == "".join(WORDS)
     assert await run.text() == "".join(WORDS)
     assert await run.result() is None
+
+
+async def test_cumulative_values_come_as_values(client: AsyncClient) -> None:
+    run = await client.submit("grow")
+    values = [value async for value in run.latest()]
+    assert values == sorted(values, key=len)
+    assert values[-1] == "".join(WORDS) == await run.value() == (await run.fold()).value
+    assert all("".join(WORDS).startswith(value) for value in values)
+    sent = [event async for event in run.events() if isinstance(event, Replace)]
+    assert sum(event.n for event in sent) == len(WORDS)
+    assert len(sent) < 10, "who comes late gets them merged"
+
+
+async def test_a_cumulative_run_that_fails_has_given_its_values(client: AsyncClient) -> None:
+    run = await client.submit("grow", {"fails": True})
+    latest = run.latest()
+    async for value in latest:
+        if value == "".join(WORDS):
+            break
+    with pytest.raises(errors.RunFailed, match="too much"):
+        await anext(latest)
+    with pytest.raises(errors.RunFailed):
+        await run.value()
 
 
 async def test_a_run_that_fails(client: AsyncClient) -> None:
@@ -141,7 +168,7 @@ async def test_through_a_network_that_fails_everything_comes_once(
         FaultProxy(port, seed=1) as proxy,
         AsyncClient(proxy.url) as client,
     ):
-        run = await direct.submit("tell")
+        run = await direct.submit("talk", {"single": True})
         everything = [event async for event in run.events()]
         proxy.fault = fault
 

@@ -229,3 +229,28 @@ async def test_nothing_is_wider_than_a_small_telephone(demo: ServerProcess, tab:
         await summary.click()
     assert await tab.overflow() == 0
     assert tab.bugs == []
+
+
+SHOW = """hidden => {
+  Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+"""Playwright keeps every page visible, whatever is done to its window: only the page can be told."""
+
+
+async def test_a_page_that_nobody_sees_reads_slowly_and_catches_up_at_once(
+    server: ServerProcess, tab: Tab
+) -> None:
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    await tab.page.goto(server.url)
+    run_id = await tab.run("write-again", seed=7, steps=3 * STEPS, pause_ms=PAUSE_MS)
+    await tab.grows()
+    await tab.page.evaluate(SHOW, True)
+    await until(lambda: "rate=1" in asked[-1], WAIT_S)
+    assert "after=" in asked[-1]
+    await tab.page.evaluate(SHOW, False)
+    await until(lambda: "/events" in asked[-1] and "rate=" not in asked[-1], WAIT_S)
+    await tab.stands("run-state", "running")
+    await tab.stands("run-state", "succeeded")
+    await tab.check(await fold_in(server, run_id))

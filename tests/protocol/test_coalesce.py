@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from penstock.errors import ProtocolError
 from penstock.events import (
@@ -24,6 +25,7 @@ from penstock.events import (
 )
 from penstock.protocol import coalesce as module
 from penstock.protocol.coalesce import Fold, coalesce
+from penstock.protocol.delta import apply
 
 SPANS = st.sampled_from([None, "a", "b"])
 MERGING = Text | Progress | Replace
@@ -36,6 +38,7 @@ class History:
     def __init__(self) -> None:
         self.events: list[AnyEvent] = []
         self.lengths: dict[str | None, int] = {}
+        self.values: dict[str | None, str] = {}  # that a delta may follow
         # Ends of what can't merge, each with the lengths of all texts there: no merge crosses them.
         self.boundaries: list[tuple[int, dict[str | None, int]]] = [(0, {})]
 
@@ -50,11 +53,24 @@ class History:
         self.lengths[span] = pos + len(text)
         self.add(Text(pos, text, span=span))
 
+    def replace(self, value: int, span: str | None) -> None:
+        self.values.pop(span, None)
+        self.add(Replace(value, span=span))
+
+    def grow(self, text: str, span: str | None) -> None:
+        """A cumulative text: the first is a key frame, the next ones say what was added."""
+        if span in self.values:
+            self.add(Replace(delta=[["append", [], text]] if text else [], span=span))
+        else:
+            self.add(Replace(text, span=span))
+        self.values[span] = self.values.get(span, "") + text
+
     def reset(self, which: int) -> None:
         place = which % len(self.boundaries)
         to, lengths = self.boundaries[place]
         del self.boundaries[place + 1 :]
         self.lengths = dict(lengths)
+        self.values = {}
         self.add(Reset(to))
 
 
@@ -65,7 +81,7 @@ EDGES: dict[str, Callable[[int, str | None], AnyEvent]] = {
     "span-start": lambda value, span: SpanStart(str(value), span=span),
     "span-end": lambda _, span: SpanEnd(span=span),
 }
-RUNS = ["text", "text", "progress", "replace"]
+RUNS = ["text", "text", "progress", "replace", "grown", "grown"]
 STEPS = st.tuples(
     st.sampled_from(RUNS * 2 + ["reset", "reset", *EDGES]),
     st.lists(st.integers(0, 9), min_size=1, max_size=4),
@@ -84,10 +100,12 @@ def write(history: History, kind: str, values: list[int], span: str | None, word
         for value in values:
             if kind == "text":
                 history.text(word[: value % 5], span)
+            elif kind == "grown":
+                history.grow(word[: value % 5], span)
+            elif kind == "replace":
+                history.replace(value, span)
             else:
-                history.add(
-                    Progress(float(value), span=span) if kind == "progress" else Replace(value, span=span)
-                )
+                history.add(Progress(float(value), span=span))
 
 
 @st.composite
@@ -112,7 +130,8 @@ def state(made: Fold) -> dict[str, Any]:
     texts = {span: made.text_of(span) for span in (None, "a", "b")}
     return {
         "seq": made.seq, "text": made.text, "texts": texts, "values": made.values, "data": made.data,
-        "value": made.value, "progress": made.progress and made.progress.done, "end": made.end,
+        "value": made.value, "values_of": {span: made.value_of(span) for span in (None, "a", "b")},
+        "progress": made.progress and made.progress.done, "end": made.end,
     }  # fmt: skip
 
 
@@ -266,6 +285,14 @@ def test_a_reset_about_the_cursor_starts_anew(lost: list[AnyEvent], row: list[An
     assert state(fold([*lost, Reset(0, "wiped"), *row])) == state(fold(row))
 
 
+def latest(row: Sequence[Replace], span: str | None) -> Any:
+    value = None
+    for event in row:
+        if event.span == span:
+            value = event.value if event.delta is UNSET else apply(value, event.delta)
+    return value
+
+
 @given(histories())
 def test_a_fold_is_what_came_and_was_not_withdrawn(row: list[AnyEvent]) -> None:
     alive: list[AnyEvent] = []
@@ -276,7 +303,9 @@ def test_a_fold_is_what_came_and_was_not_withdrawn(row: list[AnyEvent]) -> None:
     assert made.text == "".join(event.text for event in alive if isinstance(event, Text))
     assert made.values == [event.value for event in alive if isinstance(event, Json)]
     assert made.data == b"".join(event.data for event in alive if isinstance(event, Bytes))
-    assert made.value == next((e.value for e in reversed(alive) if isinstance(e, Replace)), None)
+    replaced = [event for event in alive if isinstance(event, Replace)]
+    assert made.value == (latest(replaced, replaced[-1].span) if replaced else None)
+    assert all(made.value_of(span) == latest(replaced, span) for span in (None, "a", "b"))
     assert made.progress == next((e for e in reversed(alive) if isinstance(e, Progress)), None)
     assert made.end == next((e for e in alive if isinstance(e, End)), None)
 
@@ -291,6 +320,75 @@ def test_what_can_not_merge_is_not_merged_again_and_again() -> None:
     made = fold([Json(i, seq=i + 1) for i in range(200)])
     assert made.values == list(range(200))
     assert made._compact_at > 200
+
+
+def grown(count: int, first: int = 1) -> list[AnyEvent]:
+    """A cumulative text of `count` pieces: one key frame and deltas."""
+    pieces: list[AnyEvent] = [Replace(delta=[["append", [], "x"]], seq=first + i) for i in range(1, count)]
+    return [Replace("x", seq=first), *pieces]
+
+
+def test_a_cumulative_run_is_kept_as_one_value() -> None:
+    made = fold(grown(10_000))
+    assert len(made._events) <= 64
+    assert made.events == [Replace("x" * 10_000, seq=10_000, n=10_000)]
+    assert made.value == "x" * 10_000
+
+
+def test_deltas_without_their_key_frame_compose() -> None:
+    row = grown(1000)[1:]
+    assert coalesce(row) == [Replace(delta=[["append", [], "x" * 999]], seq=1000, n=999)]
+
+
+def test_many_deltas_of_a_long_text_cost_what_they_bring(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[int] = []
+
+    def counted(value: Any, delta: Any) -> Any:
+        applied.append(len(delta))
+        return apply(value, delta)
+
+    monkeypatch.setattr(module, "apply", counted)
+    row = grown(1001)
+    row[0] = Replace("x" * 100_000, seq=1)
+    assert coalesce(row) == [Replace("x" * 101_000, seq=1001, n=1001)]
+    assert applied == [1]
+
+
+def test_a_value_that_ready_json_brought_is_read_where_a_delta_meets_it() -> None:
+    row: list[AnyEvent] = [
+        Replace(msgspec.Raw(b'{"a":"x"}'), seq=1),
+        Replace(delta=[["append", ["a"], "y"]], seq=2),
+    ]
+    assert coalesce(row) == [Replace({"a": "xy"}, seq=2, n=2)]
+    assert fold(row).value == {"a": "xy"}
+
+
+def test_the_value_is_found_anew_after_a_reset() -> None:
+    made = fold([*grown(3), Json(0, seq=4), *grown(2, 5)])
+    assert made.value == "xx"
+    made.apply(Reset(3, seq=7))
+    assert made.value == "xxx"
+    made.apply(Replace(delta=[["append", [], "y"]], seq=8))
+    assert made.value == "xxxy"
+    made.apply(Reset(0))
+    assert made.value is None
+
+
+def test_a_delta_without_the_value_before_it_is_refused() -> None:
+    made = fold([Replace("x", seq=1, span="a"), Text(0, "t", seq=2)])
+    with pytest.raises(ProtocolError, match="has not come"):
+        made.apply(Replace(delta=[], seq=3))
+    assert (made.seq, made.value) == (2, "x")
+    made.apply(Replace("y", seq=3))
+    with pytest.raises(ProtocolError, match="has not come"):
+        fold([Replace("xy", seq=2, n=2)]).apply(Replace(delta=[["append", [], "yz"]], seq=3, n=2))
+
+
+def test_a_delta_that_fits_nowhere_is_refused_when_the_value_is_asked_for() -> None:
+    made = fold([Replace("x", seq=1), Replace(delta=[["remove", ["a"], None]], seq=2)])
+    for ask in (lambda: made.value, lambda: made.events):
+        with pytest.raises(ProtocolError):
+            ask()
 
 
 def test_text_that_begins_beyond_what_came_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Fold, KEPT_ITEMS, KEPT_STEPS, KEPT_TEXT, countPoints, skipPoints } from '../../src/penstock/web/console/fold.js';
+import { Fold, isLast, KEPT_ITEMS, KEPT_STEPS, KEPT_TEXT, countPoints, skipPoints } from '../../src/penstock/web/console/fold.js';
 
 const text = (seq, pos, words, more = {}) => ({ type: 'text', seq, at_ms: seq, pos, text: words, ...more });
 const fold = (...events) => {
@@ -115,4 +115,24 @@ test('what is kept is bounded, and the positions still hold', () => {
 test('bytes are counted as they were before base64', () => {
   const data = Buffer.from('12345').toString('base64');
   assert.equal(fold({ type: 'bytes', seq: 1, data }, { type: 'bytes', seq: 2, data }).folded.bytes, 10);
+});
+
+test('a fold stands for all before it, gaps and all; what comes after it goes on', () => {
+  const fold = new Fold();
+  const events = [
+    { type: 'text', seq: 2, n: 2, pos: 0, text: 'one ' },
+    { type: 'replace', seq: 9, n: 3, value: 'ab' },
+  ];
+  assert.equal(fold.apply({ type: 'fold', seq: 9, events }), 'taken');
+  assert.equal(fold.apply({ type: 'fold', seq: 9, events }), 'duplicate');
+  assert.equal(fold.apply({ type: 'replace', seq: 10, delta: [['append', [], 'c']] }), 'taken');
+  assert.equal(fold.apply({ type: 'text', seq: 11, pos: 4, text: 'two' }), 'taken');
+  assert.deepEqual([fold.textOf(''), fold.replaced[0].value, fold.position], ['one two', 'abc', 11]);
+  assert.equal(isLast({ type: 'fold', seq: 1, events: [] }), false);
+});
+
+test('an empty fold is the start', () => {
+  const fold = new Fold();
+  assert.equal(fold.apply({ type: 'fold', events: [] }), 'taken');
+  assert.equal(fold.apply({ type: 'text', seq: 1, pos: 0, text: 'a' }), 'taken');
 });

@@ -78,7 +78,7 @@ test('after a silence, a wake-up reopens at the cursor and counts it', () => {
   PretendedSource.all[0].send({ type: 'text', seq: 7 }, 'epoch123-7');
   clock.ms += SILENCE_MS + 1;
   stream.wake();
-  assert.deepEqual(PretendedSource.all.map((source) => source.url), ['events', 'events?after=epoch123-7']);
+  assert.deepEqual(PretendedSource.all.map((source) => source.url), ['events?fold=1', 'events?after=epoch123-7']);
   PretendedSource.all[1].open();
   assert.equal(stream.resumes, 1);
   assert.equal(stream.state, 'live');
@@ -102,7 +102,7 @@ test('a gap reads everything again, from no cursor', async () => {
   PretendedSource.all[0].send({ type: 'text', seq: 5 }, 'epoch123-5');
   assert.deepEqual([seen.restarts, stream.state], [1, 'reconnecting']);
   stream.wake(); // does not wait for the timer
-  assert.equal(PretendedSource.all[1].url, 'events');
+  assert.equal(PretendedSource.all[1].url, 'events?fold=1');
   stream.close();
 });
 
@@ -114,4 +114,29 @@ test('a source that was let go is not listened to', () => {
   first.dispatchEvent(Object.assign(new Event('status'), { data: '{"state":"queued"}' }));
   assert.equal(seen.status, undefined);
   stream.close();
+});
+
+test('another pace goes on from the cursor at once, and is no resume', () => {
+  const { stream } = started();
+  stream.pace(1);
+  assert.equal(PretendedSource.all.length, 1, 'not before the connection stands');
+  PretendedSource.all[0].open();
+  PretendedSource.all[0].send({ type: 'text', seq: 7 }, 'epoch123-7');
+  stream.pace(0);
+  PretendedSource.all[1].open();
+  stream.pace(1);
+  stream.pace(1);
+  PretendedSource.all[2].open();
+  assert.deepEqual(PretendedSource.all.map((source) => source.url.split('?')[1]), [
+    'fold=1', 'after=epoch123-7', 'after=epoch123-7&rate=1',
+  ]);
+  assert.equal(stream.resumes, 0);
+  assert.deepEqual(PretendedSource.all.map((source) => source.readyState), [CLOSED, CLOSED, OPEN]);
+});
+
+test('a fold with the end in it ends the stream', () => {
+  const { stream } = started();
+  PretendedSource.all[0].open();
+  PretendedSource.all[0].send({ type: 'fold', seq: 9, events: [{ type: 'end', seq: 9 }] }, 'epoch123-9');
+  assert.equal(stream.state, 'ended');
 });

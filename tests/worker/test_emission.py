@@ -29,6 +29,7 @@ from penstock.events import (
     encode,
 )
 from penstock.worker.emission import Emission
+from penstock.worker.frames import Frames
 
 if TYPE_CHECKING:
     from tests.conftest import Bench
@@ -68,9 +69,13 @@ class Array:
         return [1, 2]
 
 
+def make(*, cumulative: bool = False) -> Emission:
+    return Emission(cumulative=cumulative, frame=Frames().of, lengths={})
+
+
 def events_of(*values: Any, cumulative: bool = False, span: str | None = None) -> list[AnyEvent]:
     """What a reader decodes of these yields."""
-    emission = Emission(cumulative=cumulative)
+    emission = make(cumulative=cumulative)
     return [decode(encode(event)) for value in values for event, _ in emission.events(value, span)]
 
 
@@ -110,7 +115,7 @@ def test_values_become_json(value: object, expected: object) -> None:
 def test_no_event_has_a_line_break_in_its_json() -> None:
     """Frames end at blank lines: one inside an event would tear it."""
     for value in (msgspec.Raw(b'{"a":\n\n1}'), "a\n\nb\r\n", {"a": "\n\n"}, Model(x=1)):
-        for event, _ in Emission(cumulative=False).events(value, None):
+        for event, _ in make().events(value, None):
             assert b"\n" not in encode(event)
             assert b"\r" not in encode(event)
 
@@ -157,7 +162,7 @@ def test_text_has_positions_in_code_points() -> None:
 
 
 def test_each_span_counts_its_own_text() -> None:
-    emission = Emission(cumulative=False)
+    emission = make()
     spans = [None, "a", "b", "a", None]
     events = [event for span in spans for event, _ in emission.events("xy", span)]
     assert [(event.span, event.pos) for event in events if isinstance(event, Text)] == [

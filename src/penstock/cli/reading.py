@@ -11,6 +11,7 @@ from ..client import Client
 from ..errors import InvalidInput, RunFailed, UnknownFunction
 from ..events import AnyEvent, End, Json, Replace, Reset, Text
 from ..settings import load
+from .cumulative import Cumulative
 from .show import Margin, complain, eta, note, print_groups, print_json, print_runs
 
 __all__ = ["cancel", "ps", "run", "tail"]
@@ -175,16 +176,21 @@ class _Text:
     def __init__(self) -> None:
         self._column = 0
         self._lengths: dict[str | None, int] = {}
+        self._cumulative = Cumulative()
         self._margin = Margin()
 
     def show(self, event: AnyEvent) -> None:
         match event:
             case Text():
                 self._write(self._fresh(event))
-            case Json() | Replace():
+            case Json():
                 self._line(json.dumps(event.value, ensure_ascii=False))
+            case Replace():
+                self._replace(event)
             case Reset():
                 self._lengths.clear()
+                if event.to == 0:  # else the values of the next attempt go on from what is printed
+                    self._cumulative.forget()
                 self._finish_line()
                 note(_withdrawal(event))
             case End():
@@ -198,6 +204,12 @@ class _Text:
         have = self._lengths.get(event.span, event.pos)
         self._lengths[event.span] = event.pos + len(event.text)
         return event.text[max(0, have - event.pos) :]
+
+    def _replace(self, event: Replace) -> None:
+        shown = self._cumulative.take(event)
+        if shown.alone and self._column:
+            self._write("\n")
+        self._write(shown.text)
 
     def _write(self, text: str) -> None:
         self._margin.leave()
@@ -218,6 +230,7 @@ class _Text:
         self._column = 0
 
     def _end(self, event: End) -> None:
+        self._write(self._cumulative.rest())
         self._finish_line()
         self._margin.leave()
         if event.state == "succeeded":

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from weakref import WeakSet
 
 from ..errors import ClientError, ProtocolError, RunFailed
-from ..events import AnyEvent, End, Reset, Text
+from ..events import AnyEvent, End, Replace, Reset, Text
 from ..protocol.coalesce import Fold
 from .answers import member
 from .stream import Reader, StatusCallback
@@ -102,7 +102,8 @@ class AsyncRemoteRun:
         """The events, each once and in order, to the `end`, through any number of connections.
 
         after: a cursor, to read what follows it. Where the server can't go on from a cursor, a `Reset` with
-        seq 0 says so: forget everything after its `to`; what follows is sent again.
+        seq 0 says so: forget everything after its `to`; what follows is sent again. A `Replace` has its value
+        or a delta, as it was sent; `latest` and `fold` give values.
 
         Raises, while iterating: BadCursor, ConnectionLost, ProtocolError, the server's own errors.
         """
@@ -117,10 +118,29 @@ class AsyncRemoteRun:
         """
         return self._iterate(self._pieces())
 
+    def latest(self) -> AsyncIteration[Any]:
+        """The latest cumulative value (`replace`), of whatever span, as often as news of it come.
+
+        Values that came together are passed over for the last of them. Where the run is retried and values are
+        withdrawn, the one before them comes again, None if there is none.
+
+        Raises, while iterating: RunFailed after the last value, unless the run succeeded. Else as `events`.
+        """
+        return self._iterate(self._latest())
+
+    async def value(self) -> Any:
+        """The latest cumulative value, once the run has ended; None if there is none.
+
+        Raises RunFailed unless it succeeded.
+        """
+        fold = await self.fold()
+        self._check(fold.end)
+        return fold.value
+
     async def fold(self) -> Fold:
         """The state at the end, whatever the end is. Its size is that of what the run has written, merged."""
         fold = Fold()
-        async with aclosing(self._batches(None)) as batches:
+        async with aclosing(self._batches(None, folded=True)) as batches:
             async for batch in batches:
                 for event in batch:
                     fold.apply(event)
@@ -138,7 +158,7 @@ class AsyncRemoteRun:
         Raises RunFailed, with the run's state and error, unless it succeeded.
         """
         last: AnyEvent | None = None
-        async with aclosing(self._batches(None)) as batches:
+        async with aclosing(self._batches(None, folded=True)) as batches:
             async for batch in batches:
                 last = batch[-1]
         return self._check(last).result
@@ -163,8 +183,8 @@ class AsyncRemoteRun:
         self._readings.add(iteration)
         return iteration
 
-    def _batches(self, after: str | None) -> AsyncGenerator[list[AnyEvent], None]:
-        return Reader(self._wire, self._path + "/events", after, self._on_status).batches()
+    def _batches(self, after: str | None, *, folded: bool = False) -> AsyncGenerator[list[AnyEvent], None]:
+        return Reader(self._wire, self._path + "/events", after, self._on_status, folded=folded).batches()
 
     async def _pieces(self) -> AsyncGenerator[list[str], None]:
         pieces = _Pieces()
@@ -176,6 +196,16 @@ class AsyncRemoteRun:
                     yield texts
                 pieces.check()
         self._check(last)
+
+    async def _latest(self) -> AsyncGenerator[list[Any], None]:
+        fold = Fold()
+        async with aclosing(self._batches(None)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    fold.apply(event)
+                if any(isinstance(event, Replace | Reset) for event in batch):
+                    yield [fold.value]
+        self._check(fold.end)
 
     def _check(self, end: AnyEvent | None) -> End:
         if not isinstance(end, End):

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from ..errors import BadCursor, ConnectionLost, ProtocolError
-from ..events import AnyEvent, End, Reset, decode
+from ..events import AnyEvent, End, Folded, Reset, decode_message
 from ..protocol.cursor import Position, parse_cursor
 from ..protocol.sse import Decoder, Message
 from .answers import NOT_JSON
@@ -60,10 +60,8 @@ class Intake:
                 if message.event != "message":
                     self._status(message)
                     continue
-                event = self._event(message)
-                if event is not None:
-                    batch.append(event)
-                if isinstance(event, End):
+                batch += self._events(message)
+                if batch and isinstance(batch[-1], End):
                     self.ended = True
                     break
         except ProtocolError as error:
@@ -74,17 +72,25 @@ class Intake:
         """Forget the cursor; the event that says so to the caller. Raises ProtocolError if it repeats."""
         return self._restart(Reset(0, reason))
 
-    def _event(self, message: Message) -> AnyEvent | None:
+    def _events(self, message: Message) -> list[AnyEvent]:
         try:
-            event = decode(message.data)
+            event = decode_message(message.data)
         except NOT_JSON as error:
             hint = "The server may be newer than this client."
             raise ProtocolError(f"What came is not an event: {error}.", hint=hint) from error
         if event.seq == 0 and isinstance(event, Reset):
-            return self._restart(event)
+            return [self._restart(event)]
         if not message.own_id or message.id != f"{self._epoch}-{event.seq}":
             self._learn_epoch(message, event.seq)
-        return event if self._position.accept(event.seq, event.n) else None
+        if isinstance(event, Folded):
+            return self._unfold(event)
+        return [event] if self._position.accept(event.seq, event.n) else []
+
+    def _unfold(self, folded: Folded) -> list[AnyEvent]:
+        if self._position.seq:
+            raise ProtocolError(f"A fold came after event {self._position.seq}.")
+        self._position = Position(folded.seq)
+        return folded.events
 
     def _learn_epoch(self, message: Message, seq: int) -> None:
         try:
@@ -119,9 +125,18 @@ class Intake:
 class Reader:
     """One reading of a run's stream."""
 
-    def __init__(self, wire: Wire, path: str, after: str | None, on_status: StatusCallback | None) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        path: str,
+        after: str | None,
+        on_status: StatusCallback | None,
+        *,
+        folded: bool = False,
+    ) -> None:
         self._wire = wire
         self._path = path
+        self._folded = folded  # asked for once: one that is cut off in it comes further by single events
         self._tell = on_status or _ignore
         self._intake = Intake(after, self._tell)
         self._patience = Patience(wire.retry_for_s)
@@ -154,7 +169,8 @@ class Reader:
 
     async def _connection(self) -> AsyncGenerator[list[AnyEvent], None]:
         self._decoder, self._intake.draining = Decoder(), False
-        async with self._wire.stream(self._path, self._intake.cursor) as response:
+        path, self._folded = self._path + ("?fold=1" if self._folded else ""), False
+        async with self._wire.stream(path, self._intake.cursor) as response:
             self._tell({"connection": "live"})
             async with aclosing(self._batches(response)) as batches:
                 async for batch in batches:

@@ -148,6 +148,14 @@ class RemoteRun:
         """All text of the run, in pieces as it comes. As `AsyncRemoteRun.pieces`."""
         return Iteration(self._thread, self._run.pieces())
 
+    def latest(self) -> Iteration[Any]:
+        """The latest cumulative value, as often as news of it come. As `AsyncRemoteRun.latest`."""
+        return Iteration(self._thread, self._run.latest())
+
+    def value(self) -> Any:
+        """The latest cumulative value, once the run has ended. Raises RunFailed unless it succeeded."""
+        return self._thread.wait(self._run.value())
+
     def fold(self) -> Fold:
         """The state at the end, whatever the end is. As `AsyncRemoteRun.fold`."""
         return self._thread.wait(self._run.fold())

@@ -1,5 +1,6 @@
 """What was appended, brought to those who read it: one tail for each stream that somebody reads, shared by all."""
 
+from .folds import Folds
 from .frames import Frames, Merge, make_frames
 from .hub import WARM_TAILS, Hub
 from .subscriber import Subscriber
@@ -9,6 +10,7 @@ __all__ = [
     "PIECE_BYTES",
     "TAIL_BYTES",
     "WARM_TAILS",
+    "Folds",
     "Frames",
     "Hub",
     "Merge",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from enum import Enum
 
+from ..errors import ProtocolError
 from ..models import Chunk
 from ..protocol import sse, websocket
 from ..protocol.coalesce import coalesce
@@ -46,7 +47,7 @@ class Frames:
         self.count = count
         self.final = final
         self._chunked: bytes | None = None
-        self._messages: list[str] | None = None
+        self._messages: list[bytes] | None = None
         self._framed: bytes | None = None
 
     @property
@@ -57,10 +58,10 @@ class Frames:
         return self._chunked
 
     @property
-    def messages(self) -> list[str]:
+    def messages(self) -> list[bytes]:
         """The same as messages of a WebSocket."""
         if self._messages is None:
-            self._messages = [message.decode() for message in websocket.messages_in(self.data)]
+            self._messages = websocket.messages_in(self.data)
         return self._messages
 
     @property
@@ -99,7 +100,10 @@ def _merged(data: bytes, epoch: str) -> tuple[bytes, int]:
     events = list(sse.events_in(data))
     # What merges with nothing is sent as it is stored, to the byte.
     stored = dict(zip(map(id, events), data.split(b"\n\n"), strict=False))
-    merged = coalesce(events)
+    try:
+        merged = coalesce(events)
+    except ProtocolError:  # a delta that is none: its readers shall see it, not we
+        return data, len(events)
     frames = [
         stored[id(event)] + b"\n\n" if id(event) in stored else sse.encode_event(event, epoch)
         for event in merged

@@ -24,6 +24,7 @@ __all__ = [
     "draining",
     "encode_chunk",
     "encode_event",
+    "encode_fold",
     "epoch_of",
     "events_in",
     "frames_after",
@@ -50,6 +51,11 @@ def encode_event(event: Event, epoch: str) -> bytes:
     if event.seq == 0:
         return b"data: %b\n\n" % events.encode(event)
     return b"id: %b-%d\ndata: %b\n\n" % (epoch.encode(), event.seq, events.encode(event))
+
+
+def encode_fold(folded: events.Folded, epoch: str) -> bytes:
+    """A fold as a frame. One of nothing has the cursor of the start."""
+    return b"id: %b-%d\ndata: %b\n\n" % (epoch.encode(), folded.seq, events.encode(folded))
 
 
 def encode_chunk(batch: list[AnyEvent], epoch: str) -> Chunk:

@@ -21,10 +21,14 @@ up a server that leaves; a screen draws no more."""
 
 
 class Asked(NamedTuple):
-    """A reader's wishes. `poll_s` is None for one that wants the events as they come."""
+    """A reader's wishes.
+
+    fold: the current state first. poll_s: None for one that wants the events as they come.
+    """
 
     cursor: Cursor | None
     rate: float
+    fold: bool
     poll_s: float | None
 
     @classmethod
@@ -32,7 +36,9 @@ class Asked(NamedTuple):
         """Raises BadRequest and BadCursor, with the parameter's name."""
         polls = "poll" in request.query_params
         poll_s = _number(request, "poll", 0, 0, math.inf) if polls else None
-        return cls(_cursor(request), _rate(request), poll_s)
+        cursor = _cursor(request)
+        # A cursor wins: an EventSource comes back with its first URL.
+        return cls(cursor, _rate(request), _flag(request, "fold") and cursor is None, poll_s)
 
 
 def _cursor(request: HTTPConnection) -> Cursor | None:
@@ -52,6 +58,13 @@ def check_rate(rate: float) -> float:
     raise BadRequest(
         f"rate={rate:g} can't be used.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
     )
+
+
+def _flag(request: HTTPConnection, name: str) -> bool:
+    text = request.query_params.get(name, "0")
+    if text in ("0", "1"):
+        return text == "1"
+    raise BadRequest(f"{name}={text!r} can't be used.", hint="0 or 1.", field=name)
 
 
 def _number(request: HTTPConnection, name: str, default: float, least: float, most: float) -> float:

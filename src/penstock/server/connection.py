@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..hub import Frames
 from .cork import Corked
-from .outlet import HIGH_WATER_BYTES, TAKE_OVER, nobody
+from .outlet import HIGH_WATER_BYTES, SLICE_BYTES, TAKE_OVER, nobody
 from .transport import MAX_HEAD_BYTES, BoundedHead, is_of
 
 __all__ = ["Connection", "DirectOutlet", "socket_connection"]
@@ -28,7 +28,9 @@ LAST_CHUNK = b"0\r\n\r\n"
 class DirectOutlet:
     """A response whose frames go straight to the connection; the application has returned."""
 
-    __slots__ = ("_connection", "_is_chunked", "_keeps_alive", "_transport", "on_gone", "on_room")
+    __slots__ = (
+        "_connection", "_ending", "_is_chunked", "_keeps_alive", "_rest", "_transport", "on_gone", "on_room",
+    )  # fmt: skip
 
     def __init__(self, connection: "Connection", transport: Corked, cycle: RequestResponseCycle) -> None:
         self.on_room: Callable[[], None] = nobody
@@ -37,21 +39,53 @@ class DirectOutlet:
         self._transport = transport
         self._is_chunked = bool(cycle.chunked_encoding)
         self._keeps_alive = cycle.keep_alive
+        self._rest = memoryview(b"")
+        self._ending = False
 
     @property
     def full(self) -> bool:
-        return self._connection.flow.write_paused
+        return len(self._rest) > 0 or self._connection.flow.write_paused
 
     @property
     def buffered_bytes(self) -> int:
         size: int = self._transport.get_write_buffer_size()
-        return size
+        return size + len(self._rest)
 
     def write(self, frames: Frames) -> None:
-        self._transport.write_now(frames.chunked if self._is_chunked else frames.data)
+        if len(frames.data) > SLICE_BYTES:
+            self._rest = memoryview(frames.data)
+            self._write_slices()
+        else:
+            self._transport.write_now(self._framed(frames))
 
     def end(self, last: Frames) -> None:
-        self._transport.write_now(last.chunked + LAST_CHUNK if self._is_chunked else last.data)
+        self._ending = True
+        if self._rest:
+            self._rest = memoryview(b"")
+            self._finish(b"")
+        elif len(last.data) > SLICE_BYTES:
+            self.write(last)
+        else:
+            self._finish(self._framed(last))
+
+    def on_drained(self) -> None:
+        """The client has taken most of what was written."""
+        self._write_slices()
+        if not self.full:
+            self.on_room()
+
+    def _write_slices(self) -> None:
+        while self._rest and not self._connection.flow.write_paused:
+            piece, self._rest = Frames(bytes(self._rest[:SLICE_BYTES])), self._rest[SLICE_BYTES:]
+            self._transport.write_now(self._framed(piece))
+            if self._ending and not self._rest:
+                self._finish(b"")
+
+    def _framed(self, frames: Frames) -> bytes:
+        return frames.chunked if self._is_chunked else frames.data
+
+    def _finish(self, last: bytes) -> None:
+        self._transport.write_now(last + LAST_CHUNK if self._is_chunked else last)
         self._connection.response_ended(keeps_alive=self._keeps_alive)
 
     def cut(self) -> None:
@@ -127,7 +161,7 @@ class Connection(BoundedHead):
         """The client has taken most of what was written."""
         super().resume_writing()
         if self._outlet is not None:
-            self._outlet.on_room()
+            self._outlet.on_drained()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""

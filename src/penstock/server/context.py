@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
-from ..hub import Hub
+from ..hub import Folds, Hub
 from ..queue import Queue, Standings
 from ..settings import Settings
 from ..storage.base import Store
@@ -25,6 +25,7 @@ class Context:
     queue: Queue
     standings: Standings
     hub: Hub
+    folds: Folds
     pulse: Pulse
 
 

@@ -63,14 +63,15 @@ class Delivery:
         self._buffered_bytes = 0
         self._over = False
         self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
-        outlet.on_room = self._look
+        outlet.on_room = self._on_room
         outlet.on_gone = self._close
 
     def begin(self, greeting: bytes) -> None:
         """Send the first bytes and what there is, and from then on whatever comes."""
-        self._write(Frames(sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting))
         self._subscriber.follow(self._look, self._interval_s)
         self._pulse.add(self)
+        first = sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting
+        self._give(Frames(first, final=self._subscriber.ended))
         self._look()
 
     def pace(self, rate: float) -> None:
@@ -86,6 +87,10 @@ class Delivery:
 
     # What may happen
 
+    def _on_room(self) -> None:
+        self._full_since = None  # it has taken something
+        self._look()
+
     def _look(self) -> None:
         """There may be something new, or room for it."""
         while not (self._over or self._reading or self._outlet.full):
@@ -93,12 +98,8 @@ class Delivery:
             frames = self._subscriber.frames(self._merge)
             if frames is None:
                 self._reading = asyncio.create_task(self._catch_up())
-            elif frames.final:
-                self._end(frames)
-            elif leaving:  # after one look: a run that never pauses would hold us here
-                self._farewell(frames)
-            elif frames.last_seq:
-                self._write(frames)
+            elif leaving or frames.last_seq:  # after one look: a run that never pauses would hold us here
+                self._give(frames, leaving=leaving)
             else:
                 self._keep_up()
                 return
@@ -118,7 +119,8 @@ class Delivery:
                 chunks = await self._subscriber.take()
                 if not chunks:
                     break
-                self._pass_on(make_frames(chunks, after, self._merge), leaving=leaving)
+                if not self._over:
+                    self._give(make_frames(chunks, after, self._merge), leaving=leaving)
         except StoreError as error:
             log.warning("A reader of %s is cut off: %s", self._stream, error.message)
             self._end(NOTHING)  # it comes back with its cursor, and is answered 503 until the store can
@@ -126,17 +128,16 @@ class Delivery:
             self._reading = None
         self._look()
 
-    def _pass_on(self, frames: Frames, *, leaving: bool) -> None:
-        if self._over:
-            return
+    # Sending
+
+    def _give(self, frames: Frames, *, leaving: bool = False) -> None:
+        """Send what is next: the last there is, where the server is leaving."""
         if frames.final:
             self._end(frames)
         elif leaving:
-            self._farewell(frames)
+            self._end(Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))))
         else:
             self._write(frames)
-
-    # Sending
 
     def _write(self, frames: Frames) -> None:
         self._outlet.write(frames)
@@ -146,9 +147,6 @@ class Delivery:
         status = self._subscriber.untold()
         if status is not None:
             self._write(Frames(sse.status("status", status)))
-
-    def _farewell(self, frames: Frames) -> None:
-        self._end(Frames(frames.data + sse.draining(_drawn(DRAIN_RECONNECT_MS))))
 
     def _end(self, last: Frames) -> None:
         if not self._over:
@@ -240,6 +238,8 @@ class Pulse:
         self._timer = None
         now = time.monotonic()
         for delivery in tuple(self._members):
+            if delivery not in self._members:  # it went with one before it
+                continue
             try:
                 delivery.check(now, self._heartbeat_s, self._stall_timeout_s)
             except Exception:  # of one reader: the others are served all the same

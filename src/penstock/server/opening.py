@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from .. import events as ev
 from ..errors import UnknownRun
-from ..hub import Subscriber
+from ..hub import Frames, Subscriber
 from ..models import Cursor, Stream
 from ..protocol.cursor import Start, start_reading
+from .asked import Asked
 from .context import Context
 
 __all__ = ["Opening", "open_stream"]
@@ -15,11 +16,15 @@ __all__ = ["Opening", "open_stream"]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A subscriber that stands where its reader is to go on. `subscriber.ended`: the reader has everything."""
+    """A subscriber that stands where its reader is to go on.
+
+    folded: what it is sent first, in place of all before. `subscriber.ended`: nothing comes after that.
+    """
 
     stream: Stream
     start: Start
     subscriber: Subscriber
+    folded: Frames | None = None
 
     @property
     def reset(self) -> list[ev.AnyEvent]:
@@ -28,16 +33,21 @@ class Opening:
         return [] if reason is None else [ev.Reset(0, reason, at_ms=time.time_ns() // 1_000_000)]
 
 
-async def open_stream(context: Context, run_id: str, cursor: Cursor | None) -> Opening:
+async def open_stream(context: Context, run_id: str, asked: Asked) -> Opening:
     """Subscribe to a run. Whoever calls closes the subscriber. Raises UnknownRun and StoreError."""
     # Before the look into the store: what is appended after the look is heard.
     subscriber = context.hub.subscribe(run_id)
     try:
-        stream = await _look(context, run_id, cursor)
+        stream = await _look(context, run_id, asked.cursor)
+        folded = await context.folds.of(stream) if asked.fold else None
     except BaseException:
         subscriber.close()
         raise
-    start = start_reading(cursor, stream)
+    if folded is not None:
+        subscriber.begin(folded.last_seq, folded.last_seq)
+        subscriber.ended = folded.final
+        return Opening(stream, Start(folded.last_seq), subscriber, folded)
+    start = start_reading(asked.cursor, stream)
     subscriber.begin(start.after, stream.tail)
     subscriber.ended = stream.ended and start.after == stream.tail
     return Opening(stream, start, subscriber)

@@ -6,9 +6,12 @@ from typing import Protocol, Self
 
 from starlette.types import Message, Receive, Send
 
-from ..hub import Frames
+from ..hub import PIECE_BYTES, Frames
 
-__all__ = ["HIGH_WATER_BYTES", "TAKE_OVER", "Outlet", "SendOutlet", "Watch", "nobody"]
+__all__ = ["HIGH_WATER_BYTES", "SLICE_BYTES", "TAKE_OVER", "Outlet", "SendOutlet", "Watch", "nobody"]
+
+SLICE_BYTES = PIECE_BYTES
+"""What is larger, an event of many megabytes, goes out in slices of this size as the connection takes them."""
 
 HIGH_WATER_BYTES = 64 * 1024
 """What waits in a connection at most before a reader is given more; it may hold one piece beyond."""
@@ -62,7 +65,10 @@ class Outlet(Protocol):
         ...
 
     def end(self, last: Frames) -> None:
-        """Send the last frames, and end the response."""
+        """Send the last frames, and end the response.
+
+        Where frames larger than a slice are under way it may end in the middle of them, which are then not taken.
+        """
         ...
 
     def cut(self) -> None:
@@ -142,8 +148,12 @@ class SendOutlet:
                 self.on_room()
 
     async def _pass_on(self, held: list[Frames], *, more: bool) -> None:
-        body = b"".join([frames.data for frames in held])
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        data = memoryview(b"".join([frames.data for frames in held]))
+        for start in range(0, max(1, len(data)), SLICE_BYTES):
+            piece = bytes(data[start : start + SLICE_BYTES])
+            goes_on = more or start + SLICE_BYTES < len(data)
+            await self._send({"type": "http.response.body", "body": piece, "more_body": goes_on})
+            self._sending_bytes -= len(piece)
 
 
 class Watch:

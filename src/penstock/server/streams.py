@@ -31,7 +31,7 @@ class Events:
         request = Request(scope, receive)
         context = context_of(request)
         asked = Asked.of(request)
-        opening = await open_stream(context, request.path_params["run_id"], asked.cursor)
+        opening = await open_stream(context, request.path_params["run_id"], asked)
         with contextlib.ExitStack() as leaving:
             leaving.enter_context(opening.subscriber)
             response = await _response(context, asked, opening, request)
@@ -45,7 +45,7 @@ async def _response(context: Context, asked: Asked, opening: Opening, request: R
         timeout_s = min(asked.poll_s, context.settings.long_poll_timeout_s)
         found = await poll(opening, request, timeout_s, asked.rate)
         return Response(found, 200, HEADERS, "application/json")
-    if opening.subscriber.ended:
+    if opening.subscriber.ended and opening.folded is None:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
     opening.subscriber.status = await context.standings.for_reader(opening.stream)
     return EventStream(context, opening, asked.rate)
@@ -91,7 +91,8 @@ def deliver(context: Context, opening: Opening, outlet: Outlet, rate: float) -> 
     stream, subscriber = opening.stream, opening.subscriber
     delivery = Delivery(stream.name, subscriber, outlet, rate, context.pulse)
     reset = [sse.encode_event(event, stream.epoch) for event in opening.reset]
-    delivery.begin(b"".join(reset) + _status_frame(subscriber))
+    folded = [] if opening.folded is None else [opening.folded.data]
+    delivery.begin(b"".join([*reset, _status_frame(subscriber), *folded]))
     return delivery
 
 

@@ -72,9 +72,9 @@ class MessageOutlet(SendOutlet):
 
     async def _pass_on(self, held: list[Frames], *, more: bool) -> None:
         for frames in held:
-            for text in frames.messages:
-                await self._send({"type": "websocket.send", "text": text})
-                self._sending_bytes = max(0, self._sending_bytes - len(text))
+            for message in frames.messages:
+                await self._send({"type": "websocket.send", "text": message.decode()})
+                self._sending_bytes = max(0, self._sending_bytes - len(message))
         if self._close is not None and not more:
             await self._send(close_message(self._close))
 
@@ -86,7 +86,7 @@ class WebSocketEvents:
         connection = HTTPConnection(scope)
         context = context_of(connection)
         asked = Asked.of(connection)
-        opening = await open_stream(context, connection.path_params["run_id"], asked.cursor)
+        opening = await open_stream(context, connection.path_params["run_id"], asked)
         with opening.subscriber:
             opening.subscriber.status = await context.standings.for_reader(opening.stream)
             if (await receive())["type"] == CONNECT:
@@ -113,7 +113,7 @@ class EventSocket:
                 await send(close_message(FAILED))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._opening.subscriber.ended:  # it has everything
+        if self._opening.subscriber.ended and self._opening.folded is None:  # it has everything
             await send(close_message(ENDED))
             return
         take_over = scope.get("extensions", {}).get(TAKE_OVER)

@@ -90,7 +90,9 @@ class Share:
         self.sink: Sink = _ShareSink(self, recorder)
         self.run = Run(record, self.sink)
         self.arguments = arguments
-        self.emission = Emission(cumulative=batch.function.options.cumulative, lengths=self.run.lengths)
+        self.emission = Emission(
+            cumulative=batch.function.options.cumulative, frame=self.run.frames.of, lengths=self.run.lengths
+        )
         self.stop_grace_s = STOP_GRACE_S
         self.left = False
         """The call is nothing to the run any more: it was stopped, or can't be stored."""

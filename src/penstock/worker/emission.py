@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -126,21 +126,26 @@ def check_size(size_bytes: int) -> None:
         )
 
 
+Frame = Callable[[Any, str | None], tuple[Replace, int]]
+
+
 class Emission:
     """Turns yields into events, keeping count of each span's text. One per attempt of a run.
 
+    cumulative: each value takes the place of those before.
+    frame: makes the event of such a value; see `Frames.of`.
     lengths: code points of each span's text so far; it is kept up to date here, for checkpoints.
     """
 
-    def __init__(self, *, cumulative: bool, lengths: dict[str | None, int] | None = None) -> None:
+    def __init__(self, *, cumulative: bool, frame: Frame, lengths: dict[str | None, int]) -> None:
         self._cumulative = cumulative
-        self._lengths: dict[str | None, int] = {} if lengths is None else lengths
+        self._frame = frame
+        self._lengths = lengths
 
     def events(self, value: Any, span: str | None) -> Iterator[tuple[AnyEvent, int]]:
         """The events of one yield, each with about how many bytes it takes. Raises YieldError."""
-        if isinstance(value, Replace) or self._cumulative:
-            data = json_of(value.value if isinstance(value, Replace) else value)
-            yield Replace(data, span=span), size_of(data)
+        if self._cumulative or isinstance(value, Replace):
+            yield self._frame(value, span)
         elif isinstance(value, str):
             yield self.text(value, span)
         elif isinstance(value, bytes | bytearray | memoryview):

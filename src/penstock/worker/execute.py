@@ -40,7 +40,7 @@ class Execution:
         self._arguments = arguments
         self._handle: Run | list[Run] = run
         self._cumulative = function.options.cumulative
-        self._emission = Emission(cumulative=self._cumulative, lengths=run.lengths)
+        self._emission = Emission(cumulative=self._cumulative, frame=run.frames.of, lengths=run.lengths)
         self.stop_grace_s = STOP_GRACE_S
         self.thread_done: asyncio.Future[Any] | None = None
         self.owns_process = False

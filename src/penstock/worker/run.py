@@ -10,6 +10,7 @@ from ..events import AnyEvent, Log, Progress, SpanEnd, SpanStart
 from ..models import RunRecord
 from .checkpoint import Checkpoint
 from .emission import json_of, message_of, optional_json, plain_number, plain_text, size_of, text_size
+from .frames import Frames
 
 __all__ = ["Run", "Sink", "Span", "current_span"]
 
@@ -76,6 +77,7 @@ class Run:
         self._from = Checkpoint.of(record)
         self.lengths = dict(self._from.lengths)
         """Code points of each span's text so far."""
+        self.frames = Frames()
         self._open_spans: dict[str, None] = {}
 
     def __repr__(self) -> str:
@@ -124,6 +126,7 @@ class Run:
         """
         kept = Checkpoint(json_of(state), list(self.lengths.items()), list(self._open_spans))
         self._recorder.checkpoint(kept.encode())
+        self.frames.restart()
 
     def log(self, message: object, level: str = "info", **fields: Any) -> None:
         """A line for whoever looks after the run. `fields` have a JSON form. Raises YieldError."""
@@ -163,6 +166,7 @@ class Run:
     def left(self, span_id: str) -> None:
         """A span has ended."""
         self._open_spans.pop(span_id, None)
+        self.frames.forget(span_id)
 
 
 class Span:

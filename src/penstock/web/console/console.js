@@ -1,13 +1,15 @@
 // Wires the rooms together: hash to run, form to run, stream to fold to view.
 
 import { call, clock, submit } from './api.js';
-import { Fold } from './fold.js';
+import { Fold, isLast } from './fold.js';
 import { Form } from './form.js';
 import { RunStream } from './stream.js';
 import { RunView, duration, h, isLive, put, span, stateOf } from './view.js';
 
 const RECENT = 20; // runs listed
 const TICK_MS = 500; // of the running clocks
+const HIDDEN_RATE = 1; // updates a second for a page that nobody sees
+const HIDDEN_AFTER_MS = 3000; // who looks into another tab for a moment costs no new connection
 
 const byId = (id) => document.getElementById(id);
 const page = { functions: [], form: null, chosen: null, touched: false, run: null, view: null, recentMs: 0 };
@@ -98,8 +100,8 @@ function openRun(id) {
 
 function take(run, event) {
   const verdict = run.fold.apply(event);
-  if (event.type === 'end') loadRecord(run).then(loadRecent);
-  else if (run.status.state === 'queued' && event.type !== 'reset') started(run);
+  if (isLast(event)) loadRecord(run).then(loadRecent);
+  else if (run.status.state === 'queued' && event.type !== 'reset' && event.seq) started(run);
   draw();
   return verdict;
 }
@@ -228,8 +230,17 @@ function tick() {
   if (isLive(state)) draw();
 }
 
+// Nobody looks: one update a second will do, and all is there at once when somebody does.
+function slowDown() {
+  if (document.hidden) page.run?.stream.pace(HIDDEN_RATE);
+}
+
 function wake() {
-  if (document.hidden) return;
+  if (document.hidden) {
+    setTimeout(slowDown, HIDDEN_AFTER_MS);
+    return;
+  }
+  page.run?.stream.pace(0);
   page.run?.stream.wake();
   if (Date.now() - page.recentMs > 5000) loadRecent();
 }

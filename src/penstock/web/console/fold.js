@@ -1,5 +1,7 @@
 // Events to state. No DOM, no network, no clock: apply events in order, in any merge, and read the fields.
 
+import { applyDelta } from './delta.js';
+
 /** Text kept, in UTF-16 units over all texts of a run. Beyond it the growing text loses its oldest pieces. */
 export const KEPT_TEXT = 1_000_000;
 /** Values, logs and notices kept, each: more than a person scrolls through. */
@@ -42,6 +44,7 @@ export class Fold {
       this.position = event.to;
       return 'taken';
     }
+    if (type === 'fold') return this.#unfold(event);
     if (seq <= this.position) return 'duplicate';
     if (seq - n > this.position || TAKE[type]?.(this, event) === false) return 'gap';
     this.position = seq;
@@ -74,6 +77,20 @@ export class Fold {
   keepLatest(key, entry) {
     if (!this.#latest.has(key)) this.#latest.set(key, []);
     bounded(this.#latest.get(key), entry, KEPT_LATEST);
+  }
+
+  /** @returns {boolean} false for a delta against a value that is not here */
+  replace({ seq, n = 1, span = '', value, delta }) {
+    const key = `replace/${span}`;
+    if (delta === undefined) this.keepLatest(key, { seq, span, value });
+    else if (seq - n < this.position) return false; // made against what was before some of what is here
+    else {
+      const last = this.#latest.get(key)?.at(-1);
+      const next = last && attempt(() => applyDelta(last.value, delta));
+      if (!next) return false;
+      this.keepLatest(key, { seq, span, value: next.value });
+    }
+    return true;
   }
 
   /** @returns {boolean} false if it begins beyond what has come */
@@ -114,6 +131,17 @@ export class Fold {
     bounded(this.notices, { seq, message: reason }, KEPT_ITEMS);
   }
 
+  // In place of all events up to its seq; what was withdrawn is not among them, so there may be gaps.
+  #unfold({ seq = 0, events }) {
+    if (this.position > 0) return seq > this.position ? 'gap' : 'duplicate';
+    for (const event of events) {
+      if (TAKE[event.type]?.(this, event) === false) return 'gap';
+      this.position = event.seq;
+    }
+    this.position = seq;
+    return 'taken';
+  }
+
   #cutText(kept) {
     let count = 0;
     for (; this.#units > KEPT_TEXT && kept.pieces.length - count > 1; count += 1) {
@@ -142,7 +170,7 @@ const TAKE = {
   json: (fold, { seq, span = '', value }) => bounded(fold.values, { seq, span, value }, KEPT_ITEMS),
   log: (fold, { seq, at_ms: atMs, level = 'info', message, fields }) =>
     bounded(fold.logs, { seq, atMs, level, message, fields }, KEPT_ITEMS),
-  replace: (fold, { seq, span = '', value }) => fold.keepLatest(`replace/${span}`, { seq, span, value }),
+  replace: (fold, event) => fold.replace(event),
   progress: (fold, { seq, done, total, unit }) => fold.keepLatest('progress', { seq, done, total, unit }),
   bytes: (fold, { seq, data }) => fold.keepLatest('bytes', { seq, total: fold.bytes + base64Size(data) }),
   'span-start': (fold, { seq, at_ms: startMs, span: id, name, kind = '', parent = null, input }) =>
@@ -157,6 +185,14 @@ const TAKE = {
   },
 };
 
+function attempt(make) {
+  try {
+    return { value: make() };
+  } catch {
+    return null;
+  }
+}
+
 function bounded(row, entry, limit) {
   row.push(entry);
   if (row.length > limit) row.shift();
@@ -164,6 +200,11 @@ function bounded(row, entry, limit) {
 
 function base64Size(data) {
   return (data.length / 4) * 3 - (data.endsWith('==') ? 2 : data.endsWith('=') ? 1 : 0);
+}
+
+/** @param {any} event as it came @returns {boolean} whether nothing follows it: it is the `end`, or holds it */
+export function isLast(event) {
+  return (event.type === 'fold' ? event.events.at(-1)?.type : event.type) === 'end';
 }
 
 /**

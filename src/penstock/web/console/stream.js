@@ -1,5 +1,6 @@
 // One run's events over EventSource, for as long as it takes. What to do when it breaks is reconnect.js's.
 
+import { isLast } from './fold.js';
 import { CLOSED, OPEN, decide, backoffMs } from './reconnect.js';
 
 /** @typedef {'connecting'|'live'|'reconnecting'|'ended'} Connection */
@@ -27,6 +28,8 @@ export class RunStream {
   #retryMs = 0;
   #opened = false;
   #gaps = 0;
+  #rate = 0;
+  #repaced = false;
   #timer;
   #source;
 
@@ -56,11 +59,28 @@ export class RunStream {
     this.#follow('wake');
   }
 
+  /**
+   * Read on at another pace, from where this reader stands.
+   * @param {number} rate updates a second; 0 is the server's own choice
+   */
+  pace(rate) {
+    if (rate === this.#rate || this.state === 'ended') return;
+    this.#rate = rate;
+    if (this.state !== 'live') return; // the next connection will have it
+    this.#repaced = true;
+    this.#connect();
+  }
+
+  #query() {
+    const query = new URLSearchParams(this.#cursor ? { after: this.#cursor } : { fold: '1' });
+    if (this.#rate) query.set('rate', String(this.#rate));
+    return `?${query}`;
+  }
+
   #connect() {
     clearTimeout(this.#timer);
     this.#source?.close();
-    const query = this.#cursor && `?after=${encodeURIComponent(this.#cursor)}`;
-    const source = new this.env.EventSource(this.url + query);
+    const source = new this.env.EventSource(this.url + this.#query());
     this.#source = source;
     this.#seenMs = this.env.now();
     const mine = (handler) => (message) => {
@@ -76,8 +96,9 @@ export class RunStream {
   }
 
   #open() {
-    if (this.#opened) this.resumes += 1;
+    if (this.#opened && !this.#repaced) this.resumes += 1;
     this.#opened = true;
+    this.#repaced = false;
     this.draining = false;
     this.#retryMs = 0;
     this.#set('live');
@@ -90,10 +111,11 @@ export class RunStream {
     if (message.lastEventId) this.#cursor = message.lastEventId;
     if (verdict === 'duplicate') this.duplicates += 1;
     this.#attempt = 0;
-    if (event.type === 'end') this.close();
+    if (isLast(event)) this.close();
   }
 
   #error() {
+    this.#repaced = false;
     this.#set(this.#opened ? 'reconnecting' : 'connecting');
     const closed = this.#source.readyState === CLOSED;
     this.#follow('error');

@@ -140,10 +140,11 @@ export class RunView {
       const key = `latest/${item.span}`;
       const shown = this.#lists.get(key);
       if (shown?.seq === item.seq) continue;
-      const row = h('div', { className: 'replace' }, ...labelled(fold, item));
-      if (shown) shown.row.replaceWith(row);
-      else byId('latest').append(row);
-      this.#lists.set(key, { seq: item.seq, row });
+      const grown = shown && grow(shown, item.value);
+      const row = grown ? shown.row : h('div', { className: 'replace' }, ...labelled(fold, item));
+      if (!shown) byId('latest').append(row);
+      else if (!grown) shown.row.replaceWith(row);
+      this.#lists.set(key, { seq: item.seq, row, value: item.value });
     }
     put(byId('bytes'), fold.bytes ? `${number(fold.bytes)} bytes received` : '');
   }
@@ -257,6 +258,14 @@ function value(content) {
   const more = full.length - SHOWN_VALUE;
   const note = more > 0 ? `\n… ${number(more)} characters more` : '';
   return h('pre', { tabIndex: 0 }, full.slice(0, SHOWN_VALUE) + note);
+}
+
+// A text that has grown is added to, so that what a person has selected in it stays selected.
+function grow({ row, value: before }, now) {
+  const grows = typeof before === 'string' && typeof now === 'string' && before && now.startsWith(before);
+  if (!grows || now.length > SHOWN_VALUE) return false;
+  row.querySelector('pre').firstChild.appendData(now.slice(before.length));
+  return true;
 }
 
 function labelled(fold, { span, value: content }) {

@@ -26,16 +26,16 @@ class _Json(Json, tag="json"):
     value: msgspec.Raw
 
 
-class _Replace(Replace, tag="replace"):
-    value: msgspec.Raw
-
-
 class _Progress(Progress, tag="progress"):
     done: int | float
     total: int | float | None = None
 
 
-# msgspec takes no Raw in a union; None is what is absent.
+# msgspec takes no Raw in a union; UNSET and None are what is absent.
+
+
+class _Replace(Replace, tag="replace"):
+    value: msgspec.Raw = msgspec.UNSET  # type: ignore[assignment]
 
 
 class _Log(Log, tag="log"):

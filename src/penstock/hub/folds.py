@@ -1,0 +1,99 @@
+"""Streams folded to their current state, for readers that come late: one event in place of all."""
+
+import asyncio
+from collections import OrderedDict
+
+from .. import events as ev
+from ..models import Chunk, Stream
+from ..protocol import sse
+from ..protocol.coalesce import Fold
+from ..storage.base import Store
+from .frames import Frames
+from .tail import PIECE_BYTES
+
+__all__ = ["FOLD_BYTES", "KEPT_BYTES", "Folds"]
+
+FOLD_BYTES = 8 * 1024 * 1024
+"""Largest state that is sent as one event: a slow reader can't go on in the middle of more."""
+
+KEPT_BYTES = 16 * 1024 * 1024
+"""What is kept for the next readers, as it is sent; in memory it is a few times as much."""
+
+MEASURE_BYTES = 1024 * 1024
+"""Read before the state is measured for the first time; it is again whenever twice as much was read."""
+
+
+class Folds:
+    """The states of streams, each made once and brought up to date for the next reader who asks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: OrderedDict[str, _Folding] = OrderedDict()
+
+    async def of(self, stream: Stream) -> Frames | None:
+        """The state as one event; None for one larger than `FOLD_BYTES`, which is read as it is stored.
+
+        It is at least as late as the store was when this was called. Raises StoreError.
+        """
+        folding = self._kept.get(stream.name)
+        if folding is None or folding.epoch != stream.epoch:
+            folding = self._kept[stream.name] = _Folding(stream)
+        self._kept.move_to_end(stream.name)
+        async with folding.turn:  # who waits finds it nearly done
+            await folding.read_on(self._store)
+            frames = folding.frames()
+        self._make_room()
+        return frames
+
+    def _make_room(self) -> None:
+        size_bytes = sum(folding.size_bytes for folding in self._kept.values())
+        while size_bytes > KEPT_BYTES:
+            size_bytes -= self._kept.popitem(last=False)[1].size_bytes
+
+
+class _Folding:
+    """One stream's state, as far as it was read."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.turn = asyncio.Lock()
+        self.epoch = stream.epoch
+        self.size_bytes = 0
+        self._name = stream.name
+        self._fold = Fold()
+        self._seq = 0
+        self._final = self._too_large = False
+        self._made: Frames | None = None
+
+    async def read_on(self, store: Store) -> None:
+        """Up to what the store has."""
+        unmeasured_bytes = 0
+        while not (self._final or self._too_large):
+            chunks = await store.read(self._name, self._seq, PIECE_BYTES)
+            if not chunks:
+                break
+            unmeasured_bytes += self._take(chunks)
+            if unmeasured_bytes > max(MEASURE_BYTES, self.size_bytes):
+                unmeasured_bytes = 0
+                self.frames()
+            await asyncio.sleep(0)  # a store in memory never waits
+
+    def _take(self, chunks: list[Chunk]) -> int:
+        data = b"".join([chunk.data for chunk in chunks])
+        for event in sse.events_in(data):
+            self._fold.apply(event)
+        self._seq, self._final = chunks[-1].last_seq, chunks[-1].final
+        self._made = None
+        return len(data)
+
+    def frames(self) -> Frames | None:
+        """What is sent; None where it is too large."""
+        if self._made is None and not self._too_large:
+            folded = ev.Folded(self._fold.events, seq=self._seq)
+            data = sse.encode_fold(folded, self.epoch)
+            self.size_bytes = len(data)
+            self._too_large = len(data) > FOLD_BYTES
+            if self._too_large:  # noted, so that nobody tries again
+                self._fold, self.size_bytes = Fold(), 0
+            else:
+                self._made = Frames(data, self._seq, 1, final=self._final)
+        return self._made
