@@ -1,16 +1,19 @@
 """One suite, three transports: what reaches a reader is the same over each, and over both kinds of connection."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from random import Random
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
+from websockets.exceptions import WebSocketException
 
 import penstock
 from penstock.events import Reset, Text
 from penstock.hub import TAIL_BYTES, Hub
-from penstock.testing import until
+from penstock.testing import Cut, FaultProxy, until
 
 from .transports import TRANSPORTS, Item, Transport, View, events_of, fold_of, seqs
 
@@ -123,6 +126,29 @@ async def test_over_any_number_of_cuts_everything_comes_once(
         assert sum(event.n for event in events_of(items)) == STEPS + 1
 
 
+@pytest.mark.parametrize("seed", range(2))
+async def test_over_a_network_that_cuts_anywhere_everything_comes_once(
+    transport: Transport, api: "Api", connect: "type[Api]", seed: int
+) -> None:
+    run_id = await api.submit("steps", steps=400, pause_s=0.002)
+    items: list[Item] = []
+    done = False
+    async with FaultProxy(api.base_url.port or 0, seed=seed) as proxy:
+        proxy.fault = Cut(600, 9000)
+        while not done:
+            async with connect(proxy.url) as cut:
+                with contextlib.suppress(httpx.TransportError, WebSocketException, OSError):
+                    cursor = items[-1].cursor if items else None
+                    async with transport.open(cut, run_id, cursor, rate=0) as view:
+                        try:
+                            await view.rest()
+                        finally:
+                            items += [item for item in view.seen if item.seq]
+                            done = view.done or (bool(items) and items[-1].type == "end")
+        assert proxy.cuts > 2
+    assert fold_of(items).text == "".join(f"{number} " for number in range(400))
+
+
 async def test_each_transport_takes_up_where_another_left(api: "Api", transport: Transport) -> None:
     run_id = await api.submit("steps")
     items: list[Item] = []
@@ -135,6 +161,24 @@ async def test_each_transport_takes_up_where_another_left(api: "Api", transport:
             items += [item for item in view.seen if item.seq]
     items += await transport.read(api, run_id, items[-1].cursor)
     assert fold_of(items).text == STEPS_TEXT
+
+
+@pytest.mark.parametrize("when", ["while it runs", "once it has ended"])
+async def test_who_comes_late_begins_with_the_state(
+    transport: Transport, api: "Api", gate: "Gate", when: str
+) -> None:
+    run_id = await api.submit("wait")
+    if when == "once it has ended":
+        gate.open.set()
+        await api.ended(run_id)
+    async with transport.open(api, run_id, fold=1) as view:
+        first = await view.until("fold")
+        assert str(first.cursor).endswith(f"-{first.seq}")
+        gate.open.set()
+        rest = (await view.rest())[view.seen.index(first) + 1 :]
+        assert view.done
+    assert seqs(rest) == list(range(first.seq + 1, 4))
+    assert first.seq == 3 if when == "once it has ended" else first.seq < 3
 
 
 async def test_what_an_attempt_that_failed_had_written_is_withdrawn(transport: Transport, api: "Api") -> None:

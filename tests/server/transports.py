@@ -153,7 +153,8 @@ class ServerSentEvents(Transport):
             for message in decoder.feed(piece):
                 body = msgspec.json.decode(message.data)
                 if message.event == "message":
-                    view.done = body["type"] == "end"
+                    last = body["events"][-1] if body["type"] == "fold" else body
+                    view.done = last["type"] == "end"
                     yield Item(body, message.id if message.own_id else None)
                 else:
                     yield Item({"type": message.event} | body, None)
