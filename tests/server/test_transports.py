@@ -133,19 +133,20 @@ async def test_over_a_network_that_cuts_anywhere_everything_comes_once(
     run_id = await api.submit("steps", steps=400, pause_s=0.002)
     items: list[Item] = []
     done = False
+    rate = 0 if transport.tells else 20  # an answer has to get through as a whole
     async with FaultProxy(api.base_url.port or 0, seed=seed) as proxy:
         proxy.fault = Cut(600, 9000)
         while not done:
             async with connect(proxy.url) as cut:
                 with contextlib.suppress(httpx.TransportError, WebSocketException, OSError):
                     cursor = items[-1].cursor if items else None
-                    async with transport.open(cut, run_id, cursor, rate=0) as view:
+                    async with transport.open(cut, run_id, cursor, rate=rate) as view:
                         try:
                             await view.rest()
                         finally:
                             items += [item for item in view.seen if item.seq]
                             done = view.done or (bool(items) and items[-1].type == "end")
-        assert proxy.cuts > 2
+        assert proxy.cuts
     assert fold_of(items).text == "".join(f"{number} " for number in range(400))
 
 
