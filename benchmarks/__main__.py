@@ -12,7 +12,11 @@ NAMES = (
     "look_time",
     "queue_throughput",
     "fan_out",
+    "idle",
+    "stalled",
+    "replay",
     "thousand_runs",
+    "cumulative",
 )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -44,6 +44,52 @@ async def hello() -> AsyncIterator[str]:
 @app.function(concurrency_limit=50)
 async def noop() -> None:
     """Nothing: what is measured is the queue."""
+
+
+TOKEN = "word "
+
+
+def grown(count: int) -> Iterator[str]:
+    """A text after each of `count` tokens."""
+    text = ""
+    for _ in range(count):
+        text += TOKEN
+        yield text
+
+
+async def cumulative(count: int) -> AsyncIterator[str]:
+    """The text so far, again and again."""
+    for text in grown(count):
+        yield text
+
+
+async def marked(count: int) -> AsyncIterator[str]:
+    """The same with a cursor mark at its end, until the last."""
+    for text in grown(count):
+        yield text + "▌"
+    yield TOKEN * count
+
+
+def conversation_with(text: str) -> list[dict[str, str]]:
+    """The text as the last message."""
+    return [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": text}]
+
+
+async def conversation(count: int) -> AsyncIterator[list[dict[str, str]]]:
+    """The same as the last message of a conversation."""
+    for text in grown(count):
+        yield conversation_with(text)
+
+
+async def pieces(count: int) -> AsyncIterator[str]:
+    """The tokens as they are."""
+    for _ in range(count):
+        yield TOKEN
+
+
+for call in (cumulative, marked, conversation, pieces):
+    app.function(name=call.__name__, cumulative=call is not pieces)(call)
+    app.function(name=f"{call.__name__}_each", cumulative=call is not pieces, rate=0)(call)
 
 
 async def stream_chat(request: Request) -> StreamingResponse:

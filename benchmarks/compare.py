@@ -30,7 +30,9 @@ def report(
     *_, peer = medians
     print(f"\n{title}" + (f"   (goal: {goal})" if goal else ""))
     for name, values in found.items():
-        ratio = "" if name == peer else f"   {medians[name] / medians[peer]:.2f} x {peer}"
+        ratio = (
+            "" if name == peer or not medians[peer] else f"   {medians[name] / medians[peer]:.2f} x {peer}"
+        )
         spread = f"{min(values):,.4g} to {max(values):,.4g}"
         print(f"  {name:34} {medians[name]:>10,.4g} {unit}   ({spread}){ratio}")
     return medians

@@ -154,7 +154,10 @@ class Api(httpx.AsyncClient):
     """The HTTP surface, without the comfort of `penstock.Client`, which would hide what is to be tested."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(base_url=url, timeout=DEADLINE_S, trust_env=False, **options)
+        headers = {"Accept-Encoding": "identity"} | options.pop(
+            "headers", {}
+        )  # bytes are looked at as they come
+        super().__init__(base_url=url, timeout=DEADLINE_S, trust_env=False, headers=headers, **options)
 
     async def submit(self, function: str, **given: Any) -> str:
         """Start a run; its id."""

@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "events", "models", "settings"),
     ("protocol",),
     ("storage",),
-    ("hub", "queue", "worker", "janitor", "presence"),
+    ("hub", "queue", "worker", "janitor", "memory", "presence"),
     ("server", "faces", "client", "integrations"),
     (
         "app",

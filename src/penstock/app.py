@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLocked
 from .hub import Folds, Hub
 from .janitor import Janitor, worker_name
+from .memory import MemoryGuard
 from .presence import Presence
 from .queue import Queue, Standings
 from .server import Context, Pulse, make_closed_server, make_server
@@ -213,7 +214,8 @@ class _Services:
     def __init__(self, app: App) -> None:
         settings = app.settings
         self.store = make_store(settings.store, synchronous=settings.synchronous)
-        self.worker = Worker(worker_name(), self.store, app.functions, settings)
+        self.memory = MemoryGuard(settings.memory_limit_mb)
+        self.worker = Worker(worker_name(), self.store, app.functions, settings, self.memory)
         watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
         self.hub = Hub(self.store)
         self.janitor = Janitor(
@@ -226,11 +228,11 @@ class _Services:
         )
         groups = self.worker.groups
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
-        self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub)
+        self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub, self.memory)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
         self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s)
         self.folds = Folds(self.store)
-        services = self.queue, self.standings, self.hub, self.folds, self.pulse
+        services = self.queue, self.standings, self.hub, self.folds, self.pulse, self.memory
         self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, *services))
         self._beside: list[asyncio.Task[None]] = []
 
@@ -255,11 +257,13 @@ class _Services:
         if self.presence is not None:
             beside.append(self.presence.run())
         self._beside = [asyncio.create_task(one) for one in beside]
+        self.memory.start()
 
     async def stop(self, grace_s: float) -> None:
         for task in self._beside:
             task.cancel()
         await self.worker.drain(grace_s)
         await self.worker.stop()
+        self.memory.stop()
         self.hub.close()
         await self.store.close()

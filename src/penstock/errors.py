@@ -30,6 +30,7 @@ PenstockError
 │   └── StoreUnavailable     503  store_unavailable
 ├── Fenced                   409  fenced: this worker no longer owns the run; nothing was written
 ├── ServerClosing            503  server_closing
+├── MemoryLimit              503  memory_limit: the operator's to mend; it may also pass
 ├── ConfigError              the operator's to mend, before anything starts
 └── ClientError              raised by penstock.Client
     ├── RunFailed                 run_failed: the run did not succeed; carries its state and error
@@ -54,6 +55,7 @@ __all__ = [
     "ForbiddenHost",
     "ForbiddenOrigin",
     "InvalidInput",
+    "MemoryLimit",
     "MethodNotAllowed",
     "NotAStore",
     "NotFound",
@@ -292,6 +294,17 @@ class ServerClosing(PenstockError):
 
     code = "server_closing"
     status = 503
+
+
+class MemoryLimit(PenstockError):
+    """The service uses more memory than it may, and takes no new runs until some is freed. Nothing was written.
+
+    `retry_after_s`: whole seconds after which to ask again.
+    """
+
+    code = "memory_limit"
+    status = 503
+    retry_after_s: ClassVar[int] = 5
 
 
 class ConfigError(PenstockError):

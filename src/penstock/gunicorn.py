@@ -16,6 +16,7 @@ from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from .app import STARTED, App
+from .memory.processes import count_with_parent
 from .process.handover import Door, hand_over, linger
 from .process.own import end_when_left, run_process, tune_interpreter
 from .serve import CONNECTIONS_CLOSE_S
@@ -53,6 +54,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # neither package has types
     def run(self) -> None:
         """Serve until told to leave; called by gunicorn."""
         tune_interpreter()
+        count_with_parent()
         run_process(self._serve(), self.config.get_loop_factory())
 
     async def _serve(self) -> None:

@@ -81,6 +81,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "cut and deploys that roll; 0 is never.",
         ),
     ] = 0.0
+    compression: Annotated[
+        Literal["auto", "off"],
+        Meta(
+            description="`auto` compresses streams for readers that offer gzip or zstd, as browsers do; `off` "
+            "never does, where a proxy does it, say."
+        ),
+    ] = "auto"
     long_poll_timeout_s: Annotated[
         float, Meta(gt=0, le=300, description="Longest wait of a long-poll, in seconds.")
     ] = 25.0
@@ -101,6 +108,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Plain (`def`) functions that run at once, each in a thread of its own.",
         ),
     ] = 1024
+    memory_limit_mb: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(
+            description="MiB that all processes of the service may have; above it functions wait at their yields "
+            "and new runs are refused with 503. 0 is no limit; `none` is 80 % of what the control group or the "
+            "machine has."
+        ),
+    ] = None
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 4 * 1024 * 1024
     default_concurrency_limit: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -115,7 +130,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
-_MAY_BE_NONE = {"default_concurrency_limit", "max_size"}
+_MAY_BE_NONE = {"default_concurrency_limit", "max_size", "memory_limit_mb"}
 """Settings for which None is a value, not the lack of one."""
 
 

@@ -99,6 +99,8 @@ def check_beginning(fold: Fold, expected: Expected) -> None:
     assert expected.text.startswith(fold.text)
     assert fold.values == list(expected.values[: len(fold.values)])
     assert expected.data.startswith(fold.data)
+    if isinstance(expected.value, str):
+        assert expected.value.startswith((fold.value or "").removesuffix("▌"))
 
 
 def resets_in(events: Iterable[AnyEvent]) -> int:

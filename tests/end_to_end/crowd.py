@@ -25,7 +25,7 @@ from .checks import (
 from .readers import Recorder, Row
 
 READERS = 20
-"""Two for each run, and a run of each function with and without its repetition."""
+"""One or two for each run, and a run of each function with and without its repetition."""
 
 STEPS, PAUSE_MS = 60, 25.0
 """A run lasts 1.5 s: time for a process to die, or to be replaced, under it."""
@@ -79,12 +79,12 @@ async def attend(url: str, chance: Random, happens: Callable[[Crowd], Awaitable[
         httpx.AsyncClient(limits=httpx.Limits(max_connections=None), trust_env=False) as http,
         asyncio.TaskGroup() as tasks,
     ):
-        for name in names:
+        for number, name in enumerate(names):
             planned = Planned(name, chance.randrange(10**6))
             given = {"seed": planned.seed, "steps": STEPS, "pause_ms": PAUSE_MS}
             run = await client.submit(name, given)
             crowd.planned[run.id] = planned
-            for _ in range(READERS // len(names)):
+            for _ in range(number, READERS, len(names)):
                 crowd.readers.append(Recorder(http, url, run.id))
                 tasks.create_task(crowd.readers[-1].read())
         await happens(crowd)

@@ -76,7 +76,7 @@ class Recorder(Reader):
         async with self._http.stream("GET", self._url, headers=headers, timeout=SILENCE_S) as response:
             assert response.status_code == 200
             rest = b""
-            async for data in response.aiter_raw():
+            async for data in response.aiter_bytes():
                 *frames, rest = (rest + data).split(b"\n\n")
                 for frame in frames:
                     self._take(frame)

@@ -85,11 +85,23 @@ def pack(seed: int, steps: int, pause_ms: float) -> Generator[bytes | penstock.R
         time.sleep(pause_ms / 1000)
 
 
-FUNCTIONS: tuple[Callable[..., Any], ...] = (write, count, think, measure, pack)
+async def tell(seed: int, steps: int, pause_ms: float) -> AsyncGenerator[str, None]:
+    """All of it so far, with a cursor mark: every other yield changes nothing but the mark."""
+    text = ""
+    for piece in story(seed, steps):
+        text += piece
+        yield text
+        yield text + "▌"
+        await asyncio.sleep(pause_ms / 1000)
+    yield text
+
+
+FUNCTIONS: tuple[Callable[..., Any], ...] = (write, count, think, measure, pack, tell)
 
 for function in FUNCTIONS:
-    app.function(concurrency_limit=None)(function)
-    app.function(name=f"{function.__name__}-again", concurrency_limit=None, on_crash="retry")(function)
+    given: dict[str, Any] = {"concurrency_limit": None, "cumulative": function is tell}
+    app.function(**given)(function)
+    app.function(name=f"{function.__name__}-again", on_crash="retry", **given)(function)
 
 
 def expected(name: str, seed: int, steps: int) -> Expected:
@@ -103,4 +115,5 @@ def expected(name: str, seed: int, steps: int) -> Expected:
         "think": Expected(text),
         "measure": Expected(done=steps, result=seed),
         "pack": Expected(data=text.encode(), value={"packed": steps}),
+        "tell": Expected(value=text),
     }[name.removesuffix("-again")]

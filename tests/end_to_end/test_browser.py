@@ -74,6 +74,9 @@ class Tab:
     async def answer(self) -> str:
         return await self.page.locator("#answer").text_content() or ""
 
+    async def value(self) -> str:
+        return await self.page.locator("#latest").text_content() or ""
+
     async def grows(self, by: int = 20) -> None:
         """More of the answer has come."""
         length = len(await self.answer()) + by
@@ -216,6 +219,26 @@ async def test_a_run_that_is_tried_again_ends_whole_on_a_page_that_never_left(
         await tab.check(fold)
     await asyncio.to_thread(server.kill)
     assert (await fold_on_disk(tmp_path, run_id)).events == fold.events
+
+
+async def test_a_text_that_is_told_again_and_again_grows_on_the_page(server: ServerProcess, tab: Tab) -> None:
+    async with FaultProxy(server.port) as proxy:
+        await tab.page.goto(proxy.url)
+        run_id = await tab.run("tell-again", seed=7, steps=STEPS, pause_ms=PAUSE_MS)
+
+        async def has_grown() -> bool:
+            return len(await tab.value()) > 200
+
+        await until(has_grown, WAIT_S, "the value has grown")
+        await asyncio.to_thread(server.kill)
+        await tab.stands("connection", "reconnecting")
+        await asyncio.to_thread(server.restart)
+        await tab.page.locator("#notices li", has_text="attempt 2 begins again").wait_for()
+        await until(has_grown, WAIT_S, "the value has grown again")
+        proxy.cut_all()
+        fold = await fold_in(server, run_id)
+        await tab.check(fold)
+        assert await tab.value() == fold.value == stories.expected("tell-again", 7, STEPS).value
 
 
 async def test_nothing_is_wider_than_a_small_telephone(demo: ServerProcess, tab: Tab) -> None:

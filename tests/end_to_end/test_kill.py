@@ -27,7 +27,7 @@ from .checks import (
 from .readers import Listener, Reader, Recorder, Row
 
 KILLS = 3
-WAVE = 5
+WAVE = 6
 """Runs begun in each of the server's four lives: one of each function."""
 
 STEPS, PAUSE_MS = 50, 25.0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import BadCursor, ProtocolError
 from penstock.models import Cursor, Stream
-from penstock.protocol.cursor import Position, Start, parse_cursor, start_reading
+from penstock.protocol.cursor import Position, Start, join_cursors, parse_cursor, parse_cursors, start_reading
 
 EPOCHS = st.text("abcXYZ0189", min_size=8, max_size=32)
 STREAM = Stream("r1", "abcd1234", tail=10, ended=False)
@@ -130,3 +130,13 @@ def test_a_merge_over_what_was_seen_is_new() -> None:
     assert position.accept(5, 4)
     assert not position.accept(5, 1)
     assert position.seq == 5
+
+
+@given(st.lists(st.tuples(EPOCHS, st.integers(0, 10**18 - 1)), min_size=1, max_size=10))
+def test_cursors_of_several_streams_and_back(pairs: list[tuple[str, int]]) -> None:
+    cursors = [Cursor(epoch, seq) for epoch, seq in pairs]
+    text = join_cursors(map(str, cursors))
+    assert parse_cursors(text, len(cursors)) == cursors
+    for count in (len(cursors) - 1, len(cursors) + 1):
+        with pytest.raises(BadCursor):
+            parse_cursors(text, count)

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -70,7 +71,10 @@ class Slow:
 
     async def rest(self) -> list[dict[str, Any]]:
         async with asyncio.timeout(20):
-            raw = await self._body()
+            return self.take(await self._body())
+
+    def take(self, raw: bytes) -> list[dict[str, Any]]:
+        """The events in a body as it came."""
         return events_of(self._decoder.feed(unchunked(raw)))
 
     async def _body(self) -> bytes:
@@ -226,3 +230,94 @@ async def test_a_server_of_another_kind_is_served_too(make_app: "MakeApp", conne
         messages = await api.messages(run_id)
     assert "succeeded" in messages[-1].data
     assert seen.count("http.response.body") >= 2
+
+
+@pytest.mark.parametrize("http", [Connection])
+async def test_a_slow_reader_of_like_events_gets_to_the_end(api: "Api", app: penstock.App) -> None:
+    """Its buffer looks the same at each look, though it takes all the time, for longer than the stall timeout."""
+    run_id = await api.submit("writes", pieces=300, size=200)
+    await api.ended(run_id)
+    loop = asyncio.get_running_loop()
+    async with connected(api) as slow:
+        await slow.ask(run_id)
+        begun, raw = loop.time(), b""
+        async with asyncio.timeout(30):
+            while not raw.endswith(b"0\r\n\r\n"):
+                raw += await slow.reader.readexactly(1) + await slow.reader.read(HIGH_WATER_BYTES)
+                if loop.time() - begun < 4 * STALL_TIMEOUT_S:
+                    await asyncio.sleep(0.02)
+        assert text_of(slow.take(raw)).endswith(f"299 {LINE * 200}")
+    assert (await app.start()).pulse.stalled == 0
+
+
+async def test_a_reader_is_served_what_another_process_has_written_before_it_came(
+    tmp_path: Path, make_app: "MakeApp", connect: "type[Api]", http: Any
+) -> None:
+    """The run was submitted here, and everything about it was heard of while nobody read it."""
+    settings = {"store": f"sqlite:///{tmp_path / 'runs.db'}", "heartbeat_s": 60}
+    here, there = make_app(**settings), make_app(**settings)
+    async with live_server(here, http=http) as url, live_server(there), connect(url) as api:
+        here.hold()
+        run_id = await api.submit("count")
+        await api.ended(run_id)
+        async with asyncio.timeout(5):
+            messages = await api.messages(run_id)
+    assert text_of(events_of(messages)) == "1 2 3 4 5 "
+
+
+async def test_after_a_fault_of_ours_the_reader_comes_back_and_misses_nothing(
+    api: "Api",
+    gate: "Gate",
+    reading: "Reading",
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run_id = await api.submit("wait")
+    async with reading(api, run_id) as reader:
+        await reader.until(b"before")
+        with monkeypatch.context() as broken:
+            broken.setattr("penstock.hub.tail.make_frames", lambda *_: 1 // 0)
+            gate.open.set()
+            messages = await reader.rest()
+    assert [event["seq"] for event in events_of(messages)] == [1]
+    assert "could not be served" in caplog.text
+    rest = await api.messages(run_id, messages[-1].id)
+    assert text_of(events_of([*messages, *rest])) == "before after"
+
+
+async def test_a_warm_tail_keeps_no_frames_that_were_made(api: "Api", app: penstock.App) -> None:
+    run_id = await api.submit("wait")
+    hub = await hub_of(app)
+    async with api.stream("GET", f"/api/runs/{run_id}/events") as response:
+        await anext(response.aiter_raw())
+        await until(lambda: hub.subscribers == 1)
+    await until(lambda: hub.subscribers == 0)
+    assert hub._tails[run_id]._made == {}
+
+
+@pytest.mark.parametrize("http", ["httptools"])
+async def test_a_server_whose_send_fails_once_the_reader_has_gone(
+    app: penstock.App, gate: "Gate", connect: "type[Api]", http: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ASGI allows it from 2.4 on."""
+    failed = asyncio.Event()
+
+    async def fickle(scope: Any, receive: Any, send: Any) -> None:
+        async def refusing(message: Any) -> None:
+            if message["type"] == "http.response.body" and b"after" in message["body"]:
+                failed.set()
+                raise OSError("the reader has gone")
+            await send(message)
+
+        await app(scope, receive, refusing if scope["type"] == "http" else send)
+
+    async with live_server(fickle, http=http) as url, connect(url) as api:
+        run_id = await api.submit("wait")
+        async with api.stream("GET", f"/api/runs/{run_id}/events") as response:
+            await anext(response.aiter_raw())
+            gate.open.set()
+            async with asyncio.timeout(5):
+                await failed.wait()
+        hub = await hub_of(app)
+        await until(lambda: hub.subscribers == 0, 5)
+    assert "penstock" not in {record.name for record in caplog.records if record.levelno >= logging.ERROR}

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 import penstock
-from penstock.server import asked
+from penstock.server import delivery
 from penstock.server.outlet import HIGH_WATER_BYTES
 from penstock.testing import until
 
@@ -169,10 +169,11 @@ async def test_what_wraps_send_is_not_passed_by(
 async def test_a_page_that_is_seen_again_catches_up_at_once(
     api: "Api", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asked, "LEAST_RATE", 0.001)  # so slow that it would never come by itself
+    # So slow that it would never come by itself.
+    monkeypatch.setattr(delivery, "_interval_s", lambda rate: 1000.0 if rate == 1 else 1 / rate)
     run_id = await api.submit("chatter")
     items = []
-    async with opened(api, run_id, rate=0.001) as connection:
+    async with opened(api, run_id, rate=1) as connection:
 
         async def until_told(kind: str) -> None:
             async with asyncio.timeout(10):
@@ -184,7 +185,7 @@ async def test_a_page_that_is_seen_again_catches_up_at_once(
 
         await until_told("text")
         for _ in range(3):
-            await connection.send('{"rate": 0.001}')
+            await connection.send('{"rate": 1}')
             await until_told("heartbeat")
             before = max(item.seq for item in items)
             await connection.send('{"rate": 20}')

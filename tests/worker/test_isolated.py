@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from penstock.events import MAX_EVENT_BYTES, AnyEvent, SpanEnd
+from penstock.events import MAX_EVENT_BYTES, AnyEvent, Progress, Replace, SpanEnd
+from penstock.protocol.coalesce import coalesce
+from penstock.worker.isolation.pipe import decode_items, encode
 
 if TYPE_CHECKING:
     from tests.conftest import Bench
@@ -70,6 +72,19 @@ async def test_cumulative_values_replace_each_other(functions: ModuleType, apart
     fold = await run.fold()
     assert fold.value == {"text": "".join(f"{number} " for number in range(20))}
     assert fold.values == []
+
+
+def test_what_comes_from_a_process_merges_as_elsewhere() -> None:
+    row = [
+        Replace("a"), Replace(delta=[["append", [], "b"]]), Replace(None), Replace({"c": "d"}),
+        Replace(delta=[["append", ["c"], "e"]]), Progress(1, 2), Progress(2, 2),
+    ]  # fmt: skip
+    items: list[Any] = decode_items(b"".join(map(encode, row)))
+    for seq, item in enumerate(items, start=1):
+        item.seq = seq
+    merged: list[Any] = coalesce(items)
+    assert [(type(event).__bases__[0], event.n) for event in merged] == [(Replace, 5), (Progress, 2)]
+    assert (merged[0].value, merged[1].done) == ({"c": "de"}, 2)
 
 
 @pytest.mark.parametrize("size", [1_000_000, MAX_EVENT_BYTES])

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from penstock.events import SpanEnd
+from penstock.memory.processes import children_of
 from penstock.protocol.coalesce import Fold
 from penstock.testing import until
-from penstock.worker.isolation.descendants import Process, children_of, kill_below, kill_stray
+from penstock.worker.isolation.descendants import Process, kill_below, kill_stray
 
 if TYPE_CHECKING:
     from tests.conftest import Started

@@ -99,8 +99,10 @@ def _supervise(given: argparse.Namespace) -> int:
 def _tether(given: argparse.Namespace) -> "Tether | None":
     if given.tether is None:
         return None
+    from ..memory.processes import count_with_parent
     from ..process.tether import Tether
 
+    count_with_parent()
     return Tether(given.tether)
 
 

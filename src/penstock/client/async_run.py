@@ -199,7 +199,7 @@ class AsyncRemoteRun:
 
     async def _latest(self) -> AsyncGenerator[list[Any], None]:
         fold = Fold()
-        async with aclosing(self._batches(None)) as batches:
+        async with aclosing(self._batches(None, folded=True)) as batches:
             async for batch in batches:
                 for event in batch:
                     fold.apply(event)

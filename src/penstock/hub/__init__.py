@@ -1,12 +1,13 @@
 """What was appended, brought to those who read it: one tail for each stream that somebody reads, shared by all."""
 
 from .folds import Folds
-from .frames import Frames, Merge, make_frames
+from .frames import NOTHING, Frames, Merge, make_frames
 from .hub import WARM_TAILS, Hub
 from .subscriber import Subscriber
 from .tail import PIECE_BYTES, TAIL_BYTES, Status
 
 __all__ = [
+    "NOTHING",
     "PIECE_BYTES",
     "TAIL_BYTES",
     "WARM_TAILS",

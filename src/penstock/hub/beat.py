@@ -37,7 +37,7 @@ class Beat:
 
     def _ring(self) -> None:
         self._handle = None
-        self._next = self._loop.time() + self._interval_s
+        self._next = max(self._next, self._loop.time()) + self._interval_s
         for look in tuple(self.members):
             try:
                 look()

@@ -1,6 +1,6 @@
 """What is sent, made once for all who stand at the same place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from ..errors import ProtocolError
@@ -8,10 +8,13 @@ from ..models import Chunk
 from ..protocol import sse, websocket
 from ..protocol.coalesce import coalesce
 
-__all__ = ["Frames", "Merge", "make_frames"]
+__all__ = ["NOTHING", "Frames", "Merge", "make_frames"]
 
 MERGE_FROM = 32
 """Frames below which they go as they are stored: a few cost less to send than to merge."""
+
+MERGE_TO_BYTES = 256 * 1024
+"""Above it frames go as they are stored: to merge them would hold up all others for milliseconds."""
 
 MERGE_BELOW_BYTES = 1024
 """Mean size of frames from which they go as they are stored: what surrounds each event is a tenth of it by then,
@@ -39,7 +42,7 @@ class Frames:
     final: whether it is the `end`.
     """
 
-    __slots__ = ("_chunked", "_framed", "_messages", "count", "data", "final", "last_seq")
+    __slots__ = ("_chunked", "_coded", "_framed", "_messages", "count", "data", "final", "last_seq")
 
     def __init__(self, data: bytes, last_seq: int = 0, count: int = 0, *, final: bool = False) -> None:
         self.data = data
@@ -47,6 +50,7 @@ class Frames:
         self.count = count
         self.final = final
         self._chunked: bytes | None = None
+        self._coded: dict[str, Frames] | None = None
         self._messages: list[bytes] | None = None
         self._framed: bytes | None = None
 
@@ -71,6 +75,14 @@ class Frames:
             self._framed = websocket.encode_messages(websocket.messages_in(self.data))
         return self._framed
 
+    def coded(self, name: str, encode: Callable[[bytes], bytes]) -> "Frames":
+        """The same in the content coding of that name."""
+        if self._coded is None:
+            self._coded = {}
+        if name not in self._coded:
+            self._coded[name] = Frames(encode(self.data), self.last_seq, self.count, final=self.final)
+        return self._coded[name]
+
 
 NOTHING = Frames(b"")
 
@@ -90,6 +102,8 @@ def make_frames(chunks: Sequence[Chunk], after: int, merge: Merge) -> Frames:
 
 
 def _is_worth_it(data: bytes, count: int, merge: Merge) -> bool:
+    if len(data) > MERGE_TO_BYTES:
+        return False
     mergeable = sum(map(data.count, _MERGEABLE))
     if merge is Merge.ALL:
         return mergeable > 1

@@ -138,8 +138,10 @@ class Hub:
             tail.wake(urgent=True)
 
     def close(self) -> None:
-        """Hear no more of the store."""
+        """Hear no more of the store, and ask it no more."""
         self._stop_listening()
+        for tail in self._tails.values():
+            tail.stop()
 
     def _heard(self, stream: str | None, chunk: Chunk | None) -> None:
         if stream is None:
@@ -156,4 +158,4 @@ class Hub:
                 return  # only a beginning is worth keeping before anybody asks
             self._keep_warm(tail := self._new_tail(stream))
         tail.push(chunk)
-        tail.wake()
+        tail.wake(urgent=chunk.final)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import StoreError
@@ -54,9 +54,9 @@ class Tail:
     """The recent chunks of one stream, without a gap: the events `begin + 1 … end`."""
 
     __slots__ = (
-        "_beats", "_doubted_at", "_made", "_on_empty", "_refresh", "_store", "_waiting", "begin", "changes",
-        "chunks", "draining", "end", "epoch", "size_bytes", "stale", "status", "stream", "subscribers",
-        "written_at",
+        "_beats", "_doubted_at", "_follower", "_made", "_on_empty", "_reading", "_store", "_waiting", "begin",
+        "changes", "chunks", "draining", "end", "epoch", "size_bytes", "stale", "status", "stream",
+        "subscribers", "written_at",
     )  # fmt: skip
 
     def __init__(self, stream: str, store: Store, on_empty: "Callable[[Tail], None]") -> None:
@@ -72,7 +72,8 @@ class Tail:
         self.size_bytes = 0
         self.stale = False  # another process may have written past `end`
         self._doubted_at = float("-inf")
-        self._refresh: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
         self.written_at = float("-inf")
         self.changes = 0  # counted, so that who looks knows whether to look again
         self.subscribers: set[Reader] = set()
@@ -84,6 +85,8 @@ class Tail:
         """The store held nothing past `seq`: from here on the tail is complete."""
         if self.begin is None:
             self.begin = self.end = seq
+            if self.stale:  # told while that was being read
+                self.look_again()
 
     def push(self, chunk: Chunk) -> None:
         """Take what was stored next; the oldest chunks go where the bound is reached."""
@@ -103,6 +106,8 @@ class Tail:
     def trim(self) -> None:
         """Let the oldest chunks go; for subscribers the newest one stays, whatever its size."""
         most, least = (TAIL_BYTES, 1) if self.subscribers else (WARM_BYTES, 0)
+        if not self.subscribers:
+            self._made.clear()
         while self.size_bytes > most and len(self.chunks) > least:
             oldest = self.chunks.popleft()
             self.begin = oldest.last_seq
@@ -144,31 +149,15 @@ class Tail:
 
     async def refresh(self) -> None:
         """Take in what another process may have appended. Raises StoreError."""
-        # One read for all who ask, however many were woken.
-        await asyncio.shield(self._refresh or self._refresh_by(self._read_on()))
+        if self._reading is None:  # one for all who ask, however many were woken
+            self._reading = asyncio.create_task(self._read_on())
+            self._reading.add_done_callback(self._was_read)
+        await asyncio.shield(self._reading)
 
-    def look_again(self) -> None:
-        """Have those who follow told of what the store holds and nobody has told of."""
-        self.stale = True
-        if self._beats and self.begin is not None and self._refresh is None:
-            self._refresh_by(self._follow_up())
-
-    def doubt(self, after_s: float) -> None:
-        """It has been quiet: look again, should a wake-up have been lost; once in `after_s` for all."""
-        now = time.monotonic()
-        if now - self._doubted_at >= after_s:
-            self._doubted_at = now
-            self.look_again()
-
-    def _refresh_by(self, read: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = self._refresh = asyncio.create_task(read)
-        task.add_done_callback(self._refreshed)
-        return task
-
-    def _refreshed(self, _: "asyncio.Task[None]") -> None:
-        self._refresh = None
-        if self.stale:
-            self.look_again()
+    def _was_read(self, reading: "asyncio.Task[None]") -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # who asked may have left
 
     async def _read_on(self) -> None:
         self.stale = False  # before reading: what is written meanwhile makes it stale again
@@ -183,13 +172,35 @@ class Tail:
         if found:
             self.wake()
 
+    def look_again(self) -> None:
+        """Have those who follow told of what the store holds and nobody has told of."""
+        self.stale = True
+        if self._beats and self.begin is not None and self._follower is None:
+            self._follower = asyncio.create_task(self._follow_up())
+
+    def doubt(self, after_s: float) -> None:
+        """It has been quiet: look again, should a wake-up have been lost; once in `after_s` for all."""
+        now = time.monotonic()
+        if now - self._doubted_at >= after_s:
+            self._doubted_at = now
+            self.look_again()
+
     async def _follow_up(self) -> None:
-        while self.stale and self._beats:
-            try:
-                await self._read_on()
-            except StoreError as error:
-                log.warning("Readers of %s wait for the store: %s", self.stream, error.message)
-                await asyncio.sleep(LOOK_AGAIN_S)
+        try:
+            while self.stale and self._beats:
+                try:
+                    await self.refresh()
+                except StoreError as error:
+                    log.warning("Readers of %s wait for the store: %s", self.stream, error.message)
+                    await asyncio.sleep(LOOK_AGAIN_S)
+        finally:
+            self._follower = None
+
+    def stop(self) -> None:
+        """Ask the store no more."""
+        for task in (self._follower, self._reading):
+            if task is not None:
+                task.cancel()
 
     # Who is told
 
@@ -218,6 +229,8 @@ class Tail:
     def follow(self, look: Look, interval_s: float) -> None:
         """Call `look` after changes, at most every `interval_s`."""
         self._beats.setdefault(interval_s, Beat(interval_s)).members[look] = None
+        if self.stale:  # nobody followed when that was told
+            self.look_again()
 
     def unfollow(self, look: Look, interval_s: float) -> None:
         """Call it no more."""

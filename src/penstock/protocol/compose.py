@@ -36,7 +36,10 @@ class Composer:
     def add(self, delta: object) -> None:
         """Take the next one. Raises ProtocolError for what is no delta, and has taken nothing of it then."""
         for op, path, value in checked(delta):
-            self._push(_Operation(op, path, value))
+            # What mostly grows is one text: its pieces are taken without a look at anything else.
+            last = self._operations[-1] if self._operations else None
+            if not (last is not None and op == "append" == last.op and last.goes_on(path, value)):
+                self._push(_Operation(op, path, value))
 
     @property
     def delta(self) -> Delta:
@@ -106,6 +109,13 @@ class _Operation:
     @property
     def removes_items(self) -> bool:
         return self.op == "remove" and type(self.path[-1]) is list
+
+    def goes_on(self, path: list[Any], value: Any) -> bool:
+        """Append this too, if it is more of the same."""
+        if path != self.path or type(value) is not type(self.parts[0]):
+            return False
+        self.parts.append(value)
+        return True
 
     def covers(self, old: "_Operation") -> bool:
         """Whether nothing is left of an earlier operation after this one."""

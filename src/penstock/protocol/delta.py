@@ -290,9 +290,9 @@ def _ends(old: Any, new: Any, same: Callable[[Any, Any], bool]) -> tuple[int, in
 def _common(most: int, same: Callable[[int, int], bool]) -> int:
     """The largest count, up to `most`, of items that are the same; `same(low, high)` compares a part of them.
 
-    First near `most`, where what grows has changed, then by halves.
+    First just before `most`, since what grows has mostly changed there, then by halves.
     """
-    low, high, back = most, most, 1
+    low, high, back = max(0, most - 1), most, 4
     while low > 0 and not same(0, low):
         high = low - 1
         low, back = max(0, most - back), back * 4

@@ -29,6 +29,7 @@ __all__ = [
     "events_in",
     "frames_after",
     "json_in",
+    "of_stream",
     "retry",
     "status",
 ]
@@ -92,6 +93,19 @@ def events_in(data: bytes) -> Iterator[AnyEvent]:
 def json_in(data: bytes) -> list[bytes]:
     """The JSON of each event in frames made by `encode_event`."""
     return [frame[frame.index(b"data: ") + len(b"data: ") :] for frame in data.split(b"\n\n") if frame]
+
+
+def of_stream(frame: bytes, member: bytes, cursor: bytes) -> bytes:
+    """A frame as one of several streams sends it: with `member` added to its JSON, and `cursor` for its own.
+
+    frame: as made here, without the blank line at its end; comments and waits stay as they are.
+    """
+    head, data, body = frame.partition(b"data: ")
+    if not data:
+        return frame
+    if head.startswith(b"id: "):
+        head = b"id: %b\n" % cursor
+    return b"%bdata: %b,%b}" % (head, body[:-1], member)
 
 
 def status(name: str, body: dict[str, object], *, retry_ms: int | None = None) -> bytes:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import QueueFull, ServerClosing, StoreError, UnknownFunction, UnknownRun
+from ..errors import MemoryLimit, QueueFull, ServerClosing, StoreError, UnknownFunction, UnknownRun
 from ..hub import Hub, Status
+from ..memory import MemoryGuard
 from ..models import Chunk, RunPage, RunRecord, RunState, Stream, Submitted
 from ..protocol.sse import json_in
 from ..storage.base import Store
@@ -48,12 +49,14 @@ class Queue:
         worker: Worker,
         standings: Standings,
         hub: Hub,
+        memory: MemoryGuard,
     ) -> None:
         self._store = store
         self._functions = functions
         self._worker = worker
         self._standings = standings
         self._hub = hub
+        self._memory = memory
         self.closing = False
 
     async def submit(
@@ -68,10 +71,15 @@ class Queue:
             session: Whom the run belongs to; kept with it.
 
         Raises:
-            UnknownFunction, InvalidInput, AlreadyRunning, QueueFull, ServerClosing: Nothing was queued.
+            UnknownFunction, InvalidInput, AlreadyRunning, QueueFull, MemoryLimit, ServerClosing: Nothing was
+                queued.
         """
         if self.closing:
             raise ServerClosing("The server is shutting down.", hint="Submit again in a few seconds.")
+        if self._memory.tight:
+            raise MemoryLimit(
+                f"Memory is tight: {self._memory}.", hint="Submit again when runs have ended, or cancel some."
+            )
         known = self._functions.get(function)
         if known is None:
             raise UnknownFunction(

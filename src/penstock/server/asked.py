@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection
 
 from ..errors import BadRequest
 from ..models import Cursor
-from ..protocol.cursor import parse_cursor
+from ..protocol.cursor import parse_cursor, parse_cursors
 
 __all__ = ["Asked", "check_rate"]
 
@@ -18,6 +18,10 @@ DEFAULT_RATE = 20.0
 LEAST_RATE, MOST_RATE = 1.0, 60.0
 """Updates a second that may be asked for, beside 0: in longer pauses a reader would seem dead to proxies and hold
 up a server that leaves; a screen draws no more."""
+
+
+MAX_STREAMS = 100
+"""Streams over one connection: each event carries the cursors of all, and a request line has its bounds too."""
 
 
 class Asked(NamedTuple):
@@ -30,6 +34,32 @@ class Asked(NamedTuple):
     rate: float
     fold: bool
     poll_s: float | None
+
+    @classmethod
+    def of_several(cls, request: HTTPConnection) -> "dict[str, Asked]":
+        """Of each stream that a reader of several asks for: `stream=NAME` or `stream=NAME@CURSOR`.
+
+        Raises as `of`.
+        """
+        asked = request.query_params.getlist("stream")
+        if not 1 <= len(asked) <= MAX_STREAMS:
+            raise BadRequest(
+                f"{len(asked)} streams were asked for.",
+                hint=f"stream=NAME, 1 to {MAX_STREAMS} times.",
+                field="stream",
+            )
+        pairs = [one.partition("@") for one in asked]
+        # The header wins, for all: it is from where an EventSource comes back.
+        last = request.headers.get("last-event-id")
+        cursors = parse_cursors(last, len(pairs)) if last else [_cursor_of(text) for _, _, text in pairs]
+        rate, fold = _rate(request), _flag(request, "fold")
+        wishes = {
+            name: cls(cursor, rate, fold and cursor is None, None)
+            for (name, _, _), cursor in zip(pairs, cursors, strict=True)
+        }
+        if len(wishes) < len(pairs):
+            raise BadRequest("A stream was asked for twice.", hint="Name each once.", field="stream")
+        return wishes
 
     @classmethod
     def of(cls, request: HTTPConnection) -> Self:
@@ -52,12 +82,16 @@ def _rate(request: HTTPConnection) -> float:
 
 
 def check_rate(rate: float) -> float:
-    """The rate, where it may be asked for. Raises BadRequest."""
+    """The rate that is served, where it may be asked for. Raises BadRequest."""
     if rate == 0 or LEAST_RATE <= rate <= MOST_RATE:
-        return rate
+        return float(round(rate))  # readers of one rate are served together
     raise BadRequest(
         f"rate={rate:g} can't be used.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
     )
+
+
+def _cursor_of(text: str) -> Cursor | None:
+    return parse_cursor(text, "stream") if text else None
 
 
 def _flag(request: HTTPConnection, name: str) -> bool:

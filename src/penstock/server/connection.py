@@ -6,6 +6,7 @@ Then nothing stands between its frames and the socket: no task, no ASGI message 
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -22,6 +23,9 @@ UNSENT_BYTES = 128 * 1024
 """What waits in the kernel to be sent. It would take megabytes for each reader that takes nothing, and hide for
 minutes whether a slow one takes anything."""
 
+AT_ONCE = struct.pack("ii", 1, 0)
+"""`struct linger` of socket(7): what is not sent is dropped."""
+
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -29,7 +33,8 @@ class DirectOutlet:
     """A response whose frames go straight to the connection; the application has returned."""
 
     __slots__ = (
-        "_connection", "_ending", "_is_chunked", "_keeps_alive", "_rest", "_transport", "on_gone", "on_room",
+        "_connection", "_ending", "_is_chunked", "_keeps_alive", "_rest", "_transport", "_written_bytes",
+        "on_gone", "on_room",
     )  # fmt: skip
 
     def __init__(self, connection: "Connection", transport: Corked, cycle: RequestResponseCycle) -> None:
@@ -40,6 +45,7 @@ class DirectOutlet:
         self._is_chunked = bool(cycle.chunked_encoding)
         self._keeps_alive = cycle.keep_alive
         self._rest = memoryview(b"")
+        self._written_bytes = 0
         self._ending = False
 
     @property
@@ -51,12 +57,17 @@ class DirectOutlet:
         size: int = self._transport.get_write_buffer_size()
         return size + len(self._rest)
 
+    @property
+    def taken_bytes(self) -> int:
+        size: int = self._transport.get_write_buffer_size()
+        return self._written_bytes - size
+
     def write(self, frames: Frames) -> None:
         if len(frames.data) > SLICE_BYTES:
             self._rest = memoryview(frames.data)
             self._write_slices()
         else:
-            self._transport.write_now(self._framed(frames))
+            self._pass_on(self._framed(frames))
 
     def end(self, last: Frames) -> None:
         self._ending = True
@@ -77,18 +88,25 @@ class DirectOutlet:
     def _write_slices(self) -> None:
         while self._rest and not self._connection.flow.write_paused:
             piece, self._rest = Frames(bytes(self._rest[:SLICE_BYTES])), self._rest[SLICE_BYTES:]
-            self._transport.write_now(self._framed(piece))
+            self._pass_on(self._framed(piece))
             if self._ending and not self._rest:
                 self._finish(b"")
+
+    def _pass_on(self, data: bytes) -> None:
+        self._written_bytes += len(data)
+        self._transport.write_now(data)
 
     def _framed(self, frames: Frames) -> bytes:
         return frames.chunked if self._is_chunked else frames.data
 
     def _finish(self, last: bytes) -> None:
-        self._transport.write_now(last + LAST_CHUNK if self._is_chunked else last)
+        self._pass_on(last + LAST_CHUNK if self._is_chunked else last)
         self._connection.response_ended(keeps_alive=self._keeps_alive)
 
     def cut(self) -> None:
+        link = self._transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, AttributeError):  # else the kernel goes on to offer what it holds
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         self._transport.abort()
 
     def leave(self) -> None:
@@ -108,15 +126,14 @@ class Connection(BoundedHead):
     """One client's connection. What it asks for while a response is taken over waits until that has ended."""
 
     _outlet: DirectOutlet | None = None
-    _early: list[bytes]
-    _early_bytes = 0
+    _early: bytearray
     _extensions: dict[Any, Any]  # uvicorn's type knows none but those of the specification
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         transport.set_write_buffer_limits(HIGH_WATER_BYTES)
         _limit_unsent(transport)
-        self._early = []
+        self._early = bytearray()
         self._extensions = {TAKE_OVER: self._take_over}
         super().connection_made(transport)
 
@@ -140,6 +157,8 @@ class Connection(BoundedHead):
         if not isinstance(cycle, RequestResponseCycle) or cycle.transport is not self.transport:
             return None
         if cycle.disconnected or not cycle.response_started or self.transport.is_closing():
+            return None
+        if self._in_body:  # it has to be read to its end
             return None
         cycle.response_complete = True  # so that uvicorn lets the application return
         self._outlet = DirectOutlet(self, cast("Corked", self.transport), cycle)
@@ -168,9 +187,8 @@ class Connection(BoundedHead):
         if self._outlet is None:
             super().data_received(data)
             return
-        self._early.append(data)
-        self._early_bytes += len(data)
-        if self._early_bytes > MAX_HEAD_BYTES:
+        self._early += data
+        if len(self._early) > MAX_HEAD_BYTES:
             self.flow.pause_reading()
 
     def response_ended(self, *, keeps_alive: bool) -> None:
@@ -179,16 +197,18 @@ class Connection(BoundedHead):
         if not keeps_alive:
             self.transport.close()
         self.on_response_complete()  # the next request's turn, or the wait for one
-        early, self._early, self._early_bytes = self._early, [], 0
+        early, self._early = self._early, bytearray()
         if early and not self.transport.is_closing():
-            self.data_received(b"".join(early))
+            self.data_received(bytes(early))
 
     def shutdown(self) -> None:
         """The server is about to end."""
-        if self._outlet is not None:
-            self._outlet.leave()
-        else:
+        if self._outlet is None:
             super().shutdown()
+        elif self.pipeline:
+            self.cycle.keep_alive = False  # that of the last request in line, which is answered yet
+        elif not self._early:
+            self._outlet.leave()
 
 
 def socket_connection(**given: Any) -> asyncio.Protocol:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from ..hub import Folds, Hub
+from ..memory import MemoryGuard
 from ..queue import Queue, Standings
 from ..settings import Settings
 from ..storage.base import Store
@@ -27,6 +28,7 @@ class Context:
     hub: Hub
     folds: Folds
     pulse: Pulse
+    memory: MemoryGuard
 
 
 def context_of(request: HTTPConnection) -> Context:

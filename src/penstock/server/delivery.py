@@ -5,9 +5,10 @@ import logging
 import math
 import random
 import time
+from collections import deque
 
 from ..errors import StoreError
-from ..hub import Frames, Merge, Subscriber, make_frames
+from ..hub import NOTHING, Frames, Merge, Subscriber, make_frames
 from ..protocol import sse
 from .outlet import Outlet, nobody
 
@@ -30,8 +31,10 @@ ROTATE_EARLY = 0.1
 PULSE_S = 1.0
 """How often quiet and stalled readers are looked for: a heartbeat may come this much late."""
 
+AT_ONCE = 250
+"""Readers looked at in one turn of the loop: a few milliseconds' worth where all are sent a heartbeat."""
+
 HEARTBEAT = Frames(sse.HEARTBEAT)
-NOTHING = Frames(b"")
 
 
 class Delivery:
@@ -44,8 +47,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "_buffered_bytes", "_ends_at", "_full_since", "_interval_s", "_merge", "_outlet", "_over", "_pulse",
-        "_quiet_since", "_reading", "_stream", "_subscriber",
+        "_ends_at", "_interval_s", "_merge", "_outlet", "_over", "_pulse", "_quiet_since", "_reading", "_stream",
+        "_subscriber", "_taken_at", "_taken_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -58,20 +61,21 @@ class Delivery:
         self._interval_s = _interval_s(rate)
         self._pulse = pulse
         self._reading: asyncio.Task[None] | None = None
-        self._quiet_since = time.monotonic()
-        self._full_since: float | None = None
-        self._buffered_bytes = 0
+        self._quiet_since = self._taken_at = time.monotonic()
+        self._taken_bytes = 0
         self._over = False
         self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
-        outlet.on_room = self._on_room
+        outlet.on_room = self._look
         outlet.on_gone = self._close
 
-    def begin(self, greeting: bytes) -> None:
-        """Send the first bytes and what there is, and from then on whatever comes."""
+    def begin(self, greeting: bytes, folded: Frames | None = None) -> None:
+        """Send the first bytes, the state where it was folded, what there is, and from then on whatever comes."""
         self._subscriber.follow(self._look, self._interval_s)
         self._pulse.add(self)
         first = sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting
-        self._give(Frames(first, final=self._subscriber.ended))
+        self._give(Frames(first, final=self._subscriber.ended and folded is None))
+        if folded is not None:
+            self._give(folded)
         self._look()
 
     def pace(self, rate: float) -> None:
@@ -87,12 +91,14 @@ class Delivery:
 
     # What may happen
 
-    def _on_room(self) -> None:
-        self._full_since = None  # it has taken something
-        self._look()
-
     def _look(self) -> None:
         """There may be something new, or room for it."""
+        try:
+            self._bring()
+        except Exception as error:  # noqa: BLE001 - of one reader
+            self._give_up(error)
+
+    def _bring(self) -> None:
         while not (self._over or self._reading or self._outlet.full):
             leaving = self._subscriber.draining
             frames = self._subscriber.frames(self._merge)
@@ -124,6 +130,8 @@ class Delivery:
         except StoreError as error:
             log.warning("A reader of %s is cut off: %s", self._stream, error.message)
             self._end(NOTHING)  # it comes back with its cursor, and is answered 503 until the store can
+        except Exception as error:  # noqa: BLE001 - of one reader
+            self._give_up(error)
         finally:
             self._reading = None
         self._look()
@@ -155,6 +163,11 @@ class Delivery:
             if self._outlet.buffered_bytes:  # it may take nothing of that either
                 self._pulse.add(self)
 
+    def _give_up(self, error: Exception) -> None:
+        # A fault of ours: what was to be sent next may be lost to this connection, but not to the next one.
+        log.error("A reader of %s could not be served, and is cut off.", self._stream, exc_info=error)
+        self._end(NOTHING)
+
     def _close(self) -> None:
         self._over = True
         self._subscriber.close()
@@ -167,31 +180,22 @@ class Delivery:
         """Called about once a second."""
         if now >= self._ends_at:
             self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
-        if self._over and not self._outlet.buffered_bytes:
+        taken_bytes, has_all = self._outlet.taken_bytes, not self._outlet.buffered_bytes
+        if has_all or taken_bytes > self._taken_bytes:
+            self._taken_at, self._taken_bytes = now, taken_bytes
+        if self._over and has_all:
             self._pulse.remove(self)
-        elif self._over or self._outlet.full:
-            self._check_stall(now, stall_timeout_s)
-        else:
-            self._check_quiet(now, heartbeat_s)
-
-    def _check_quiet(self, now: float, heartbeat_s: float) -> None:
-        self._full_since = None
-        if now - self._quiet_since >= heartbeat_s:
+        elif now - self._taken_at >= stall_timeout_s:
+            self._cut(stall_timeout_s)
+        elif not (self._over or self._outlet.full) and now - self._quiet_since >= heartbeat_s:
             self._write(HEARTBEAT)
             self._subscriber.doubt(heartbeat_s)
 
-    def _check_stall(self, now: float, stall_timeout_s: float) -> None:
-        buffered_bytes = self._outlet.buffered_bytes
-        if self._full_since is None or buffered_bytes < self._buffered_bytes:  # it takes a little
-            self._full_since = now
-        elif now - self._full_since >= stall_timeout_s:
-            log.info(
-                "A reader of %s has taken nothing for %g s and is cut off.", self._stream, stall_timeout_s
-            )
-            self._pulse.stalled += 1
-            self._outlet.cut()
-            self._pulse.remove(self)
-        self._buffered_bytes = buffered_bytes
+    def _cut(self, stall_timeout_s: float) -> None:
+        log.info("A reader of %s has taken nothing for %g s and is cut off.", self._stream, stall_timeout_s)
+        self._pulse.stalled += 1
+        self._outlet.cut()
+        self._pulse.remove(self)
 
 
 def _interval_s(rate: float) -> float:
@@ -216,6 +220,7 @@ class Pulse:
         self._every_s = min(PULSE_S, shortest_s / 4)
         self._members: dict[Delivery, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._round: deque[Delivery] = deque()
         self.stalled = 0
 
     def end_of_one_that_begins(self, now: float) -> float:
@@ -227,7 +232,7 @@ class Pulse:
     def add(self, delivery: Delivery) -> None:
         """From now on."""
         self._members[delivery] = None
-        if self._timer is None:
+        if self._timer is None and not self._round:
             self._timer = asyncio.get_running_loop().call_later(self._every_s, self._beat)
 
     def remove(self, delivery: Delivery) -> None:
@@ -236,13 +241,23 @@ class Pulse:
 
     def _beat(self) -> None:
         self._timer = None
+        self._round = deque(self._members)
+        self._go_on()
+
+    def _go_on(self) -> None:
         now = time.monotonic()
-        for delivery in tuple(self._members):
-            if delivery not in self._members:  # it went with one before it
-                continue
-            try:
-                delivery.check(now, self._heartbeat_s, self._stall_timeout_s)
-            except Exception:  # of one reader: the others are served all the same
-                log.exception("A reader could not be served.")
-        if self._members:
-            self._timer = asyncio.get_running_loop().call_later(self._every_s, self._beat)
+        for _ in range(min(AT_ONCE, len(self._round))):
+            delivery = self._round.popleft()
+            if delivery in self._members:  # else it went with one before it
+                self._check(delivery, now)
+        loop = asyncio.get_running_loop()
+        if self._round:
+            loop.call_soon(self._go_on)
+        elif self._members:
+            self._timer = loop.call_later(self._every_s, self._beat)
+
+    def _check(self, delivery: Delivery, now: float) -> None:
+        try:
+            delivery.check(now, self._heartbeat_s, self._stall_timeout_s)
+        except Exception:  # of one reader: the others are served all the same
+            log.exception("A reader could not be served.")

@@ -15,9 +15,13 @@ async def healthz(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """GET /readyz: it takes work: the store can be read, and the server is not leaving; else 503."""
+    """GET /readyz: it takes work: the store can be read, and the server is not leaving; else 503.
+
+    While memory is tight it says so, and is ready all the same: it serves readers, and takes stops, which free
+    memory; a balancer that sent nobody here any more would keep both away. New runs get their own 503.
+    """
     context = context_of(request)
     if context.hub.draining:
         raise ServerClosing("The server is shutting down.", hint="Send work elsewhere.")
     await context.queue.page(limit=1)
-    return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": "ready"} | ({"memory": "tight"} if context.memory.tight else {}))

@@ -27,6 +27,11 @@ class Opening:
     folded: Frames | None = None
 
     @property
+    def has_nothing(self) -> bool:
+        """Whether the reader has everything, and all of it has ended."""
+        return self.subscriber.ended and self.folded is None
+
+    @property
     def reset(self) -> list[ev.AnyEvent]:
         """The event that says that the cursor could not be used, where that is so."""
         reason = self.start.reset

@@ -1,6 +1,7 @@
 """Where one reader's frames go: a response of any ASGI server, or straight to the connection under our own."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Protocol, Self
 
@@ -14,7 +15,7 @@ SLICE_BYTES = PIECE_BYTES
 """What is larger, an event of many megabytes, goes out in slices of this size as the connection takes them."""
 
 HIGH_WATER_BYTES = 64 * 1024
-"""What waits in a connection at most before a reader is given more; it may hold one piece beyond."""
+"""A connection in which so much waits is given no more; with the piece that went over it, it holds a bit more."""
 
 WATCH_AFTER_S = 0.5
 """How long a response goes on before anybody looks whether its reader is still there: a task for each reader of a
@@ -60,6 +61,11 @@ class Outlet(Protocol):
         """What the reader has not taken."""
         ...
 
+    @property
+    def taken_bytes(self) -> int:
+        """What it has; only ever grows."""
+        ...
+
     def write(self, frames: Frames) -> None:
         """Send; nothing once the reader has left."""
         ...
@@ -84,23 +90,27 @@ class SendOutlet:
         self.on_gone: Told = nobody
         self._send = send
         self._held: list[Frames] = []
-        self._held_bytes = 0
-        self._sending_bytes = 0
-        self._was_full = False  # and is, until all of that has gone: else nobody would be told of the room
-        self._ended = self._gone = False
+        self._held_bytes = self._sending_bytes = self._written_bytes = 0
+        self._ended = self._gone = self._was_full = False
         self._news = asyncio.Event()
 
     @property
     def full(self) -> bool:
-        return self._was_full or self.buffered_bytes >= HIGH_WATER_BYTES
+        return self.buffered_bytes >= HIGH_WATER_BYTES
 
     @property
     def buffered_bytes(self) -> int:
         return self._held_bytes + self._sending_bytes
 
+    @property
+    def taken_bytes(self) -> int:
+        return self._written_bytes - self.buffered_bytes
+
     def write(self, frames: Frames) -> None:
         self._held.append(frames)
         self._held_bytes += len(frames.data)
+        self._written_bytes += len(frames.data)
+        self._was_full |= self.full  # at whatever time: the writer has stopped then
         self._news.set()
 
     def end(self, last: Frames) -> None:
@@ -127,24 +137,27 @@ class SendOutlet:
             with Watch(receive, self._leave, watch_after_s, hear) as watch:
                 watch.begin()
                 await asyncio.wait([self._pumping])
-        finally:  # the server may end this task
+        finally:  # the server may end this task, in the middle of the last frames too
             self._leave()
-        if not self._pumping.cancelled():
-            self._pumping.result()
+            self._pumping.cancel()
+            self._held_bytes = self._sending_bytes = 0  # nobody will take it
+        if self._pumping.done() and not self._pumping.cancelled():
+            with contextlib.suppress(OSError):  # servers may raise it where the reader has gone
+                self._pumping.result()
 
     async def _pump(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
             held, self._held = self._held, []
-            self._was_full, more = self.full, not self._ended
+            more = not self._ended
             self._sending_bytes, self._held_bytes = self._held_bytes, 0
             await self._pass_on(held, more=more)
             self._sending_bytes = 0
             if not more:
                 return
-            was_full, self._was_full = self._was_full, False
-            if was_full and not self.full:
+            if self._was_full and not self.full:
+                self._was_full = False
                 self.on_room()
 
     async def _pass_on(self, held: list[Frames], *, more: bool) -> None:

@@ -11,6 +11,7 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import (
+    MemoryLimit,
     MethodNotAllowed,
     NotFound,
     PenstockError,
@@ -43,6 +44,7 @@ def make_server(context: Context) -> ASGIApp:
             Route("/api/runs/{run_id}", runs.describe),
             Route("/api/runs/{run_id}/events", _EVENTS, methods=["GET"]),
             Route("/api/runs/{run_id}/ws", _upgrade),
+            Route("/api/events", streams.EventsOfSeveral(), methods=["GET"]),
             Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
             Route("/api/queue", runs.overview),
             Route("/healthz", health.healthz),
@@ -120,7 +122,7 @@ def make_closed_server(error: StoreError, settings: Settings) -> ASGIApp:
 
 def error_response(error: PenstockError) -> Response:
     """An error as its JSON answer."""
-    wait_s = error.retry_after_s if isinstance(error, QueueFull) else RETRY_AFTER_S
+    wait_s = error.retry_after_s if isinstance(error, QueueFull | MemoryLimit) else RETRY_AFTER_S
     headers = {"Retry-After": str(wait_s)} if error.status == 503 else None
     body = msgspec.json.encode({"error": error.as_dict()})
     return Response(body, error.status, headers, media_type="application/json")

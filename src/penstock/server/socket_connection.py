@@ -26,14 +26,25 @@ class DirectMessageOutlet:
     They are not compressed, so that the same bytes go to all: a frame says for itself whether it is.
     """
 
-    __slots__ = ("_close", "_connection", "_parts", "_parts_bytes", "_why", "_write", "on_gone", "on_room")
+    __slots__ = (
+        "_close",
+        "_connection",
+        "_parts",
+        "_parts_bytes",
+        "_pass_on",
+        "_why",
+        "_written_bytes",
+        "on_gone",
+        "on_room",
+    )
 
     def __init__(self, connection: "SocketConnection") -> None:
         self.on_room: Told = nobody
         self.on_gone: Told = nobody
         self._connection = connection
         transport: Any = connection.transport
-        self._write = getattr(transport, "write_now", transport.write)
+        self._written_bytes = 0
+        self._pass_on = getattr(transport, "write_now", transport.write)
         self._close: Close | None = None
         self._parts: Iterator[bytes] = iter(())
         self._parts_bytes = 0
@@ -47,6 +58,10 @@ class DirectMessageOutlet:
     def buffered_bytes(self) -> int:
         return self._connection.transport.get_write_buffer_size() + self._parts_bytes
 
+    @property
+    def taken_bytes(self) -> int:
+        return self._written_bytes - self._connection.transport.get_write_buffer_size()
+
     def write(self, frames: Frames) -> None:
         if self._connection.transport.is_closing():
             return
@@ -56,6 +71,10 @@ class DirectMessageOutlet:
             self._write_parts()
         else:
             self._write(frames.framed)
+
+    def _write(self, data: bytes) -> None:
+        self._written_bytes += len(data)
+        self._pass_on(data)
 
     def end(self, last: Frames) -> None:
         why = ENDED if last.final else COME_BACK

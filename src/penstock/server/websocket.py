@@ -113,7 +113,7 @@ class EventSocket:
                 await send(close_message(FAILED))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._opening.subscriber.ended and self._opening.folded is None:  # it has everything
+        if self._opening.has_nothing:  # it has everything
             await send(close_message(ENDED))
             return
         take_over = scope.get("extensions", {}).get(TAKE_OVER)

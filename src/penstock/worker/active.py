@@ -28,7 +28,7 @@ class Executing(Protocol):
 
     @property
     def held_up(self) -> bool:
-        """Whether the function waits for the store: then its silence is not its fault."""
+        """Whether the function waits for the store, or for memory: then its silence is not its fault."""
         ...
 
     async def outcome(self) -> Outcome:

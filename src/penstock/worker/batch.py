@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import BadYield
 from ..events import AnyEvent
+from ..memory import Hold, Pressure
 from ..models import RunRecord, RunState
 from .emission import Emission, optional_json
 from .execute import STOP_GRACE_S, Execution, failure_of
@@ -19,8 +20,9 @@ __all__ = ["Batch", "Share"]
 class Batch:
     """Runs of one function that were started together; `begin` calls it once for all of them."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, pressure: Pressure) -> None:
         self.function = function
+        self._pressure = pressure
         self.shares: list[Share] = []
         self.execution: _BatchExecution | None = None
         self.last: Share | None = None
@@ -36,7 +38,8 @@ class Batch:
     def begin(self) -> None:
         """Call the function, unless nobody has joined."""
         if self.shares:
-            self.execution = _BatchExecution(self.function, self.shares)
+            hold = Hold(self._pressure, self.touch)
+            self.execution = _BatchExecution(self.function, self.shares, hold)
             self._task = asyncio.create_task(self._run(self.execution))
 
     async def _run(self, execution: "_BatchExecution") -> None:
@@ -51,8 +54,9 @@ class Batch:
 
     @property
     def held_up(self) -> bool:
-        """Whether the call waits for the store, on behalf of any of its runs."""
-        return any(share.sink.full for share in self.shares)
+        """Whether the call waits for the store, on behalf of any of its runs, or for memory."""
+        held = self.execution is not None and self.execution.hold.waiting
+        return held or any(share.sink.full for share in self.shares)
 
     def touch(self) -> None:
         """What held the call up has ended: the silence of its runs counts from here."""
@@ -149,7 +153,7 @@ class Share:
 
     @property
     def held_up(self) -> bool:
-        """Whether the call waits for the store."""
+        """Whether the call waits for the store, or for memory."""
         return self.batch.held_up
 
 
@@ -200,11 +204,11 @@ class _ShareSink:
 class _BatchExecution(Execution):
     """The one call. Its arguments are lists with a value of each run, and so is what it yields and returns."""
 
-    def __init__(self, function: Function, shares: Sequence[Share]) -> None:
+    def __init__(self, function: Function, shares: Sequence[Share], hold: Hold) -> None:
         names = shares[0].arguments
         arguments = {name: [share.arguments[name] for share in shares] for name in names}
         runs = [share.run for share in shares]
-        super().__init__(function, runs[0], _AllSinks(shares), arguments)
+        super().__init__(function, runs[0], _AllSinks(shares), arguments, hold)
         self._shares = shares
         self._handle = runs
 
@@ -232,6 +236,8 @@ class _BatchExecution(Execution):
         async for value in generator:
             for share, item in self._given(value):
                 await self._emit(share, item)
+            if self.hold.due:
+                await self.hold.wait()
             if self._recorder.stopping:
                 raise RunStopped
 
@@ -257,6 +263,7 @@ class _BatchExecution(Execution):
             while True:
                 for share, item in self._given(next(generator)):
                     self._emit_in_thread(share, item)
+                self.hold.wait_in_thread()
                 if self._recorder.stopping:
                     self._recorder.stop_seen()
                     raise RunStopped

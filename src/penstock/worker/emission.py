@@ -12,7 +12,9 @@ from ..events import BYTES_PIECE, MAX_EVENT_BYTES, AnyEvent, Bytes, Json, Replac
 
 __all__ = [
     "Emission",
+    "Frame",
     "check_size",
+    "check_syntax",
     "json_of",
     "message_of",
     "optional_json",
@@ -23,12 +25,24 @@ __all__ = [
 ]
 
 
+_scanner = msgspec.json.Decoder(msgspec.Raw)
+
 ERROR_CHARS = 4000
 """What is kept of an error's text: each run in a list of runs carries it."""
 
 
-def json_of(value: Any) -> msgspec.Raw:
+def check_syntax(data: bytes) -> None:
+    """Raise msgspec.DecodeError or UnicodeDecodeError for what is no JSON."""
+    # The encoder takes a msgspec.Raw at its word, however deep in a value it stands; a scan costs a tenth of it.
+    _scanner.decode(data)
+    if not data.isascii():
+        data.decode()
+
+
+def json_of(value: Any, check: Callable[[bytes], None] = check_syntax) -> msgspec.Raw:
     """A value's JSON as it is now: what the function does to the object later changes nothing.
+
+    check: raises as `check_syntax` does; whoever decodes the JSON has no need of a scan besides.
 
     Raises:
         BadYield: It has no JSON form.
@@ -36,7 +50,7 @@ def json_of(value: Any) -> msgspec.Raw:
     """
     try:
         data = msgspec.json.encode(value, enc_hook=_encode_other)
-        _check_syntax(data)
+        check(data)
         if b"\n" in data or b"\r" in data:  # a msgspec.Raw brought it, and it would end the frame early
             data = msgspec.json.format(data, indent=-1)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.DecodeError) as error:
@@ -46,16 +60,6 @@ def json_of(value: Any) -> msgspec.Raw:
         ) from error
     check_size(len(data))
     return msgspec.Raw(data)
-
-
-_scanner = msgspec.json.Decoder(msgspec.Raw)
-
-
-def _check_syntax(data: bytes) -> None:
-    # The encoder takes a msgspec.Raw at its word, however deep in a value it stands; a scan costs a tenth of it.
-    _scanner.decode(data)
-    if not data.isascii():
-        data.decode()
 
 
 def plain_text(text: str) -> str:

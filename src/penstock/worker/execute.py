@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from ..errors import PenstockError
 from ..events import AnyEvent
+from ..memory import Hold
 from ..models import RunState
 from .emission import Emission, message_of, optional_json, plain_text
 from .function import Function
@@ -31,13 +32,17 @@ class Execution:
     stop_grace_s: how long a stopped run waits for its thread.
     thread_done: settled when the function's thread has returned; None where it has none.
     owns_process: the process is this run's alone, and ends if the function calls sys.exit().
+    hold: where the function waits at its yields while memory is tight.
     """
 
-    def __init__(self, function: Function, run: Run, recorder: Sink, arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Function, run: Run, recorder: Sink, arguments: dict[str, Any], hold: Hold
+    ) -> None:
         self._function = function
         self._run = run
         self._recorder = recorder
         self._arguments = arguments
+        self.hold = hold
         self._handle: Run | list[Run] = run
         self._cumulative = function.options.cumulative
         self._emission = Emission(cumulative=self._cumulative, frame=run.frames.of, lengths=run.lengths)
@@ -47,11 +52,12 @@ class Execution:
 
     @property
     def held_up(self) -> bool:
-        """Whether the function waits for the store."""
-        return self._recorder.full
+        """Whether the function waits for the store, or for memory."""
+        return self._recorder.full or self.hold.waiting
 
     def stopped(self) -> None:
-        """Nothing: cancelling the task that is in `outcome` says all."""
+        """Hold the function no more. The rest is said by cancelling the task that is in `outcome`."""
+        self.hold.end()
 
     async def outcome(self) -> Outcome:
         """Run the function to its end, or until this task is cancelled; then the generator has been closed.
@@ -69,13 +75,17 @@ class Execution:
             if self.owns_process and isinstance(error, SystemExit):
                 raise
             return failure_of(self._run, error)
+        finally:
+            self.hold.end()
 
     def _succeeded(self, result: Any) -> Outcome:
         return Outcome(RunState.SUCCEEDED, optional_json(result))
 
     def _events(self, value: Any) -> Iterable[tuple[AnyEvent, int]]:
         span = current_span(self._run)
-        if type(value) is str and not self._cumulative:  # tokens: the path that must be short
+        if self._cumulative:
+            return (self._run.frames.of(value, span),)
+        if type(value) is str:  # tokens: the path that must be short
             return (self._emission.text(value, span),)
         return self._emission.events(value, span)
 
@@ -99,6 +109,8 @@ class Execution:
                 self._recorder.emit(event, size)
                 if self._recorder.full:
                     await self._recorder.room()
+            if self.hold.due:
+                await self.hold.wait()
 
     # def
 
@@ -108,6 +120,7 @@ class Execution:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             self._recorder.stop()
+            self.hold.end()
             await asyncio.wait([done], timeout=self.stop_grace_s)
             raise
 
@@ -122,6 +135,7 @@ class Execution:
             while True:
                 for event, size in self._events(next(generator)):
                     self._recorder.emit(event, size)
+                self.hold.wait_in_thread()
                 if self._recorder.stopping:
                     self._recorder.stop_seen()
                     raise RunStopped

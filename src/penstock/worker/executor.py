@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import Fenced, InvalidInput, StoreError
+from ..memory import Hold, Pressure
 from ..models import Claimed, RunRecord, RunState
 from ..protocol.runs import retry_delay_s
 from ..settings import Settings
@@ -38,9 +39,9 @@ GIVE_BACK_AGAIN_S = 0.2
 class _Call:
     """The runs that one call of a function serves; most calls serve one."""
 
-    def __init__(self, function: Function, size: int) -> None:
+    def __init__(self, function: Function, size: int, pressure: Pressure) -> None:
         self.function = function
-        self.batch = Batch(function) if function.options.batch else None
+        self.batch = Batch(function, pressure) if function.options.batch else None
         self.open = size
         self.goes_on = False
 
@@ -55,12 +56,14 @@ class Executor:
         functions: Mapping[str, Function],
         settings: Settings,
         on_free: Callable[[], None],
+        pressure: Pressure,
     ) -> None:
         self._store = store
         self._journal = journal
         self._functions = functions
         self._settings = settings
         self._on_free = on_free
+        self._pressure = pressure
         self.children = Children(functions)
         # What goes on, with its run; held here because asyncio itself holds tasks weakly.
         self._left: dict[asyncio.Future[Any], str] = {}
@@ -82,7 +85,7 @@ class Executor:
         runs = list(claimed)
         function = self._functions[runs[0].run.function]
         self.threads += function.threaded
-        call = _Call(function, len(runs))
+        call = _Call(function, len(runs), self._pressure)
         prepared = [(active, self._prepare(active, call)) for active in map(self._activate, runs)]
         for active, execution in prepared:
             self._keep(asyncio.create_task(self._see_through(active, call, execution)))
@@ -117,8 +120,9 @@ class Executor:
         if call.batch is not None:
             return call.batch.join(run, recorder, arguments)
         if call.function.isolated:
-            return IsolatedExecution(run, recorder, self.children)
-        return Execution(call.function, Run(run, recorder), recorder, arguments)
+            return IsolatedExecution(run, recorder, self.children, self._pressure)
+        hold = Hold(self._pressure, recorder.touch)
+        return Execution(call.function, Run(run, recorder), recorder, arguments, hold)
 
     def _fault(self, active: Active, error: Exception) -> Outcome:
         log.error("Run %s could not be executed.", active.claimed.run.id, exc_info=error)

@@ -6,7 +6,7 @@ import msgspec
 
 from ..errors import BadYield
 from ..events import MAX_EVENT_BYTES, Replace
-from ..protocol.delta import diff
+from ..protocol.delta import Delta, diff
 from .emission import check_size, json_of, plain_text, size_of
 
 __all__ = ["Frames"]
@@ -46,12 +46,12 @@ class Frames:
         """The event of one cumulative value, and about how many bytes it takes. Raises YieldError."""
         if isinstance(value, Replace):
             value = value.value
-        if value is msgspec.UNSET:
-            raise BadYield("A Replace without its value was yielded.", hint="Yield penstock.Replace(x).")
-        is_text = isinstance(value, str)
-        frame = self._of_text(str.__str__(value), span) if is_text else self._of_value(value, span)
-        frame[0].span = span
-        return frame
+        if isinstance(value, str):
+            event, size = self._of_text(str.__str__(value), span)
+        else:
+            event, size = self._of_value(value, span)
+        event.span = span
+        return event, size
 
     # Texts: neither encoded nor parsed, only compared.
 
@@ -92,23 +92,35 @@ class Frames:
     # Other values: their JSON decides what is equal.
 
     def _of_value(self, value: Any, span: str | None) -> tuple[Replace, int]:
-        data = json_of(value)
-        size = size_of(data)
         last = self._last.pop(span, None)
-        try:
-            plain = _plain.decode(data)
-            delta = None if last is None else diff(last, plain)
-            cost = size if delta is None else len(_json.encode(delta))
-        except (
-            msgspec.DecodeError,
-            RecursionError,
-        ):  # ready JSON may have numbers or depths that we can't read
+        data, plain = _json_and_plain(value)
+        size = size_of(data)
+        if plain is None:
             return Replace(data), size
-        if plain is not None:
-            self._last[span] = plain
-        if delta is None or cost * WORTH > size:
+        self._last[span] = plain
+        delta = None if last is None else _difference(last, plain)
+        if delta is None or (cost := len(_json.encode(delta))) * WORTH > size:
             return Replace(data), size
         return Replace(delta=delta), cost
+
+
+def _json_and_plain(value: Any) -> tuple[msgspec.Raw, Any]:
+    """A value's JSON, and what it is decoded to; None where it can't be. Raises YieldError."""
+    if value is msgspec.UNSET:
+        raise BadYield("A Replace without its value was yielded.", hint="Yield penstock.Replace(x).")
+    plain: list[Any] = []
+    try:
+        data = json_of(value, lambda encoded: plain.append(_plain.decode(encoded)))
+    except BadYield:  # ready JSON may have numbers that we can't read, and then goes as it is
+        return json_of(value), None
+    return data, plain[0]
+
+
+def _difference(last: Any, plain: Any) -> Delta | None:
+    try:
+        return diff(last, plain)
+    except RecursionError:
+        return None
 
 
 def _check_text(text: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import groupby
 
 from ..errors import StoreError
+from ..memory import HELD_S, Pressure
 from ..models import Chunk, Claimed
 from ..settings import Settings
 from ..storage.base import Store
@@ -39,10 +40,16 @@ class Worker:
 
     name: unique to the process's life; what leases are held under.
     functions: by name; may grow until `start`.
+    pressure: no run is claimed while memory is tight, as long as there is one here that may end and free its own.
     """
 
     def __init__(
-        self, name: str, store: Store, functions: Mapping[str, Function], settings: Settings
+        self,
+        name: str,
+        store: Store,
+        functions: Mapping[str, Function],
+        settings: Settings,
+        pressure: Pressure | None = None,
     ) -> None:
         self.name = name
         self._store = store
@@ -51,7 +58,8 @@ class Worker:
         self._settings = settings
         self._journal = Journal(store)
         self._wake = asyncio.Event()
-        self._executor = Executor(store, self._journal, functions, settings, self._wake.set)
+        self._pressure = pressure or Pressure()
+        self._executor = Executor(store, self._journal, functions, settings, self._wake.set, self._pressure)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self._due_ms: int | None = None
@@ -77,6 +85,7 @@ class Worker:
         self._executor.children.begin()
         self._settle = settle
         self._unlisten = self._store.listen(self._heard)
+        self._unlisten_memory = self._pressure.listen_in_loop(self._wake.set)
         self._loops = [
             asyncio.create_task(loop()) for loop in (self._journal.run, self._claim_loop, self._sign_loop)
         ]
@@ -140,6 +149,7 @@ class Worker:
         if not loops:
             return  # it never signed in, and a store that let it not takes long to say so again
         self._unlisten()
+        self._unlisten_memory()
         if self._executor.left_for_others:
             return  # signed out, it would be taken for gone at once, while its functions go on
         try:
@@ -250,10 +260,10 @@ class Worker:
         return min(LOOK_S, max(DUE_AGAIN_S, (self._due_ms - _now_ms()) / 1000))
 
     async def _claim(self) -> None:
-        while not self._draining:
+        while not self._draining and (most := self._most_at_once()):
             threads = self._settings.max_threads - self._executor.threads
             groups = self.groups.of(threaded=threads > 0)
-            most = min(CLAIM_MOST, threads) if threads > 0 else CLAIM_MOST
+            most = min(most, threads) if threads > 0 else most
             now_ms = _now_ms()
             claimed = await self._store.claim(self.name, groups, now_ms, most) if groups else []
             self._claimed_ms = now_ms
@@ -263,8 +273,15 @@ class Worker:
             if len(calls) < most:
                 break
         # Only where something waits for its time is it worth another look into the store.
-        looks = not self._draining and self._may_be_due()
+        looks = not (self._draining or self._pressure.tight) and self._may_be_due()
         self._due_ms = await self._store.due_at_ms() if looks else None
+
+    def _most_at_once(self) -> int:
+        """How many calls may begin now, as far as memory goes."""
+        if not self._pressure.tight:
+            return CLAIM_MOST
+        # Where nothing runs here, nothing here will free any: not to wait for ever, one is tried after the other.
+        return int(not self._executor.active and self._pressure.lasted_s >= HELD_S[1])
 
     def _may_be_due(self) -> bool:
         options = [function.options for function in self._functions.values()]

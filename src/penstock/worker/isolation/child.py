@@ -9,12 +9,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import BinaryIO, NoReturn
 
 import msgspec
 
 from ...errors import BufferFull, PenstockError
 from ...events import AnyEvent
+from ...memory import Hold, Pressure
 from ...models import RunRecord, RunState
 from ..emission import check_size
 from ..execute import Execution
@@ -22,7 +24,7 @@ from ..function import Function
 from ..recorder import MAX_BACKLOG_BYTES, Outcome, RunStopped
 from ..run import Run
 from .descendants import Process, kill_below
-from .pipe import Ended, Saved, decode_job, encode
+from .pipe import GO_ON, HOLD, STOP, Ended, Saved, decode_job, encode
 
 __all__ = ["execute_run"]
 
@@ -43,7 +45,8 @@ async def _execute(pipe: socket.socket, functions: Mapping[str, Function]) -> No
     name = job.run.function
     function = functions[name] if job.recipe is None else job.recipe.function(name)
     sink = PipeSink(pipe)
-    task = asyncio.create_task(_outcome(function, job.run, sink))
+    pressure = Pressure()
+    task = asyncio.create_task(_outcome(function, job.run, sink, Hold(pressure)))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -51,7 +54,8 @@ async def _execute(pipe: socket.socket, functions: Mapping[str, Function]) -> No
         with contextlib.suppress(RuntimeError):  # the loop is closed: the function has ended
             loop.call_soon_threadsafe(task.cancel)
 
-    threading.Thread(target=_listen, args=(lines, stop), name="penstock-pipe", daemon=True).start()
+    heard = {STOP: stop, HOLD: partial(pressure.turn, tight=True), GO_ON: partial(pressure.turn, tight=False)}
+    threading.Thread(target=_listen, args=(lines, heard), name="penstock-pipe", daemon=True).start()
     try:
         outcome = await task
     except asyncio.CancelledError:
@@ -61,21 +65,21 @@ async def _execute(pipe: socket.socket, functions: Mapping[str, Function]) -> No
     sink.end(outcome)
 
 
-async def _outcome(function: Function, record: RunRecord, sink: "PipeSink") -> Outcome:
+async def _outcome(function: Function, record: RunRecord, sink: "PipeSink", hold: Hold) -> Outcome:
     try:
         arguments = function.arguments(record.input)
     except PenstockError as error:
         return Outcome(RunState.FAILED, None, error.as_dict())
-    execution = Execution(function, Run(record, sink), sink, arguments)
+    execution = Execution(function, Run(record, sink), sink, arguments, hold)
     execution.owns_process = True
     execution.stop_grace_s = FOR_EVER_S
     return await execution.outcome()
 
 
-def _listen(lines: BinaryIO, stop: Callable[[], None]) -> None:
+def _listen(lines: BinaryIO, heard: Mapping[bytes, Callable[[], None]]) -> None:
     with contextlib.suppress(OSError):
-        for _line in lines:
-            stop()
+        for line in lines:
+            heard[line]()
     _die()
 
 

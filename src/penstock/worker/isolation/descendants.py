@@ -14,11 +14,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from ...memory.processes import children_of
+
 __all__ = [
     "PATIENCE_S",
     "Process",
     "adopt_orphans",
-    "children_of",
     "environment_of",
     "kill_below",
     "kill_group",
@@ -65,16 +66,6 @@ def adopt_orphans() -> None:
     """From now on, what a descendant of this process leaves behind becomes this one's child, not process 1's."""
     with contextlib.suppress(Exception):  # only Linux has it
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def children_of(process: int) -> list[int]:
-    """The ids of its children, dead ones that were not waited for included."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{process}/task").iterdir():
-            with contextlib.suppress(OSError):  # a thread may end meanwhile
-                found += map(int, (task / "children").read_bytes().split())
-    return found
 
 
 def environment_of(process: int) -> list[bytes]:

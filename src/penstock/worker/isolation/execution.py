@@ -9,12 +9,13 @@ from typing import Any
 
 from ...errors import BufferFull, PenstockError
 from ...events import MAX_EVENT_BYTES, SpanEnd
+from ...memory import Pressure
 from ...models import RunRecord, RunState
 from ..emission import message_of, plain_text
 from ..execute import STOP_GRACE_S
 from ..recorder import Outcome, Recorder, RunStopped
 from .children import Child, Children
-from .pipe import STOP, Ended, Item, Saved, decode_items, encode
+from .pipe import GO_ON, HOLD, STOP, Ended, Item, Saved, decode_items, encode
 
 __all__ = ["IsolatedExecution"]
 
@@ -42,10 +43,11 @@ class IsolatedExecution:
     thread_done: settled when the process is dead, with all that it started; None before it was asked for.
     """
 
-    def __init__(self, run: RunRecord, recorder: Recorder, children: Children) -> None:
+    def __init__(self, run: RunRecord, recorder: Recorder, children: Children, pressure: Pressure) -> None:
         self._run = run
         self._recorder = recorder
         self._children = children
+        self._pressure = pressure
         self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._child: Child | None = None
         self._pipe: socket.socket | None = None
@@ -57,8 +59,8 @@ class IsolatedExecution:
 
     @property
     def held_up(self) -> bool:
-        """Whether its events wait for the store."""
-        return self._recorder.full
+        """Whether its events wait for the store, or it may wait for memory."""
+        return self._recorder.full or self._pressure.tight
 
     def stopped(self) -> None:
         """Nothing: cancelling the task that is in `outcome` says all."""
@@ -126,14 +128,25 @@ class IsolatedExecution:
         with contextlib.suppress(OSError):  # it has died, and how will be known
             await loop.sock_sendall(pipe, encode(self._children.job(self._run, child)))
         self._pipe = pipe
-        while not self._ended.done() and (data := await self._read(pipe, child)):
-            await self._feed(data)
+        unlisten = self._pressure.listen_in_loop(lambda: self._tell_pressure(pipe))
+        try:
+            self._tell_pressure(pipe)
+            while not self._ended.done() and (data := await self._read(pipe, child)):
+                await self._feed(data)
+        finally:
+            unlisten()
         await asyncio.wait([child.gone], timeout=EXIT_S)
         await self._bury()
         outcome = _death(child)
         if not (self._ended.done() or self._recorder.stopping):
             log.error("Run %s of %s: %s", self._run.id, self._run.function, (outcome.error or {})["message"])
         return outcome
+
+    def _tell_pressure(self, pipe: socket.socket) -> None:
+        # Where its yields are, not here: until the pipe is full it would go on, and take more with each.
+        with contextlib.suppress(OSError):  # it has died
+            pipe.send(HOLD if self._pressure.tight else GO_ON)
+        self._recorder.touch()
 
     async def _read(self, pipe: socket.socket, child: Child) -> bytes:
         """What it has said; empty when it says no more."""

@@ -32,6 +32,7 @@ from typing import Literal, NoReturn
 
 import msgspec
 
+from ...memory.processes import children_of
 from ..emission import message_of
 from ..function import Function
 from .child import execute_run
@@ -39,7 +40,6 @@ from .descendants import (
     PATIENCE_S,
     Process,
     adopt_orphans,
-    children_of,
     environment_of,
     kill_below,
     kill_group,

@@ -1,7 +1,8 @@
 """What passes between a worker and the process of an isolated function: JSON, one item a line.
 
-To the worker: events and checkpoints as they come, then how the function ended. To the process: its job, and
-`STOP` if it is to stop. The pipe's end tells the one that the other is gone.
+To the worker: events and checkpoints as they come, then how the function ended. To the process: its job, `HOLD`
+and `GO_ON` when memory becomes tight and is eased, and `STOP` if it is to stop. The pipe's end tells the one that
+the other is gone.
 """
 
 import pickle
@@ -14,9 +15,23 @@ from ...models import RunRecord, RunState
 from ..function import Function
 from ..recorder import Outcome
 
-__all__ = ["STOP", "Ended", "Item", "Job", "Recipe", "Saved", "decode_items", "decode_job", "encode"]
+__all__ = [
+    "GO_ON",
+    "HOLD",
+    "STOP",
+    "Ended",
+    "Item",
+    "Job",
+    "Recipe",
+    "Saved",
+    "decode_items",
+    "decode_job",
+    "encode",
+]
 
 STOP = b"stop\n"
+HOLD = b"hold\n"
+GO_ON = b"go on\n"
 
 # Values stay the JSON that the function's process made of them, as they do on their way through a recorder: to
 # decode them and encode them again would cost time, and the digits of long numbers.

@@ -1,0 +1,28 @@
+"""Which content coding a reader and we have in common (RFC 9110, section 12.5.3)."""
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["choose_coding"]
+
+_WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)
+
+
+def choose_coding(accepted: str | None, ours: Sequence[str]) -> str | None:
+    """The first of `ours`, best first, that the `Accept-Encoding` header allows; None for no coding.
+
+    One that the reader likes less than none at all is not taken, nor is any where the header can't be read.
+    """
+    if not accepted:
+        return None
+    weights: dict[str, float] = {}
+    for part in accepted.split(","):
+        name, _, weight = (text.strip() for text in part.partition(";"))
+        match = _WEIGHT.fullmatch(weight) if weight else None
+        if weight and match is None:
+            return None
+        weights[name.lower()] = float(match[1]) if match else 1.0
+    others, plain = weights.get("*", 0.0), weights.get("identity", 0.0)
+    return next(
+        (name for name in ours if weights.get(name, others) > plain or weights.get(name, others) == 1.0), None
+    )

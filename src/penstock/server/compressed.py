@@ -1,0 +1,146 @@
+"""A response whose frames are compressed on their way: each update by itself, so that nothing waits for the next.
+
+What is compressed is kept with the frames, so that it is made once for all who are sent them.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Protocol
+
+from ..hub import Frames
+from ..protocol.coding import choose_coding
+from ..protocol.gzip import HEADER, Checksum, blocks
+from .outlet import Outlet, Told
+
+__all__ = ["Coding", "Compressed", "coding_for", "whole"]
+
+ZSTD_LEVEL = 3
+"""zstd's own default: in the time of our gzip it saves a tenth more (benchmarks)."""
+
+
+class Compressed:
+    """An `Outlet` before another."""
+
+    def __init__(self, outlet: Outlet, coding: "Coding") -> None:
+        self._outlet = outlet
+        self._coding = coding
+        self._begun = False
+
+    @property
+    def on_room(self) -> Told:
+        return self._outlet.on_room
+
+    @on_room.setter
+    def on_room(self, told: Told) -> None:
+        self._outlet.on_room = told
+
+    @property
+    def on_gone(self) -> Told:
+        return self._outlet.on_gone
+
+    @on_gone.setter
+    def on_gone(self, told: Told) -> None:
+        self._outlet.on_gone = told
+
+    @property
+    def full(self) -> bool:
+        return self._outlet.full
+
+    @property
+    def buffered_bytes(self) -> int:
+        return self._outlet.buffered_bytes
+
+    @property
+    def taken_bytes(self) -> int:
+        return self._outlet.taken_bytes
+
+    def write(self, frames: Frames) -> None:
+        self._outlet.write(self._coded(frames))
+
+    def end(self, last: Frames) -> None:
+        coded = self._coded(last).data
+        self._outlet.end(Frames(coded + self._coding.end, last.last_seq, last.count, final=last.final))
+
+    def cut(self) -> None:
+        self._outlet.cut()
+
+    def _coded(self, frames: Frames) -> Frames:
+        coded = self._coding.encode(frames)
+        if self._begun:
+            return coded
+        self._begun = True
+        return Frames(self._coding.begin + coded.data, coded.last_seq, coded.count, final=coded.final)
+
+
+class Coding(Protocol):
+    """One connection's stream in a content coding: `begin`, then what `encode` gives, then `end`."""
+
+    name: str
+    begin: bytes
+
+    @property
+    def end(self) -> bytes: ...
+
+    def encode(self, frames: Frames) -> Frames:
+        """The next frames."""
+        ...
+
+
+class _Gzip:
+    """What every browser takes."""
+
+    name = "gzip"
+    begin = HEADER
+
+    def __init__(self) -> None:
+        self._checksum = Checksum()
+
+    @property
+    def end(self) -> bytes:
+        return self._checksum.end
+
+    def encode(self, frames: Frames) -> Frames:
+        self._checksum.add(frames.data)
+        return frames.coded("gzip", blocks)
+
+
+class _Zstd:
+    """A frame of zstd for each update; a stream is any number of those (RFC 8878, section 3)."""
+
+    name = "zstd"
+    begin = end = b""
+
+    def encode(self, frames: Frames) -> Frames:
+        return frames.coded("zstd", _zstd_frame)
+
+
+def _zstd_frame(plain: bytes) -> bytes:
+    assert _compress is not None
+    return _compress(plain, ZSTD_LEVEL) if plain else b""
+
+
+def _zstd() -> Callable[[bytes, int], bytes] | None:
+    for name in ("compression.zstd", "backports.zstd"):  # Python's own from 3.14 on; the extra `zstd` before
+        try:
+            compress: Callable[[bytes, int], bytes] = importlib.import_module(name).compress
+        except ImportError:
+            continue
+        return compress
+    return None
+
+
+_compress = _zstd()
+_CODINGS: dict[str, Callable[[], Coding]] = {"gzip": _Gzip}
+if _compress is not None:
+    _CODINGS = {"zstd": _Zstd, **_CODINGS}
+
+
+def coding_for(accepted: str | None) -> Coding | None:
+    """A stream in the best coding for a reader with this `Accept-Encoding`; None where there is none."""
+    name = choose_coding(accepted, tuple(_CODINGS))
+    return None if name is None else _CODINGS[name]()
+
+
+def whole(body: bytes, coding: Coding) -> bytes:
+    """A body that is there from its first to its last byte."""
+    return coding.begin + coding.encode(Frames(body)).data + coding.end

@@ -1,0 +1,149 @@
+"""Streams in a content coding: whole, at once, and the same bytes for all."""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from backports import zstd
+
+import penstock
+from penstock.protocol.sse import Decoder
+from penstock.testing import live_server
+
+if TYPE_CHECKING:
+    from tests.conftest import Api
+    from tests.server.conftest import Gate, MakeApp
+
+
+Decompress = Callable[[bytes], bytes]
+
+
+def gunzipping() -> Decompress:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
+
+
+def zstd_reading() -> Decompress:
+    readers = [zstd.ZstdDecompressor()]
+
+    def decompress(data: bytes) -> bytes:
+        plain = b""
+        while data:
+            plain += readers[-1].decompress(data)
+            data = readers[-1].unused_data if readers[-1].eof else b""
+            if readers[-1].eof:
+                readers.append(zstd.ZstdDecompressor())
+        return plain
+
+    return decompress
+
+
+READERS: dict[str, Callable[[], Decompress]] = {"gzip": gunzipping, "zstd": zstd_reading}
+
+
+@pytest.fixture
+def app(make_app: "MakeApp") -> penstock.App:
+    app = make_app()
+
+    @app.function(concurrency_limit=None)
+    async def rows(count: int = 300, size: int = 40) -> AsyncIterator[dict[str, Any]]:
+        for number in range(count):
+            yield {"row": f"{number} ".ljust(size, "x")}
+
+    return app
+
+
+async def raw(api: "Api", run_id: str, accepted: str, **query: Any) -> tuple[str, bytes]:
+    """The answer's coding, and its bytes as they came."""
+    headers = {"Accept-Encoding": accepted}
+    async with api.stream("GET", f"/api/runs/{run_id}/events", headers=headers, params=query) as answer:
+        data = b"".join([piece async for piece in answer.aiter_raw()])
+        return answer.headers.get("Content-Encoding", ""), data
+
+
+def events(plain: bytes) -> list[str]:
+    return [message.data for message in Decoder().feed(plain) if message.event == "message"]
+
+
+@pytest.mark.parametrize("coding", READERS)
+@pytest.mark.parametrize("query", [{}, {"fold": 1}, {"poll": 1}])
+async def test_what_comes_is_the_same(api: "Api", coding: str, query: dict[str, int]) -> None:
+    run_id = await api.submit("rows")
+    await api.ended(run_id)
+    _, plain = await raw(api, run_id, "identity", **query)
+    name, packed = await raw(api, run_id, coding, **query)
+    unpacked = READERS[coding]()(packed)
+    assert name == coding
+    assert events(unpacked) == events(plain)
+    assert len(packed) < len(plain) / 4
+    if coding == "gzip":
+        assert gzip.decompress(packed) == unpacked, "to its end, with a checksum that fits"
+
+
+@pytest.mark.parametrize("coding", READERS)
+async def test_each_update_can_be_read_at_once(api: "Api", gate: "Gate", coding: str) -> None:
+    run_id = await api.submit("wait")
+    decompress, plain = READERS[coding](), b""
+    headers = {"Accept-Encoding": coding}
+    async with api.stream("GET", f"/api/runs/{run_id}/events", headers=headers) as answer, asyncio.timeout(5):
+        async for piece in answer.aiter_raw():
+            plain += decompress(piece)
+            if b"before" in plain:
+                gate.open.set()
+    assert b"succeeded" in plain
+
+
+@pytest.mark.parametrize("coding", READERS)
+async def test_events_of_megabytes_come_whole(api: "Api", coding: str) -> None:
+    run_id = await api.submit("rows", count=3, size=3_000_000)
+    _, packed = await raw(api, run_id, coding)
+    assert len(events(READERS[coding]()(packed))) == 4
+
+
+async def test_several_streams_and_browsers_by_httpx(api: "Api") -> None:
+    names = [await api.submit("rows") for _ in range(3)]
+    headers = {"Accept-Encoding": "gzip"}
+    answer = await api.get("/api/events", params={"stream": names}, headers=headers)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert len(events(answer.content)) == 3 * 301
+
+
+@pytest.mark.parametrize("accepted", ["", "identity", "br", "gzip;q=0"])
+async def test_who_offers_none_of_ours_gets_plain_bytes(api: "Api", accepted: str) -> None:
+    run_id = await api.submit("rows", count=3)
+    coding, plain = await raw(api, run_id, accepted)
+    assert (coding, len(events(plain))) == ("", 4)
+
+
+async def test_small_answers_are_left_alone(api: "Api") -> None:
+    run_id = await api.submit("rows", count=3)
+    await api.ended(run_id)
+    assert (await raw(api, run_id, "gzip", poll=1))[0] == ""
+
+
+async def test_it_can_be_turned_off(make_app: "MakeApp", connect: "type[Api]", http: Any) -> None:
+    async with live_server(make_app(compression="off"), http=http) as url, connect(url) as api:
+        run_id = await api.submit("count")
+        assert (await raw(api, run_id, "gzip"))[0] == ""
+
+
+async def test_readers_at_one_place_share_what_was_compressed(
+    api: "Api", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    real = zlib.compressobj
+
+    def counted(*args: Any) -> Any:
+        made.append(1)
+        return real(*args)
+
+    monkeypatch.setattr("penstock.protocol.gzip.zlib.compressobj", counted)
+    run_id = await api.submit("rows")
+    await api.ended(run_id)
+    answers = await asyncio.gather(*[raw(api, run_id, "gzip", fold=1) for _ in range(20)])
+    assert len({len(packed) for _, packed in answers}) <= 2, (
+        "the wait before a next try has three or four digits"
+    )
+    assert len(made) == 1
