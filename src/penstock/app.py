@@ -128,14 +128,12 @@ class App:
         """The ASGI application."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        else:
             try:
                 server = (await self.start()).server
             except StoreError as error:
                 server = make_closed_server(error, self.settings, Metrics(self.meters, peers=self.peers))
             await server(scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 1000, "reason": "no WebSocket here"})
 
     async def start(self) -> "_Services":
         """Open the store and begin to work; nothing if that has been done. Raises StoreError."""

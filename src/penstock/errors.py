@@ -6,6 +6,7 @@ PenstockError
 │   ├── BadCursor            400  bad_cursor
 │   ├── Unauthorized         401  unauthorized
 │   ├── ForbiddenHost        403  forbidden_host
+│   ├── ForbiddenOrigin      403  forbidden_origin
 │   ├── UnknownFunction      404  unknown_function
 │   ├── UnknownRun           404  unknown_run
 │   ├── NotFound             404  not_found
@@ -13,6 +14,7 @@ PenstockError
 │   ├── AlreadyRunning       409  already_running (`on_repeat="reject"`)
 │   ├── BodyTooLarge         413  body_too_large
 │   ├── UnsupportedMedia     415  unsupported_media_type
+│   ├── UpgradeRequired      426  upgrade_required
 │   ├── InvalidInput         422  invalid_input (names the field)
 │   └── QueueFull            503  queue_full
 ├── YieldError               the function's to mend; its run ends as failed
@@ -51,6 +53,7 @@ __all__ = [
     "EventTooLarge",
     "Fenced",
     "ForbiddenHost",
+    "ForbiddenOrigin",
     "InvalidInput",
     "MemoryLimit",
     "MethodNotAllowed",
@@ -72,6 +75,7 @@ __all__ = [
     "UnknownFunction",
     "UnknownRun",
     "UnsupportedMedia",
+    "UpgradeRequired",
     "YieldError",
 ]
 
@@ -129,6 +133,13 @@ class ForbiddenHost(RequestError):
     status = 403
 
 
+class ForbiddenOrigin(RequestError):
+    """A page of another site wanted to open a WebSocket."""
+
+    code = "forbidden_origin"
+    status = 403
+
+
 class UnknownFunction(RequestError):
     """No function is registered under this name."""
 
@@ -169,6 +180,13 @@ class UnsupportedMedia(RequestError):
 
     code = "unsupported_media_type"
     status = 415
+
+
+class UpgradeRequired(RequestError):
+    """The path is a WebSocket's and the request was none."""
+
+    code = "upgrade_required"
+    status = 426
 
 
 class InvalidInput(RequestError):

@@ -20,7 +20,7 @@ from .memory.processes import count_with_parent
 from .process.handover import Door, hand_over, linger
 from .process.own import end_when_left, run_process, tune_interpreter
 from .serve import CONNECTIONS_CLOSE_S
-from .server.connection import Connection
+from .server.connection import Connection, socket_connection
 
 __all__ = ["Worker"]
 
@@ -37,7 +37,11 @@ CLOSING_S = 3.0
 class Worker(UvicornWorker):  # type: ignore[misc]  # neither package has types
     """uvicorn's worker with Penstock's order of shutdown, bounds on request heads, and log lines in gunicorn's."""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "auto", "http": Connection}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "auto",
+        "http": Connection,
+        "ws": socket_connection,
+    }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -25,8 +26,9 @@ from .app import App
 from .errors import ConfigError
 from .process.handover import Door, hand_over, linger
 from .process.own import Farewell, end_when_left, run_process, tune_interpreter
-from .server.auth import is_loopback, require_known_host
-from .server.connection import Connection
+from .server.auth import hosts_in, is_loopback, require_known_host
+from .server.connection import Connection, socket_connection
+from .server.websocket import MAX_MESSAGE_BYTES
 from .settings import Settings
 
 __all__ = ["CONNECTIONS_CLOSE_S", "can_listen", "listen", "load_app", "serve"]
@@ -123,15 +125,18 @@ def serve(
 
 
 def _guarded(app: App) -> ASGIApp:
-    allowed = frozenset(filter(None, map(str.strip, app.settings.allowed_hosts.lower().split(","))))
-    return app if app.settings.token else require_known_host(app, allowed)
+    return app if app.settings.token else require_known_host(app, hosts_in(app.settings.allowed_hosts))
 
 
 def _config(served: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         served,
         http=Connection,
-        ws="none",
+        ws=cast("type[asyncio.Protocol]", socket_connection),  # any callable that gives one will do
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=settings.heartbeat_s,
+        ws_ping_timeout=settings.stall_timeout_s,
+        ws_per_message_deflate=False,  # what goes straight to connections is not compressed
         lifespan="on",
         log_config=None,
         log_level="critical",  # that the app could not start is raised by `serve`

@@ -1,6 +1,7 @@
 """gunicorn with three workers on one file: with uvicorn's own worker, and with Penstock's, which ends in order."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ from typing import Self
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from penstock import AsyncClient
 from penstock.testing import until
@@ -234,3 +237,19 @@ async def test_a_grace_time_that_gunicorn_would_cut_short_is_warned_of(tmp_path:
     async with Gunicorn(tmp_path, OURS, "--graceful-timeout", "5") as gunicorn:
         assert "Runs get grace_s = 4 s; give gunicorn --graceful-timeout 7." in gunicorn.output
         assert await gunicorn.terminate() == 0
+
+
+async def test_a_websocket_is_told_that_its_worker_leaves(tmp_path: Path) -> None:
+    async with Gunicorn(tmp_path, OURS, "--graceful-timeout", "8") as gunicorn:
+        async with AsyncClient(gunicorn.url) as client:
+            run = await client.submit("write", {"seed": 1, "steps": 60, "pause_ms": 25.0})
+        url = gunicorn.url.replace("http", "ws", 1)
+        async with connect(f"{url}/api/runs/{run.id}/ws", proxy=None) as socket, asyncio.timeout(15):
+            messages = [await socket.recv()]
+            leaving = asyncio.create_task(gunicorn.terminate())
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    messages.append(await socket.recv())
+        assert '"draining"' in str(messages[-1])
+        assert socket.close_code == 1012
+        assert await leaving == 0

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import penstock
 from penstock.protocol.sse import Decoder, Message
-from penstock.server.connection import Connection
+from penstock.server.connection import Connection, socket_connection
 from penstock.testing import live_server
+
+from .transports import TRANSPORTS, Transport
 
 if TYPE_CHECKING:
     from tests.conftest import Api
@@ -60,6 +63,7 @@ class Reader:
 
 MakeApp = Callable[..., penstock.App]
 Reading = Callable[..., AbstractAsyncContextManager[Reader]]
+Served = Callable[[Any], AbstractAsyncContextManager[str]]
 
 
 @pytest.fixture
@@ -114,10 +118,23 @@ def http(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-async def api(app: penstock.App, connect: "type[Api]", http: Any) -> "AsyncIterator[Api]":
+def served(http: Any) -> Served:
+    """`async with served(app) as url`, over one kind of connection and then over the other."""
+    return partial(live_server, http=http, ws=socket_connection if http is Connection else "auto")
+
+
+@pytest.fixture
+async def api(app: penstock.App, connect: "type[Api]", served: Served) -> "AsyncIterator[Api]":
     """A client of `app`."""
-    async with live_server(app, http=http) as url, connect(url) as api:
+    async with served(app) as url, connect(url) as api:
         yield api
+
+
+@pytest.fixture(params=TRANSPORTS, ids=lambda transport: transport.name)
+def transport(request: pytest.FixtureRequest) -> Transport:
+    """Each way to read a run."""
+    given: Transport = request.param
+    return given
 
 
 @pytest.fixture

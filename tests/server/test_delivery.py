@@ -13,7 +13,7 @@ import pytest
 
 import penstock
 from penstock.events import decode
-from penstock.hub import TAIL_BYTES, Frames, Hub, Merge, make_frames
+from penstock.hub import Frames, Hub, Merge, make_frames
 from penstock.models import Chunk
 from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder, Message
@@ -131,27 +131,6 @@ def text_of(events: list[dict[str, Any]]) -> str:
 WHOLE = "".join(f"{number} {LINE}" for number in range(PIECES))
 
 
-async def test_who_is_behind_gets_a_few_large_events(api: "Api", app: penstock.App) -> None:
-    run_id = await api.submit("writes")
-    await api.ended(run_id)
-    assert len(WHOLE) > TAIL_BYTES
-    async with connected(api) as slow:
-        await slow.ask(run_id)
-        events = await slow.rest()
-    assert text_of(events) == WHOLE
-    assert len(events) < PIECES / 20
-    assert sum(event.get("n", 1) for event in events) == PIECES + 1, (
-        "and it can prove that nothing is missing"
-    )
-
-
-async def test_at_rate_0_nothing_is_merged(api: "Api") -> None:
-    run_id = await api.submit("writes", pieces=300)
-    await api.ended(run_id)
-    messages = await api.messages(run_id, rate=0)
-    assert len(messages) == 301
-
-
 async def test_a_stalled_reader_is_cut_off_and_goes_on_from_its_cursor(
     api: "Api", app: penstock.App, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -215,13 +194,6 @@ async def test_live_readers_of_one_rate_are_sent_the_same_bytes(
     assert len(made) < 200, "not once for each of fifty readers and twenty updates"
 
 
-async def test_a_pace_of_ones_own(api: "Api") -> None:
-    run_id = await api.submit("steps")
-    brisk, calm = await asyncio.gather(api.messages(run_id, rate=60), api.messages(run_id, rate=2))
-    events = [one for one in calm if one.event == "message"]
-    assert len(events) <= 4 < len([one for one in brisk if one.event == "message"])
-
-
 async def test_a_fault_at_one_reader_is_not_the_others(
     api: "Api", app: penstock.App, gate: "Gate", reading: "Reading", monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,32 +230,6 @@ async def test_a_server_of_another_kind_is_served_too(make_app: "MakeApp", conne
         messages = await api.messages(run_id)
     assert "succeeded" in messages[-1].data
     assert seen.count("http.response.body") >= 2
-
-
-async def test_a_response_that_has_had_its_time_ends_and_its_reader_resumes(
-    make_app: "MakeApp", connect: "type[Api]", http: Any
-) -> None:
-    app = make_app(max_age_s=0.1)
-
-    @app.function
-    async def steps() -> AsyncIterator[str]:
-        for number in range(20):
-            yield f"{number} "
-            await asyncio.sleep(0.02)
-
-    async with live_server(app, http=http) as url, connect(url) as api:
-        run_id = await api.submit("steps")
-        events: list[dict[str, Any]] = []
-        answers, cursor = 0, None
-        while not events or events[-1]["type"] != "end":
-            answer = await api.get(f"/api/runs/{run_id}/events", params={"after": cursor} if cursor else {})
-            answers += 1
-            decoder = Decoder()
-            events += events_of(decoder.feed(answer.content))
-            cursor = decoder.last_id or cursor
-        assert answers > 2
-        assert text_of(events) == "".join(f"{number} " for number in range(20))
-        assert b"draining" not in answer.content
 
 
 @pytest.mark.parametrize("http", [Connection])

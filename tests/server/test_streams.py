@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +9,7 @@ import pytest
 
 import penstock
 from penstock.events import End, Text, decode
-from penstock.hub import Hub
+from penstock.hub import PIECE_BYTES, Hub
 from penstock.protocol.sse import Decoder, Message
 from penstock.testing import live_server, until
 
@@ -71,22 +70,6 @@ async def test_head_is_the_head_of_get(api: "Api", app: penstock.App) -> None:
     assert (await hub_of(app)).subscribers == 0
 
 
-async def test_a_run_in_line_says_where_it_stands(
-    api: "Api", gate: "Gate", app: penstock.App, reading: "Reading"
-) -> None:
-    app.function(name="one", concurrency_limit=1)(app.functions["wait"].call)
-    first, second = await api.submit("one"), await api.submit("one")
-    async with reading(api, first) as other:
-        await other.until(b"before")
-        async with reading(api, second) as reader:
-            await reader.until(b"event: status")
-            status = reader.messages[0]
-            assert (status.event, status.own_id) == ("status", False)
-            assert msgspec.json.decode(status.data) == {"state": "queued", "position": 1, "eta_s": None}
-            gate.open.set()
-            assert seqs(await reader.rest())[-1] == 3
-
-
 async def test_heartbeats_come_in_silence(
     make_app: "MakeApp", gate: "Gate", connect: "type[Api]", reading: "Reading"
 ) -> None:
@@ -98,16 +81,6 @@ async def test_heartbeats_come_in_silence(
             assert set(raw.split(b"\n\n")) == {b":", b""}
             gate.open.set()
             assert seqs(await reader.rest())[-1] == 3
-
-
-async def test_live_events_come_as_they_are_stored(api: "Api", gate: "Gate", reading: "Reading") -> None:
-    run_id = await api.submit("wait")
-    async with reading(api, run_id) as reader:
-        assert b"after" not in await reader.until(b"before")
-        gate.open.set()
-        messages = await reader.rest()
-    assert seqs(messages) == [1, 2, 3]
-    assert decode(messages[-1].data).seq == 3
 
 
 async def test_readers_share_the_stored_frames(api: "Api", gate: "Gate", app: penstock.App) -> None:
@@ -164,120 +137,15 @@ async def finished(api: "Api") -> tuple[str, str]:
     return run_id, epoch
 
 
-async def test_a_cursor_in_the_middle(api: "Api", finished: tuple[str, str]) -> None:
-    run_id, epoch = finished
-    for after in range(6):
-        assert seqs(await api.messages(run_id, f"{epoch}-{after}")) == list(range(after + 1, 7))
-        assert seqs(await api.messages(run_id, after=f"{epoch}-{after}")) == list(range(after + 1, 7))
-
-
-async def test_a_cursor_inside_a_chunk(connect: "type[Api]", make_app: "MakeApp") -> None:
-    app = make_app()
-
-    @app.function(rate=5)
-    async def values() -> AsyncIterator[int]:
-        for number in range(6):
-            yield number
-
-    async with live_server(app) as url, connect(url) as api:
-        run_id = await api.submit("values")
-        epoch = (await api.messages(run_id))[-1].id.rpartition("-")[0]
-        chunks = await (await app.start()).store.read(run_id, 0, 1 << 20)
-        assert len(chunks) < 7
-        for after in range(7):
-            assert seqs(await api.messages(run_id, f"{epoch}-{after}")) == list(range(after + 1, 8))
-
-
 async def test_the_header_beats_the_query(api: "Api", finished: tuple[str, str]) -> None:
     run_id, epoch = finished
     assert seqs(await api.messages(run_id, f"{epoch}-4", after=f"{epoch}-1")) == [5, 6]
-
-
-async def test_an_empty_cursor_is_none(api: "Api", finished: tuple[str, str]) -> None:
-    assert seqs(await api.messages(finished[0], after="")) == [1, 2, 3, 4, 5, 6]
-
-
-@pytest.mark.parametrize("cursor", ["elsewhere-3", "{epoch}-7", "{epoch}-999999999999999999"])
-async def test_a_cursor_that_fits_nothing_is_reset(
-    api: "Api", finished: tuple[str, str], cursor: str
-) -> None:
-    run_id, epoch = finished
-    reset, *rest = await api.messages(run_id, cursor.format(epoch=epoch))
-    assert not reset.own_id
-    body = msgspec.json.decode(reset.data)
-    assert (body["type"], body["to"], bool(body["reason"])) == ("reset", 0, True)
-    assert seqs(rest) == [1, 2, 3, 4, 5, 6]
-
-
-@pytest.mark.parametrize("cursor", ["elsewhere-3", "{epoch}-7"])
-@pytest.mark.parametrize(
-    ("function", "state", "position"), [("silent", "running", None), ("one", "queued", 1)]
-)
-async def test_a_cursor_where_nothing_is_written_yet(
-    api: "Api",
-    app: penstock.App,
-    gate: "Gate",
-    cursor: str,
-    function: str,
-    state: str,
-    position: int | None,
-    reading: "Reading",
-) -> None:
-    """What the reader shows is withdrawn, and it learns where the run stands, before anything comes."""
-    app.function(name="one", concurrency_limit=1)(app.functions["silent"].call)
-    first, run_id = await api.submit("one"), await api.submit(function)
-    worker = (await app.start()).worker
-    await until(lambda: worker.has(first) and (worker.has(run_id) or state == "queued"))
-    polled = (await api.get(f"/api/runs/{run_id}/events?poll=0")).json()
-    epoch, _, seq = polled["cursor"].rpartition("-")
-    assert (polled["events"], seq) == ([], "0")
-    after = cursor.format(epoch=epoch)
-    async with reading(api, run_id, after=after) as reader:
-        await reader.until(b"event: status")
-        reset, status = reader.messages
-        assert msgspec.json.decode(reset.data)["type"] == "reset"
-        assert (reset.own_id, status.own_id) == (False, False)
-        expected = {"state": state, "position": position, "eta_s": None}
-        assert msgspec.json.decode(status.data) == expected
-        body = (await api.get(f"/api/runs/{run_id}/events?poll=10&after={after}")).json()
-        assert [event["type"] for event in body["events"]] == ["reset"]
-        assert (body["cursor"], body["done"]) == (f"{epoch}-0", False)
-        gate.open.set()
-        assert seqs((await reader.rest())[2:]) == [1]
-
-
-async def test_a_cursor_at_the_start_of_what_is_not_written_yet(
-    api: "Api", gate: "Gate", reading: "Reading"
-) -> None:
-    run_id = await api.submit("silent")
-    cursor = (await api.get(f"/api/runs/{run_id}/events?poll=0")).json()["cursor"]
-    async with reading(api, run_id, after=cursor) as reader:
-        await reader.until(b"event: status")
-        assert len(reader.messages) == 1, "it fits: nothing is withdrawn"
-        for malformed in (cursor[1:-1], f"{cursor}x", cursor.replace("-", "")):
-            answer = await api.get(f"/api/runs/{run_id}/events", params={"after": malformed})
-            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_cursor")
-        gate.open.set()
-        assert seqs((await reader.rest())[1:]) == [1]
 
 
 async def test_who_has_the_end_is_told_not_to_come_back(api: "Api", finished: tuple[str, str]) -> None:
     run_id, epoch = finished
     answer = await api.get(f"/api/runs/{run_id}/events", headers={"Last-Event-ID": f"{epoch}-6"})
     assert (answer.status_code, answer.content) == (204, b"")
-
-
-async def test_the_end_of_what_there_is_yet_is_waited_at(
-    api: "Api", gate: "Gate", reading: "Reading"
-) -> None:
-    run_id = await api.submit("wait")
-    async with reading(api, run_id) as reader:
-        await reader.until(b"before")
-        cursor = reader.messages[-1].id
-    async with reading(api, run_id, after=cursor) as reader:
-        await reader.until(b"retry")
-        gate.open.set()
-        assert seqs(await reader.rest()) == [2, 3]
 
 
 # --- Long-poll ---
@@ -323,10 +191,53 @@ async def test_a_poll_waits_no_longer_than_the_server_allows(
         assert answer.json()["cursor"].endswith("-0")
 
 
-async def test_a_polls_reset_comes_at_once(api: "Api", gate: "Gate") -> None:
+async def test_a_long_backlog_comes_in_several_answers(api: "Api") -> None:
+    run_id = await api.submit("count", to=20_000)
+    await api.ended(run_id)
+    cursor, done = "", False
+    sizes: list[int] = []
+    found: list[int] = []
+    while not done:
+        answer = await api.get(f"/api/runs/{run_id}/events?poll=10&rate=0&after={cursor}")
+        body = answer.json()
+        cursor, done = body["cursor"], body["done"]
+        sizes.append(len(answer.content))
+        found += [event["seq"] for event in body["events"]]
+    assert found == list(range(1, 20_002))
+    assert len(sizes) > 5
+    assert max(sizes) <= PIECE_BYTES
+
+
+async def test_a_poller_that_leaves_is_noticed(api: "Api", app: penstock.App) -> None:
     run_id = await api.submit("silent")
-    body = (await api.get(f"/api/runs/{run_id}/events?poll=10&after=elsewhere-5")).json()
-    assert [event["type"] for event in body["events"]] == ["reset"]
-    assert body["cursor"].endswith("-0")
-    gate.open.set()
-    assert (await api.get(f"/api/runs/{run_id}/events?poll=10&after={body['cursor']}")).json()["done"]
+    hub = await hub_of(app)
+    reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
+    writer.write(b"GET /api/runs/%b/events?poll=20 HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode())
+    await until(lambda: hub.subscribers == 1)
+    writer.transport.abort()
+    await until(lambda: hub.subscribers == 0, 5)
+    del reader
+
+
+# --- The server leaves ---
+
+
+async def test_the_farewell_says_when_to_come_back(api: "Api", app: penstock.App, reading: "Reading") -> None:
+    run_id = await api.submit("wait")
+    async with reading(api, run_id) as reader:
+        await reader.until(b"before")
+        await app.drain()
+        *_, last = await reader.rest()
+    retry_ms = msgspec.json.decode(last.data)["retry_ms"]
+    assert b"retry: %d\n" % retry_ms in reader.raw
+    assert reader.raw.endswith(b"\n\n")
+
+
+async def test_waiting_polls_are_answered_when_the_server_leaves(api: "Api", app: penstock.App) -> None:
+    run_id = await api.submit("silent")
+    hub = await hub_of(app)
+    waiting = asyncio.create_task(api.get(f"/api/runs/{run_id}/events?poll=20"))
+    await until(lambda: hub.subscribers == 1)
+    await app.drain()
+    async with asyncio.timeout(5):
+        assert (await waiting).json()["events"] == []

@@ -5,7 +5,7 @@ from enum import Enum
 
 from ..errors import ProtocolError
 from ..models import Chunk
-from ..protocol import sse
+from ..protocol import sse, websocket
 from ..protocol.coalesce import coalesce
 
 __all__ = ["NOTHING", "Frames", "Merge", "make_frames"]
@@ -42,7 +42,9 @@ class Frames:
     is none. final: whether it is the `end`.
     """
 
-    __slots__ = ("_chunked", "_coded", "count", "data", "events", "final", "last_seq")
+    __slots__ = (
+        "_chunked", "_coded", "_framed", "_messages", "count", "data", "events", "final", "last_seq",
+    )  # fmt: skip
 
     def __init__(
         self, data: bytes, last_seq: int = 0, count: int = 0, *, events: int = 0, final: bool = False
@@ -54,6 +56,8 @@ class Frames:
         self.final = final
         self._chunked: bytes | None = None
         self._coded: dict[str, Frames] | None = None
+        self._messages: list[bytes] | None = None
+        self._framed: bytes | None = None
 
     @property
     def chunked(self) -> bytes:
@@ -61,6 +65,20 @@ class Frames:
         if self._chunked is None:
             self._chunked = b"%x\r\n%b\r\n" % (len(self.data), self.data) if self.data else b""
         return self._chunked
+
+    @property
+    def messages(self) -> list[bytes]:
+        """The same as messages of a WebSocket."""
+        if self._messages is None:
+            self._messages = websocket.messages_in(self.data)
+        return self._messages
+
+    @property
+    def framed(self) -> bytes:
+        """These messages as they go over a WebSocket's connection."""
+        if self._framed is None:
+            self._framed = websocket.encode_messages(websocket.messages_in(self.data))
+        return self._framed
 
     def coded(self, name: str, encode: Callable[[bytes], bytes]) -> "Frames":
         """The same in the content coding of that name."""

@@ -145,8 +145,10 @@ class Subscriber:
     def follow(self, look: Look, interval_s: float) -> None:
         """Call `look` when there may be something new: for what was written at most every `interval_s`.
 
-        It is not called for what is there by now.
+        It is not called for what is there by now. Called again, it changes the pace.
         """
+        if self._look is not None:
+            self._tail.unfollow(self._look, self._following)
         self._look, self._following = look, interval_s
         self._tail.follow(look, interval_s)
 

@@ -10,7 +10,7 @@ from ..errors import BadRequest
 from ..models import Cursor
 from ..protocol.cursor import parse_cursor, parse_cursors
 
-__all__ = ["Asked"]
+__all__ = ["Asked", "check_rate"]
 
 DEFAULT_RATE = 20.0
 """Updates a second to one reader: as many as a person sees as motion in text."""
@@ -78,12 +78,16 @@ def _cursor(request: HTTPConnection) -> Cursor | None:
 
 
 def _rate(request: HTTPConnection) -> float:
-    rate = _number(request, "rate", DEFAULT_RATE, 0.0, MOST_RATE)
-    if 0 < rate < LEAST_RATE:
-        raise BadRequest(
-            f"rate={rate:g} is too slow.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
-        )
-    return float(round(rate))  # readers of one rate are served together
+    return check_rate(_number(request, "rate", DEFAULT_RATE, 0.0, MOST_RATE))
+
+
+def check_rate(rate: float) -> float:
+    """The rate that is served, where it may be asked for. Raises BadRequest."""
+    if rate == 0 or LEAST_RATE <= rate <= MOST_RATE:
+        return float(round(rate))  # readers of one rate are served together
+    raise BadRequest(
+        f"rate={rate:g} can't be used.", hint=f"0, or {LEAST_RATE:g} to {MOST_RATE:g}.", field="rate"
+    )
 
 
 def _cursor_of(text: str) -> Cursor | None:

@@ -13,13 +13,27 @@ from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import ForbiddenHost, PenstockError, Unauthorized
+from ..errors import ForbiddenHost, ForbiddenOrigin, PenstockError, Unauthorized
+from .refusing import refuse
 
-__all__ = ["is_loopback", "path_of", "require_known_host", "require_token"]
+__all__ = [
+    "hosts_in",
+    "is_loopback",
+    "path_of",
+    "require_known_host",
+    "require_known_origin",
+    "require_token",
+]
 
 COOKIE = "penstock"
 
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?")
+
+_ORIGIN = re.compile(r"(https?)://([^/]+)")
+
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+CONNECTIONS = ("http", "websocket")
 
 OPEN_PATHS = ("/healthz",)
 """Answered to anyone: load balancers carry no token."""
@@ -43,13 +57,14 @@ def require_token(app: ASGIApp, token: str) -> ASGIApp:
     cookie = hmac.new(token.encode(), b"penstock cookie", hashlib.sha256).hexdigest()
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or path_of(scope) in OPEN_PATHS or _allowed(scope, token, cookie):
+        if scope["type"] not in CONNECTIONS or path_of(scope) in OPEN_PATHS or _allowed(scope, token, cookie):
             await app(scope, receive, send)
         elif (entry := _entry(scope, token, cookie)) is not None:
             await entry(scope, receive, send)
         else:
             hint = "Send Authorization: Bearer TOKEN, or open the page once as /?token=TOKEN."
-            await _refuse(Unauthorized("The token is missing or wrong.", hint=hint))(scope, receive, send)
+            error = Unauthorized("The token is missing or wrong.", hint=hint)
+            await refuse(_answer(error), scope, receive, send)
 
     return guarded
 
@@ -58,16 +73,35 @@ def require_known_host(app: ASGIApp, allowed: frozenset[str]) -> ASGIApp:
     """Refuse names that are not this machine's: a page of another site could otherwise point its own name here."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        host = _host(scope) if scope["type"] == "http" else "localhost"
+        host = _name_in(_header(scope, b"host")) if scope["type"] in CONNECTIONS else "localhost"
         if is_loopback(host) or host in allowed:
             await app(scope, receive, send)
         else:
             hint = "Set a token (--token), or name the host with --allowed-hosts."
-            await _refuse(ForbiddenHost(f"This server does not answer to {host!r}.", hint=hint))(
-                scope, receive, send
-            )
+            error = ForbiddenHost(f"This server does not answer to {host!r}.", hint=hint)
+            await refuse(_answer(error), scope, receive, send)
 
     return guarded
+
+
+def require_known_origin(app: ASGIApp, allowed: frozenset[str]) -> ASGIApp:
+    """Refuse WebSockets to pages of other sites: browsers open them for any page, and send our cookie along."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket" or _is_known_origin(scope, allowed):
+            await app(scope, receive, send)
+        else:
+            origin = _header(scope, b"origin").decode("latin-1")
+            hint = "Name its host with --allowed-hosts; a proxy has to pass on the Host header."
+            error = ForbiddenOrigin(f"Pages of {origin!r} may not open a WebSocket here.", hint=hint)
+            await refuse(_answer(error), scope, receive, send)
+
+    return guarded
+
+
+def hosts_in(setting: str) -> frozenset[str]:
+    """The names in `allowed_hosts`."""
+    return frozenset(filter(None, map(str.strip, setting.lower().split(","))))
 
 
 def path_of(scope: Scope) -> str:
@@ -76,8 +110,21 @@ def path_of(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
-def _host(scope: Scope) -> str:
-    return next((_name_in(value) for name, value in scope["headers"] if name == b"host"), "")
+def _is_known_origin(scope: Scope, allowed: frozenset[str]) -> bool:
+    origin = _header(scope, b"origin").decode("latin-1").lower()
+    if not origin:  # no browser
+        return True
+    match = _ORIGIN.fullmatch(origin)
+    if match is None:
+        return False
+    scheme, place = match.groups()
+    host = _header(scope, b"host").decode("latin-1").lower()
+    same = place.removesuffix(f":{DEFAULT_PORTS[scheme]}") == host.removesuffix(f":{DEFAULT_PORTS[scheme]}")
+    return same or _name_in(place.encode("latin-1")) in allowed
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
 @lru_cache(maxsize=256)
@@ -98,6 +145,8 @@ def _allowed(scope: Scope, token: str, cookie: str) -> bool:
 
 def _entry(scope: Scope, token: str, cookie: str) -> Response | None:
     """The page opened with the token in its address: keep it as a cookie, and out of the address bar."""
+    if scope["type"] != "http":
+        return None
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     given = [value for name, value in query if name == "token"]
     if path_of(scope) != "/" or not given or not _same(given[-1], token):
@@ -114,7 +163,7 @@ def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
 
 
-def _refuse(error: PenstockError) -> Response:
+def _answer(error: PenstockError) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
     return Response(
         msgspec.json.encode({"error": error.as_dict()}), error.status, headers, "application/json"

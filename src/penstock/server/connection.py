@@ -4,9 +4,6 @@ Then nothing stands between its frames and the socket: no task, no ASGI message 
 """
 
 import asyncio
-import contextlib
-import socket
-import struct
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -15,16 +12,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from ..hub import Frames
 from .cork import Corked
 from .outlet import HIGH_WATER_BYTES, SLICE_BYTES, TAKE_OVER, nobody
-from .transport import MAX_HEAD_BYTES, BoundedHead
+from .sockets import drop, limit_unsent
+from .transport import MAX_HEAD_BYTES, BoundedHead, is_of
 
-__all__ = ["Connection", "DirectOutlet"]
-
-UNSENT_BYTES = 128 * 1024
-"""What waits in the kernel to be sent. It would take megabytes for each reader that takes nothing, and hide for
-minutes whether a slow one takes anything."""
-
-AT_ONCE = struct.pack("ii", 1, 0)
-"""`struct linger` of socket(7): what is not sent is dropped."""
+__all__ = ["Connection", "DirectOutlet", "socket_connection"]
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -104,22 +95,11 @@ class DirectOutlet:
         self._connection.response_ended(keeps_alive=self._keeps_alive)
 
     def cut(self) -> None:
-        link = self._transport.get_extra_info("socket")
-        with contextlib.suppress(OSError, AttributeError):  # else the kernel goes on to offer what it holds
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-        self._transport.abort()
+        drop(self._transport)
 
     def leave(self) -> None:
         """The connection ends with this response."""
         self._keeps_alive = False
-
-
-def _limit_unsent(transport: asyncio.Transport) -> None:
-    link = transport.get_extra_info("socket")
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # of a Unix socket, or of a system that has no such option
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 class Connection(BoundedHead):
@@ -132,7 +112,7 @@ class Connection(BoundedHead):
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         transport.set_write_buffer_limits(HIGH_WATER_BYTES)
-        _limit_unsent(transport)
+        limit_unsent(transport)
         self._early = bytearray()
         self._extensions = {TAKE_OVER: self._take_over}
         super().connection_made(transport)
@@ -148,7 +128,7 @@ class Connection(BoundedHead):
     def on_headers_complete(self) -> None:
         """A request's head is complete."""
         super().on_headers_complete()
-        if self.scope["method"] == "GET" and self.cycle.scope is self.scope:
+        if self.scope["method"] == "GET" and is_of(self.cycle, self.scope):
             self.scope["extensions"] = self._extensions
 
     def _take_over(self, send: Callable[..., object]) -> DirectOutlet | None:
@@ -163,6 +143,11 @@ class Connection(BoundedHead):
         cycle.response_complete = True  # so that uvicorn lets the application return
         self._outlet = DirectOutlet(self, cast("Corked", self.transport), cycle)
         return self._outlet
+
+    def handle_websocket_upgrade(self) -> None:
+        """What follows is a WebSocket."""
+        super().handle_websocket_upgrade()
+        self._extensions.clear()
 
     # While a response is taken over
 
@@ -204,3 +189,10 @@ class Connection(BoundedHead):
             self.cycle.keep_alive = False  # that of the last request in line, which is answered yet
         elif not self._early:
             self._outlet.leave()
+
+
+def socket_connection(**given: Any) -> asyncio.Protocol:
+    """The connection of a WebSocket; for uvicorn's setting `ws`. The library is loaded with the first one."""
+    from .socket_connection import SocketConnection
+
+    return SocketConnection(**given)

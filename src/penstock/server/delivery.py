@@ -59,7 +59,7 @@ class Delivery:
         self._subscriber = subscriber
         self._outlet = outlet
         self._merge = Merge.MANY if rate > 0 else Merge.NONE
-        self._interval_s = 1 / rate if rate > 0 else 0.0
+        self._interval_s = _interval_s(rate)
         self._pulse = pulse
         self._reading: asyncio.Task[None] | None = None
         self._quiet_since = self._taken_at = time.monotonic()
@@ -77,6 +77,17 @@ class Delivery:
         self._give(Frames(first, final=self._subscriber.ended and folded is None))
         if folded is not None:
             self._give(folded)
+        self._look()
+
+    def pace(self, rate: float) -> None:
+        """Another rate from now on; what has waited for its time goes at once."""
+        interval_s = _interval_s(rate)
+        if self._over or interval_s == self._interval_s:
+            return
+        self._interval_s = interval_s
+        if not rate or self._merge is Merge.NONE:
+            self._merge = Merge.MANY if rate else Merge.NONE
+        self._subscriber.follow(self._look, interval_s)
         self._look()
 
     # What may happen
@@ -190,6 +201,10 @@ class Delivery:
         self._pulse.flow.stalled += 1
         self._outlet.cut()
         self._pulse.remove(self)
+
+
+def _interval_s(rate: float) -> float:
+    return 1 / rate if rate > 0 else 0.0
 
 
 def _drawn(between_ms: tuple[int, int]) -> int:

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Protocol, Self
 
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from ..hub import PIECE_BYTES, Frames
 
@@ -23,13 +23,23 @@ short run is a tenth of what the run costs (benchmarks), and its leaving is noti
 
 TAKE_OVER = "penstock.take_over"
 """ASGI extension of our own server: takes a response's `send` and gives an outlet in its place, after which the
-application returns while the response goes on; None where the connection is not there for it."""
+application returns while the response goes on; None where the connection is not there for it. For a WebSocket it
+takes the `send` of one that was accepted, and the application goes on to hear its reader."""
+
+GONE = ("http.disconnect", "websocket.disconnect")
 
 Told = Callable[[], None]
 
 
+Hear = Callable[[Message], None]
+
+
 def nobody() -> None:
     """Nobody listens yet."""
+
+
+def nothing(_: Message) -> None:
+    """What comes is for nobody."""
 
 
 class Outlet(Protocol):
@@ -79,7 +89,7 @@ class SendOutlet:
         self.on_room: Told = nobody
         self.on_gone: Told = nobody
         self._send = send
-        self._held: list[bytes] = []
+        self._held: list[Frames] = []
         self._held_bytes = self._sending_bytes = self._written_bytes = 0
         self._ended = self._gone = self._was_full = False
         self._news = asyncio.Event()
@@ -97,7 +107,7 @@ class SendOutlet:
         return self._written_bytes - self.buffered_bytes
 
     def write(self, frames: Frames) -> None:
-        self._held.append(frames.data)
+        self._held.append(frames)
         self._held_bytes += len(frames.data)
         self._written_bytes += len(frames.data)
         self._was_full |= self.full  # at whatever time: the writer has stopped then
@@ -117,11 +127,14 @@ class SendOutlet:
             self._pumping.cancel()
             self.on_gone()
 
-    async def run(self, receive: Receive) -> None:
-        """Send what is written, until the end of the response or the reader's leaving."""
+    async def run(self, receive: Receive, watch_after_s: float = WATCH_AFTER_S, hear: Hear = nothing) -> None:
+        """Send what is written, until the end of the response or the reader's leaving.
+
+        hear: is told what the reader sends, which is looked for after `watch_after_s`.
+        """
         self._pumping = asyncio.create_task(self._pump())
         try:
-            with Watch(receive, self._leave) as watch:
+            with Watch(receive, self._leave, watch_after_s, hear) as watch:
                 watch.begin()
                 await asyncio.wait([self._pumping])
         finally:  # the server may end this task, in the middle of the last frames too
@@ -139,14 +152,16 @@ class SendOutlet:
             held, self._held = self._held, []
             more = not self._ended
             self._sending_bytes, self._held_bytes = self._held_bytes, 0
-            await self._send_slices(memoryview(b"".join(held)), more=more)
+            await self._pass_on(held, more=more)
+            self._sending_bytes = 0
             if not more:
                 return
             if self._was_full and not self.full:
                 self._was_full = False
                 self.on_room()
 
-    async def _send_slices(self, data: memoryview, *, more: bool) -> None:
+    async def _pass_on(self, held: list[Frames], *, more: bool) -> None:
+        data = memoryview(b"".join([frames.data for frames in held]))
         for start in range(0, max(1, len(data)), SLICE_BYTES):
             piece = bytes(data[start : start + SLICE_BYTES])
             goes_on = more or start + SLICE_BYTES < len(data)
@@ -155,25 +170,29 @@ class SendOutlet:
 
 
 class Watch:
-    """Tells when a request's reader has gone; from `WATCH_AFTER_S` on, and none where the end is near."""
+    """Tells when a request's reader has gone; not before `after_s`, as the end may be near."""
 
-    def __init__(self, receive: Receive, on_gone: Told) -> None:
+    def __init__(
+        self, receive: Receive, on_gone: Told, after_s: float = WATCH_AFTER_S, hear: Hear = nothing
+    ) -> None:
         self._receive = receive
         self._on_gone = on_gone
+        self._after_s = after_s
+        self._hear = hear
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """From now on."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
+            self._timer = asyncio.get_running_loop().call_later(self._after_s, self._begin)
 
     def _begin(self) -> None:
         self._task = asyncio.create_task(self._wait())
 
     async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        while (message := await self._receive())["type"] not in GONE:
+            self._hear(message)
         self._on_gone()
 
     def __enter__(self) -> Self:

@@ -15,9 +15,11 @@ from .outlet import Watch
 __all__ = ["poll"]
 
 
-async def poll(opening: Opening, request: Request, timeout_s: float, flow: Flow) -> bytes:
+async def poll(opening: Opening, request: Request, timeout_s: float, rate: float, flow: Flow) -> bytes:
     """What is there, or what comes within `timeout_s`, as JSON: `{events, cursor, done}`.
 
+    A long backlog comes in pieces, in one answer after the other. At a rate of 0 nothing is merged, else where it
+    pays; there is no other pace than the reader's asking.
     Returns early, with nothing, when the reader or the server leaves. Raises StoreError.
     """
     subscriber = opening.subscriber
@@ -28,7 +30,7 @@ async def poll(opening: Opening, request: Request, timeout_s: float, flow: Flow)
     with Watch(request.receive, subscriber.close) as watch:
         watch.begin()
         chunks = await _take_within(subscriber, 0.0 if found else timeout_s)
-    frames = make_frames(chunks, opening.start.after, Merge.NONE)
+    frames = make_frames(chunks, opening.start.after, Merge.MANY if rate else Merge.NONE)
     found += sse.json_in(frames.data) if chunks else []
     cursor = Cursor(opening.stream.epoch, subscriber.position)
     body = b'{"events":[%b],"cursor":"%b","done":%b}' % (

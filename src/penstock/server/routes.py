@@ -5,7 +5,7 @@ import re
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,12 +18,14 @@ from ..errors import (
     QueueFull,
     RequestError,
     StoreError,
+    UpgradeRequired,
 )
 from ..settings import Settings
-from . import health, page, runs, streams
-from .auth import path_of, require_token
+from . import health, page, runs, streams, websocket
+from .auth import hosts_in, path_of, require_known_origin, require_token
 from .context import Context
 from .metrics import Metrics
+from .refusing import refuse
 
 __all__ = ["error_response", "make_closed_server", "make_server"]
 
@@ -42,6 +44,7 @@ def make_server(context: Context) -> ASGIApp:
             Route("/api/runs", runs.submit_or_list, methods=["GET", "POST"]),
             Route("/api/runs/{run_id}", runs.describe),
             Route("/api/runs/{run_id}/events", _EVENTS, methods=["GET"]),
+            Route("/api/runs/{run_id}/ws", _upgrade),
             Route("/api/events", streams.EventsOfSeveral(), methods=["GET"]),
             Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
             Route("/api/queue", runs.overview),
@@ -56,11 +59,16 @@ def make_server(context: Context) -> ASGIApp:
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = context
         try:
-            await (_often_asked(scope) or router)(scope, receive, send)
+            await (_socket(scope) or _often_asked(scope) or router)(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - everything becomes an answer
-            await _answer(Request(scope), error)(scope, receive, send)
+            await refuse(_answer(HTTPConnection(scope), error), scope, receive, send)
 
-    return require_token(server, context.settings.token) if context.settings.token else server
+    return _guarded(server, context.settings)
+
+
+def _guarded(server: ASGIApp, settings: Settings) -> ASGIApp:
+    known = require_known_origin(server, hosts_in(settings.allowed_hosts))
+    return require_token(known, settings.token) if settings.token else known
 
 
 async def _submit(scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,8 +76,27 @@ async def _submit(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
+async def _upgrade(_: Request) -> Response:
+    hint = "If the client did ask for one, a proxy has to pass on its Upgrade and Connection headers."
+    response = error_response(UpgradeRequired("This is the path of a WebSocket.", hint=hint))
+    response.headers.update({"Upgrade": "websocket", "Connection": "Upgrade"})
+    return response
+
+
 _EVENTS = streams.Events()
+_EVENT_SOCKETS = websocket.WebSocketEvents()
 _ONE_RUN = re.compile(r"/api/runs/([^/]+)/events")
+_ONE_SOCKET = re.compile(r"/api/runs/([^/]+)/ws")
+
+
+def _socket(scope: Scope) -> ASGIApp | None:
+    if scope["type"] != "websocket":
+        return None
+    found = _ONE_SOCKET.fullmatch(path_of(scope))
+    if found is None:
+        raise HTTPException(404)
+    scope["path_params"] = {"run_id": found[1]}
+    return _EVENT_SOCKETS
 
 
 def _often_asked(scope: Scope) -> ASGIApp | None:
@@ -88,12 +115,12 @@ def make_closed_server(error: StoreError, settings: Settings, metrics: Metrics) 
     """What answers while the app can't start: the error to whoever may know it, a sign of life to all."""
 
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
-        answer = {"/healthz": health.healthz, "/metrics": metrics.scrape}.get(path_of(scope))
-        response = error_response(error) if answer is None else await answer(request)
-        await response(scope, receive, send)
+        answers = {"/healthz": health.healthz, "/metrics": metrics.scrape} if scope["type"] == "http" else {}
+        answer = answers.get(path_of(scope))
+        response = error_response(error) if answer is None else await answer(Request(scope))
+        await refuse(response, scope, receive, send)
 
-    return require_token(server, settings.token) if settings.token else server
+    return _guarded(server, settings)
 
 
 def error_response(error: PenstockError) -> Response:
@@ -104,22 +131,22 @@ def error_response(error: PenstockError) -> Response:
     return Response(body, error.status, headers, media_type="application/json")
 
 
-def _answer(request: Request, error: Exception) -> Response:
+def _answer(request: HTTPConnection, error: Exception) -> Response:
+    method, path = request.scope.get("method", "WS"), request.url.path
     if isinstance(error, HTTPException):
-        return _http_error(request, error)
+        return _http_error(method, path, error)
     if isinstance(error, StoreError):
-        log.error("%s %s: %s %s", request.method, request.url.path, error.message, error.hint)
+        log.error("%s %s: %s %s", method, path, error.message, error.hint)
     if isinstance(error, PenstockError):
         return error_response(error)
-    log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed.", method, path, exc_info=error)
     return error_response(PenstockError("The server failed to answer.", hint="Its log says why."))
 
 
-def _http_error(request: Request, error: HTTPException) -> Response:
-    path = request.url.path
+def _http_error(method: str, path: str, error: HTTPException) -> Response:
     if error.status_code == 405:
         answer: RequestError = MethodNotAllowed(
-            f"{path} does not take {request.method}.", hint="See docs/PROTOCOL.md."
+            f"{path} does not take {method}.", hint="See docs/PROTOCOL.md."
         )
     else:
         answer = NotFound(f"There is nothing at {path}.", hint="See docs/PROTOCOL.md for the routes.")

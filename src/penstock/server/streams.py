@@ -82,7 +82,8 @@ def _stream_of_several(
 async def _response(context: Context, asked: Asked, opening: Opening, request: Request) -> ASGIApp:
     if asked.poll_s is not None:
         timeout_s = min(asked.poll_s, context.settings.long_poll_timeout_s)
-        return _answer(await poll(opening, request, timeout_s, context.pulse.flow), _coding(context, request))
+        found = await poll(opening, request, timeout_s, asked.rate, context.pulse.flow)
+        return _answer(found, _coding(context, request))
     if opening.has_nothing:
         return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
     opening.subscriber.status = await context.standings.for_reader(opening.stream)

@@ -1,13 +1,14 @@
 """The connection under our own server: uvicorn's HTTP protocol, with bounds on what a client may begin."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .cork import Corked
 
-__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "BoundedHead"]
+__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "BoundedHead", "is_of"]
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers of one request, and one read beyond: nginx takes 32 KiB, uvicorn whatever comes."""
@@ -102,7 +103,8 @@ class BoundedHead(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
         self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
-        self._cycles.append(self.cycle)
+        if is_of(self.cycle, self.scope):
+            self._cycles.append(self.cycle)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; those that follow a body in chunks are passed over, as nobody asks for them."""
@@ -114,6 +116,13 @@ class BoundedHead(HttpToolsProtocol):
         self._in_body = False
         self._stop_timer()
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """What follows is a WebSocket, unless an answer is under way, into which nothing else is written."""
+        if self.is_answering:
+            self.transport.close()
+        else:
+            super().handle_websocket_upgrade()
 
     def _expect_head(self) -> None:
         self._in_head = True
@@ -140,3 +149,8 @@ class BoundedHead(HttpToolsProtocol):
             self._timer = self.loop.call_later(again_s, self._check_body)
         else:
             self.transport.close()
+
+
+def is_of(cycle: RequestResponseCycle | None, scope: Mapping[str, Any]) -> bool:
+    """Whether a request's cycle was made; there is none for the handshake of a WebSocket."""
+    return cycle is not None and cycle.scope is scope

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from inspect import isawaitable
 from pathlib import Path
 from threading import Condition, Thread
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, cast, overload
 
 import uvicorn
 
@@ -235,11 +235,16 @@ class _QuietServer(uvicorn.Server):
 
 @asynccontextmanager
 async def live_server(
-    app: Any, *, grace_s: int = 5, http: str | type[asyncio.Protocol] = "httptools"
+    app: Any,
+    *,
+    grace_s: int = 5,
+    http: str | type[asyncio.Protocol] = "httptools",
+    ws: str | Callable[..., asyncio.Protocol] = "auto",
 ) -> AsyncIterator[str]:
     """Serve an ASGI app with a real uvicorn on a free port, in the running loop, and give its URL.
 
-    http: uvicorn's setting of that name; `penstock.server.connection.Connection` is what `penstock serve` uses.
+    http, ws: uvicorn's settings of these names; `penstock serve` uses `Connection` and `socket_connection` of
+    `penstock.server.connection`.
 
     At the end `app.drain()` is awaited, where the app has it, so that streams end cleanly; what is still
     connected `grace_s` seconds later is cut.
@@ -250,7 +255,7 @@ async def live_server(
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http=http, lifespan="on", log_level="warning", timeout_graceful_shutdown=grace_s
+        app, http=http, ws=cast("Any", ws), lifespan="on", log_level="warning", timeout_graceful_shutdown=grace_s
     )  # fmt: skip
     server = _QuietServer(config)
     task = asyncio.create_task(_serve(server, sock))

@@ -1,0 +1,180 @@
+"""The connection of a WebSocket under our own server, to which messages go straight.
+
+It is loaded with the first handshake, as the library that it needs costs every start 15 ms.
+"""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from starlette.types import Receive, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from ..hub import Frames
+from ..protocol.websocket import COME_BACK, ENDED, Close, encode_in_parts
+from .outlet import GONE, SLICE_BYTES, TAKE_OVER, Hear, Told, nobody
+from .sockets import drop
+from .websocket import close_message
+
+__all__ = ["DirectMessageOutlet", "SocketConnection"]
+
+CLOSING = "penstock.closing"
+"""What the application hears when the delivery has come to its end; the server never sends it."""
+
+
+class DirectMessageOutlet:
+    """A WebSocket whose messages go straight to the connection; the application only hears the reader.
+
+    They are not compressed, so that the same bytes go to all: a frame says for itself whether it is.
+    """
+
+    __slots__ = (
+        "_close",
+        "_connection",
+        "_parts",
+        "_parts_bytes",
+        "_pass_on",
+        "_why",
+        "_written_bytes",
+        "on_gone",
+        "on_room",
+    )
+
+    def __init__(self, connection: "SocketConnection") -> None:
+        self.on_room: Told = nobody
+        self.on_gone: Told = nobody
+        self._connection = connection
+        transport: Any = connection.transport
+        self._written_bytes = 0
+        self._pass_on = getattr(transport, "write_now", transport.write)
+        self._close: Close | None = None
+        self._parts: Iterator[bytes] = iter(())
+        self._parts_bytes = 0
+        self._why: Close | None = None  # it is to be closed once its parts have gone
+
+    @property
+    def full(self) -> bool:
+        return self._parts_bytes > 0 or not self._connection.writable.is_set()
+
+    @property
+    def buffered_bytes(self) -> int:
+        return self._connection.transport.get_write_buffer_size() + self._parts_bytes
+
+    @property
+    def taken_bytes(self) -> int:
+        return self._written_bytes - self._connection.transport.get_write_buffer_size()
+
+    def write(self, frames: Frames) -> None:
+        if self._connection.transport.is_closing():
+            return
+        if len(frames.data) > SLICE_BYTES:
+            messages = frames.messages
+            self._parts, self._parts_bytes = encode_in_parts(messages, SLICE_BYTES), sum(map(len, messages))
+            self._write_parts()
+        else:
+            self._write(frames.framed)
+
+    def _write(self, data: bytes) -> None:
+        self._written_bytes += len(data)
+        self._pass_on(data)
+
+    def end(self, last: Frames) -> None:
+        why = ENDED if last.final else COME_BACK
+        if self._parts_bytes:  # of an event that is then not taken
+            self._parts, self._parts_bytes = iter(()), 0
+        else:
+            self.write(last)
+        if self._parts_bytes:
+            self._why = why
+        else:
+            self._close_as(why)
+
+    def on_drained(self) -> None:
+        """The client has taken most of what was written."""
+        self._write_parts()
+        if not self.full:
+            self.on_room()
+
+    def _write_parts(self) -> None:
+        while self._parts_bytes and self._connection.writable.is_set():
+            part = next(self._parts, b"")
+            self._parts_bytes = max(1, self._parts_bytes - len(part)) if part else 0  # heads are not counted
+            self._write(part)
+        if self._why is not None and not self._parts_bytes:
+            why, self._why = self._why, None
+            self._close_as(why)
+
+    def refuse(self, why: Close) -> None:
+        if self._close is None:
+            self.on_gone()
+            self._close_as(why)
+
+    def _close_as(self, why: Close) -> None:
+        self._close = why
+        self._connection.queue.put_nowait(cast("Any", {"type": CLOSING}))
+
+    def cut(self) -> None:
+        drop(self._connection.transport)
+
+    async def converse(self, receive: Receive, hear: Hear) -> None:
+        try:
+            while (message := await receive())["type"] not in GONE:
+                if self._close is not None:
+                    await self._connection.send(cast("Any", close_message(self._close)))
+                    return
+                hear(message)
+            if self.buffered_bytes:  # it takes nothing any more, and the server would wait for it
+                self.cut()
+        finally:
+            self.on_gone()
+
+
+class SocketConnection(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, from which one that was accepted may be taken over."""
+
+    _outlet: DirectMessageOutlet | None = None
+
+    def handle_connect(self, event: Any) -> None:
+        """The handshake is complete; the application's task has been made, and has not begun."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            cast("Any", self.scope["extensions"])[TAKE_OVER] = self._take_over
+
+    def _take_over(self, send: Send) -> DirectMessageOutlet | None:
+        # What a middleware has wrapped must go through it.
+        if getattr(send, "__self__", None) is not self or self.disconnected or self.transport.is_closing():
+            return None
+        outlet = self._outlet = DirectMessageOutlet(self)
+        return outlet
+
+    async def send(self, message: Any) -> None:
+        """Send an ASGI message."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True  # by a refusal; uvicorn would log that there was no answer
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        super().connection_lost(exc)
+        self._outlet = None
+        if self.handshake_initiated and hasattr(self, "scope"):
+            cast("Any", self.scope["extensions"]).clear()  # which lead back here
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what was written."""
+        super().resume_writing()
+        if self._outlet is not None:
+            self._outlet.on_drained()
+
+    def handle_ping(self) -> None:
+        """The client asks whether anybody is here. One that takes nothing gets no answers, which would pile up."""
+        output = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(output)
+
+    def keepalive_timeout(self) -> None:
+        """A ping was not answered in time. It may wait behind what the reader takes slowly."""
+        if self._outlet is not None and self.transport.get_write_buffer_size():
+            self.pong_timer = None
+            self.schedule_ping()  # whether it takes anything is looked after by the delivery
+        else:
+            super().keepalive_timeout()

@@ -1,0 +1,1 @@
+"""The HTTP surface, over all transports and both kinds of connection."""
