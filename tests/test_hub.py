@@ -188,7 +188,7 @@ async def test_the_tail_is_bounded_and_who_is_behind_reads_the_store(
         await log.write(1, 50_000)
         await read_to(fast, log.tail)
     tail = hub._tails[log.name]
-    assert sum(len(chunk.data) for chunk in tail.chunks) == tail.size_bytes <= TAIL_BYTES
+    assert sum(len(chunk.data) for chunk in tail.recent.chunks) == tail.recent.size_bytes <= TAIL_BYTES
     store.reads = 0
     await read_to(slow, 40)
     assert store.reads >= 40 * 50_000 // PIECE_BYTES - 1

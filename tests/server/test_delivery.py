@@ -185,7 +185,7 @@ async def test_live_readers_of_one_rate_are_sent_the_same_bytes(
         made.append(after)
         return make_frames(chunks, after, merge)
 
-    monkeypatch.setattr("penstock.hub.tail.make_frames", counted)
+    monkeypatch.setattr("penstock.hub.recent.make_frames", counted)
     run_id = await api.submit("steps")
     async with asyncio.TaskGroup() as group:
         readers = [group.create_task(api.messages(run_id)) for _ in range(50)]
@@ -276,7 +276,7 @@ async def test_after_a_fault_of_ours_the_reader_comes_back_and_misses_nothing(
     async with reading(api, run_id) as reader:
         await reader.until(b"before")
         with monkeypatch.context() as broken:
-            broken.setattr("penstock.hub.tail.make_frames", lambda *_: 1 // 0)
+            broken.setattr("penstock.hub.recent.make_frames", lambda *_: 1 // 0)
             gate.open.set()
             messages = await reader.rest()
     assert [event["seq"] for event in events_of(messages)] == [1]
@@ -292,7 +292,7 @@ async def test_a_warm_tail_keeps_no_frames_that_were_made(api: "Api", app: penst
         await anext(response.aiter_raw())
         await until(lambda: hub.subscribers == 1)
     await until(lambda: hub.subscribers == 0)
-    assert hub._tails[run_id]._made == {}
+    assert hub._tails[run_id].recent.made == 0
 
 
 @pytest.mark.parametrize("http", ["httptools"])

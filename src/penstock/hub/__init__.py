@@ -3,8 +3,9 @@
 from .folds import Folds
 from .frames import NOTHING, Frames, Merge, make_frames
 from .hub import WARM_TAILS, Hub, Lag
+from .recent import PIECE_BYTES
 from .subscriber import Subscriber
-from .tail import PIECE_BYTES, TAIL_BYTES, Status
+from .tail import TAIL_BYTES, Status
 
 __all__ = [
     "NOTHING",

@@ -9,7 +9,7 @@ from ..protocol import sse
 from ..protocol.coalesce import Fold
 from ..storage.base import Store
 from .frames import Frames
-from .tail import PIECE_BYTES
+from .recent import PIECE_BYTES
 
 __all__ = ["FOLD_BYTES", "KEPT_BYTES", "Folds"]
 

@@ -53,7 +53,7 @@ class Hub:
         """How all readers stand. A look at each: a millisecond for thousands."""
         readers, events, most = {"sse": 0, "poll": 0}, 0, 0
         for tail in self._tails.values():
-            end = max(tail.end, tail.reached)
+            end = max(tail.recent.end, tail.reached)
             for subscriber in tail.subscribers:
                 readers[subscriber.transport] = readers.get(subscriber.transport, 0) + 1
                 behind = end - subscriber.position
@@ -79,7 +79,7 @@ class Hub:
         # With the last reader of an ended stream its tail goes too.
         if self._tails.get(tail.stream) is not tail:  # a second farewell: others have come since
             return
-        if tail.chunks and not tail.chunks[-1].final:
+        if tail.recent.chunks and not tail.recent.chunks[-1].final:
             self._keep_warm(tail)
         else:
             del self._tails[tail.stream]
@@ -89,10 +89,10 @@ class Hub:
         tail = self._tails.get(stream)
         if tail is None or tail.stale:
             return None
-        if tail.chunks:
-            last = tail.chunks[-1]
+        if tail.recent.chunks:
+            last = tail.recent.chunks[-1]
             return Stream(stream, epoch_of(last), last.last_seq, last.final)
-        return None if tail.epoch is None or tail.end else Stream(stream, tail.epoch, 0, ended=False)
+        return None if tail.epoch is None or tail.recent.end else Stream(stream, tail.epoch, 0, ended=False)
 
     def expect(self, stream: Stream) -> None:
         """A stream that this process is about to make: whoever comes to read it costs the store nothing."""

@@ -7,7 +7,8 @@ from typing import Self
 from ..models import Chunk
 from .beat import Look
 from .frames import Frames, Merge
-from .tail import Status, Tail, first_piece
+from .recent import first_piece
+from .tail import Status, Tail
 
 __all__ = ["Subscriber"]
 
@@ -97,12 +98,12 @@ class Subscriber:
         The first may begin before the position. Raises StoreError, and has not moved then.
         """
         self._seen = self._tail.changes  # before looking: what comes while we look must not be missed
-        found = self._tail.after(self.position)
+        found = self._tail.recent.after(self.position)
         if found is None:
             found = await self._tail.read_past(self.position)
         elif not found and self._tail.stale:
             await self._tail.refresh()
-            found = self._tail.after(self.position) or []
+            found = self._tail.recent.after(self.position) or []
         chunks = first_piece(found)
         if chunks:
             self._move(chunks[-1].last_seq, final=chunks[-1].final)
@@ -154,7 +155,7 @@ class Subscriber:
 
     def frames(self, merge: Merge) -> Frames | None:
         """The next frames that memory has, and moves past them; None where only the store can say (`take`)."""
-        found = self._tail.frames(self.position, merge)
+        found = self._tail.recent.frames(self.position, merge)
         if found is not None and found.last_seq:
             self._move(found.last_seq, final=found.final)
         return found

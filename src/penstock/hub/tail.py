@@ -1,9 +1,8 @@
-"""The recent chunks of one stream, shared by all who read it."""
+"""One stream that somebody reads: its recent chunks, looks into the store, and who is told of news."""
 
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,9 +10,9 @@ from ..errors import StoreError
 from ..models import Chunk
 from ..storage.base import Store
 from .beat import Beat, Look
-from .frames import Frames, Merge, make_frames
+from .recent import PIECE_BYTES, Recent
 
-__all__ = ["PIECE_BYTES", "TAIL_BYTES", "Status", "Tail", "first_piece"]
+__all__ = ["TAIL_BYTES", "Status", "Tail"]
 
 log = logging.getLogger("penstock")
 
@@ -24,15 +23,8 @@ from the store, so the bound costs time only."""
 WARM_BYTES = 16 * 1024
 """What is kept of a tail that nobody reads."""
 
-PIECE_BYTES = 128 * 1024
-"""Most a subscriber is handed at once (one chunk at least). A stalled reader holds it about four times, in chunks,
-frames and the connection's buffer: half of the 1 MB that it may cost."""
-
 LOOK_AGAIN_S = 0.5
 """How soon a look into the store that failed is repeated for those who follow."""
-
-MADE_MOST = 8
-"""Places in a tail whose frames are kept: nearly all who read live stand at the same one."""
 
 
 Status = dict[str, Any]
@@ -53,12 +45,11 @@ class Reader(Protocol):
 
 
 class Tail:
-    """The recent chunks of one stream, without a gap: the events `begin + 1 … end`."""
+    """Shared by all who read one stream."""
 
     __slots__ = (
-        "_beats", "_doubted_at", "_follower", "_made", "_on_empty", "_reading", "_store", "_waiting", "begin",
-        "changes", "chunks", "draining", "end", "epoch", "reached", "size_bytes", "stale", "status", "stream",
-        "subscribers", "written_at",
+        "_beats", "_doubted_at", "_follower", "_on_empty", "_reading", "_store", "_waiting", "changes",
+        "draining", "epoch", "reached", "recent", "stale", "status", "stream", "subscribers", "written_at",
     )  # fmt: skip
 
     def __init__(self, stream: str, store: Store, on_empty: "Callable[[Tail], None]") -> None:
@@ -66,14 +57,13 @@ class Tail:
         self._store = store
         self._on_empty = on_empty
         self.draining = False  # the server is leaving
-        self.chunks: deque[Chunk] = deque()
-        self.begin: int | None = None  # nothing is known before the first look into the store
-        self.end = 0
-        self.reached = 0  # what the store had when last a reader began: where `end` is unknown, for its lag
+        self.recent = Recent()
+        self.reached = (
+            0  # what the store had when last a reader began: where nothing recent is known, for its lag
+        )
         self.epoch: str | None = None
         self.status: tuple[float, Status] | None = None  # of a run that was submitted here, and when
-        self.size_bytes = 0
-        self.stale = False  # another process may have written past `end`
+        self.stale = False  # another process may have written past what is recent
         self._doubted_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
         self._follower: asyncio.Task[None] | None = None
@@ -82,64 +72,28 @@ class Tail:
         self.subscribers: set[Reader] = set()
         self._waiting: set[Reader] = set()
         self._beats: dict[float, Beat] = {}
-        self._made: dict[tuple[int, Merge], Frames] = {}
 
     def anchor(self, seq: int) -> None:
         """The store held nothing past `seq`: from here on the tail is complete."""
-        if self.begin is None:
-            self.begin = self.end = seq
+        if self.recent.begin is None:
+            self.recent.begin = self.recent.end = seq
             if self.stale:  # told while that was being read
                 self.look_again()
 
     def push(self, chunk: Chunk) -> None:
-        """Take what was stored next; the oldest chunks go where the bound is reached."""
-        if self.begin is not None and chunk.last_seq <= self.end:
-            return  # heard of and read
-        if self.begin is None or chunk.first_seq != self.end + 1:
-            self.chunks.clear()
-            self.size_bytes = 0
-            self.begin = chunk.first_seq - 1
-        self.chunks.append(chunk)
-        self.written_at = time.monotonic()
-        self.end = chunk.last_seq
-        self.size_bytes += len(chunk.data)
-        self._made.clear()
-        self.trim()
+        """Take what was stored next."""
+        if chunk.last_seq > self.recent.end or self.recent.begin is None:
+            self.written_at = time.monotonic()
+            self.recent.push(chunk)
+            self.trim()
 
     def trim(self) -> None:
         """Let the oldest chunks go; for subscribers the newest one stays, whatever its size."""
-        most, least = (TAIL_BYTES, 1) if self.subscribers else (WARM_BYTES, 0)
-        if not self.subscribers:
-            self._made.clear()
-        while self.size_bytes > most and len(self.chunks) > least:
-            oldest = self.chunks.popleft()
-            self.begin = oldest.last_seq
-            self.size_bytes -= len(oldest.data)
-
-    def after(self, seq: int) -> list[Chunk] | None:
-        """Chunks past `seq`; None where only the store can say."""
-        if self.begin is None or seq < self.begin:
-            return None
-        found: list[Chunk] = []
-        for chunk in reversed(self.chunks):  # a live reader is at the end, a step from what is new
-            if chunk.last_seq <= seq:
-                break
-            found.append(chunk)
-        found.reverse()
-        return found
-
-    def frames(self, seq: int, merge: Merge) -> Frames | None:
-        """A piece of what follows `seq`, made once for all who stand there; None where only the store can say."""
-        made = self._made.get((seq, merge))
-        if made is None:
-            chunks = self.after(seq)
-            if chunks is None:
-                return None
-            made = make_frames(first_piece(chunks), seq, merge)
-            if len(self._made) >= MADE_MOST:
-                self._made.clear()
-            self._made[seq, merge] = made
-        return made
+        if self.subscribers:
+            self.recent.trim(TAIL_BYTES, least=1)
+        else:
+            self.recent.trim(WARM_BYTES, least=0)
+            self.recent.forget_made()
 
     # The store
 
@@ -165,7 +119,7 @@ class Tail:
     async def _read_on(self) -> None:
         self.stale = False  # before reading: what is written meanwhile makes it stale again
         try:
-            found = await self._store.read(self.stream, self.end, PIECE_BYTES)
+            found = await self._store.read(self.stream, self.recent.end, PIECE_BYTES)
         except StoreError:
             self.stale = True  # nobody has looked yet
             raise
@@ -178,7 +132,7 @@ class Tail:
     def look_again(self) -> None:
         """Have those who follow told of what the store holds and nobody has told of."""
         self.stale = True
-        if self._beats and self.begin is not None and self._follower is None:
+        if self._beats and self.recent.begin is not None and self._follower is None:
             self._follower = asyncio.create_task(self._follow_up())
 
     def doubt(self, after_s: float) -> None:
@@ -243,13 +197,3 @@ class Tail:
             if not beat.members:
                 beat.stop()
                 del self._beats[interval_s]
-
-
-def first_piece(chunks: list[Chunk]) -> list[Chunk]:
-    """As many of them as are handed out at once."""
-    room = PIECE_BYTES
-    for index, chunk in enumerate(chunks):
-        room -= len(chunk.data)
-        if room < 0 and index:
-            return chunks[:index]
-    return chunks
