@@ -1,0 +1,92 @@
+"""The recent chunks of one stream in memory, and what was made of them for those who stand at the same place."""
+
+from collections import deque
+
+from ..models import Chunk
+from .frames import Frames, Merge, make_frames
+
+__all__ = ["PIECE_BYTES", "Recent", "first_piece"]
+
+PIECE_BYTES = 128 * 1024
+"""Most a subscriber is handed at once (one chunk at least). A stalled reader holds it about four times, in chunks,
+frames and the connection's buffer: half of the 1 MB that it may cost."""
+
+MADE_MOST = 8
+"""Places whose frames are kept: nearly all who read live stand at the same one."""
+
+
+class Recent:
+    """Chunks without a gap: the events `begin + 1 … end`. begin: None before anything is known."""
+
+    __slots__ = ("_made", "begin", "chunks", "end", "size_bytes")
+
+    def __init__(self) -> None:
+        self.chunks: deque[Chunk] = deque()
+        self.begin: int | None = None
+        self.end = 0
+        self.size_bytes = 0
+        self._made: dict[tuple[int, Merge], Frames] = {}
+
+    @property
+    def made(self) -> int:
+        """How many frames are kept."""
+        return len(self._made)
+
+    def push(self, chunk: Chunk) -> None:
+        """Take what was stored next; after a gap only that. What is here already changes nothing."""
+        if self.begin is not None and chunk.last_seq <= self.end:
+            return
+        if self.begin is None or chunk.first_seq != self.end + 1:
+            self.chunks.clear()
+            self.size_bytes = 0
+            self.begin = chunk.first_seq - 1
+        self.chunks.append(chunk)
+        self.end = chunk.last_seq
+        self.size_bytes += len(chunk.data)
+        self._made.clear()
+
+    def trim(self, most_bytes: int, least: int) -> None:
+        """Let the oldest chunks go where there are over `most_bytes`; `least` of them stay in any case."""
+        while self.size_bytes > most_bytes and len(self.chunks) > least:
+            oldest = self.chunks.popleft()
+            self.begin = oldest.last_seq
+            self.size_bytes -= len(oldest.data)
+
+    def forget_made(self) -> None:
+        """Nobody stands anywhere."""
+        self._made.clear()
+
+    def after(self, seq: int) -> list[Chunk] | None:
+        """Chunks past `seq`; None where only the store can say."""
+        if self.begin is None or seq < self.begin:
+            return None
+        found: list[Chunk] = []
+        for chunk in reversed(self.chunks):  # a live reader is at the end, a step from what is new
+            if chunk.last_seq <= seq:
+                break
+            found.append(chunk)
+        found.reverse()
+        return found
+
+    def frames(self, seq: int, merge: Merge) -> Frames | None:
+        """A piece of what follows `seq`, made once for all who stand there; None where only the store can say."""
+        made = self._made.get((seq, merge))
+        if made is None:
+            chunks = self.after(seq)
+            if chunks is None:
+                return None
+            made = make_frames(first_piece(chunks), seq, merge)
+            if len(self._made) >= MADE_MOST:
+                self._made.clear()
+            self._made[seq, merge] = made
+        return made
+
+
+def first_piece(chunks: list[Chunk]) -> list[Chunk]:
+    """As many of them as are handed out at once."""
+    room = PIECE_BYTES
+    for index, chunk in enumerate(chunks):
+        room -= len(chunk.data)
+        if room < 0 and index:
+            return chunks[:index]
+    return chunks
