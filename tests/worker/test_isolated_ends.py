@@ -242,7 +242,7 @@ async def test_fifty_runs_leave_nothing_behind(functions: ModuleType, benches: C
     with_server = files()
     runs = [await bench.start(functions.where) for _ in range(50)]
     processes = [(await run.end()).result[0] for run in runs]
-    await until(lambda: files() == with_server)
+    await until(lambda: files() <= with_server)  # fewer: the memory guard opens some for a moment
     await until(lambda: not any(Path(f"/proc/{process}").exists() for process in processes))
     await bench.app.stop()
     assert not Path(f"/proc/{server}").exists(), "it was waited for"
