@@ -70,7 +70,9 @@ class _Member:
         self.ended = False
         # Of a fold nothing is there until it was sent: others' events may go before it, and be the last to arrive.
         after = opening.start.after if opening.folded is None else 0
-        self.cursor = str(Cursor(opening.stream.epoch, after))
+        self._start = str(Cursor(opening.stream.epoch, after))
+        # Until it was told of a reset its reader stands where it stood: cut before, it is to be told again.
+        self.cursor = self._start if opening.start.reset is None else str(opening.cursor)
         self._bundle = bundle
         self._member = b'"stream":' + msgspec.json.encode(opening.stream.name)
 
@@ -103,5 +105,7 @@ class _Member:
         for frame in frames.data.split(b"\n\n")[:-1]:
             if frame.startswith(b"id: "):
                 self.cursor = frame[len(b"id: ") : frame.index(b"\n")].decode()
+            elif frame.startswith(b"data: "):  # the reset
+                self.cursor = self._start
             parts += sse.of_stream(frame, self._member, self._bundle.cursor.encode()), b"\n\n"
         return Frames(b"".join(parts), frames.last_seq, frames.count, final=frames.final)

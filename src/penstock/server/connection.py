@@ -54,7 +54,9 @@ class DirectOutlet:
         return self._written_bytes - size
 
     def write(self, frames: Frames) -> None:
-        if len(frames.data) > SLICE_BYTES:
+        if self._rest:  # of one of several streams: what another brings comes after it, not into it
+            self._rest = memoryview(bytes(self._rest) + frames.data)
+        elif len(frames.data) > SLICE_BYTES:
             self._rest = memoryview(frames.data)
             self._write_slices()
         else:
@@ -62,10 +64,10 @@ class DirectOutlet:
 
     def end(self, last: Frames) -> None:
         self._ending = True
-        if self._rest:
+        if self._rest and not last.final:
             self._rest = memoryview(b"")
             self._finish(b"")
-        elif len(last.data) > SLICE_BYTES:
+        elif self._rest or len(last.data) > SLICE_BYTES:
             self.write(last)
         else:
             self._finish(self._framed(last))

@@ -48,8 +48,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "_ends_at", "_interval_s", "_merge", "_outlet", "_over", "_pulse", "_quiet_since", "_reading", "_stream",
-        "_subscriber", "_taken_at", "_taken_bytes",
+        "_ends_at", "_folded", "_interval_s", "_merge", "_outlet", "_over", "_pulse", "_quiet_since", "_reading",
+        "_stream", "_subscriber", "_taken_at", "_taken_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Delivery:
         self._quiet_since = self._taken_at = time.monotonic()
         self._taken_bytes = 0
         self._over = False
+        self._folded: Frames | None = None
         self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
         outlet.on_room = self._look
         outlet.on_gone = self._close
@@ -75,8 +76,7 @@ class Delivery:
         self._pulse.add(self)
         first = sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting
         self._give(Frames(first, final=self._subscriber.ended and folded is None))
-        if folded is not None:
-            self._give(folded)
+        self._folded = folded  # once there is room: of several streams each may have megabytes
         self._look()
 
     def pace(self, rate: float) -> None:
@@ -101,11 +101,16 @@ class Delivery:
 
     def _bring(self) -> None:
         while not (self._over or self._reading or self._outlet.full):
+            if time.monotonic() >= self._ends_at:
+                self._rotate()
+                return
             leaving = self._subscriber.draining
-            frames = self._subscriber.frames(self._merge)
+            folded, self._folded = self._folded, None
+            frames = self._subscriber.frames(self._merge) if folded is None else folded
             if frames is None:
                 self._reading = asyncio.create_task(self._catch_up())
-            elif leaving or frames.last_seq:  # after one look: a run that never pauses would hold us here
+            # After one look: a run that never pauses would hold us here.
+            elif leaving or frames.last_seq or folded:
                 self._give(frames, leaving=leaving)
             else:
                 self._keep_up()
@@ -182,9 +187,9 @@ class Delivery:
 
     def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
         """Called about once a second."""
-        if now >= self._ends_at and not self._over:
-            self._pulse.flow.rotated += 1
-            self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
+        # Not in the middle of an event: one that takes longer would never get through.
+        if now >= self._ends_at and not (self._over or self._outlet.full):
+            self._rotate()
         taken_bytes, has_all = self._outlet.taken_bytes, not self._outlet.buffered_bytes
         if has_all or taken_bytes > self._taken_bytes:
             self._taken_at, self._taken_bytes = now, taken_bytes
@@ -195,6 +200,10 @@ class Delivery:
         elif not (self._over or self._outlet.full) and now - self._quiet_since >= heartbeat_s:
             self._write(HEARTBEAT)
             self._subscriber.doubt(heartbeat_s)
+
+    def _rotate(self) -> None:
+        self._pulse.flow.rotated += 1
+        self._end(Frames(sse.retry(_drawn(ROTATE_RECONNECT_MS))))
 
     def _cut(self, stall_timeout_s: float) -> None:
         log.info("A reader of %s has taken nothing for %g s and is cut off.", self._stream, stall_timeout_s)

@@ -18,6 +18,7 @@ __all__ = ["Opening", "open_stream"]
 class Opening:
     """A subscriber that stands where its reader is to go on.
 
+    cursor: what its reader came with.
     folded: what it is sent first, in place of all before. `subscriber.ended`: nothing comes after that.
     """
 
@@ -25,6 +26,7 @@ class Opening:
     start: Start
     subscriber: Subscriber
     folded: Frames | None = None
+    cursor: Cursor | None = None
 
     @property
     def has_nothing(self) -> bool:
@@ -56,7 +58,7 @@ async def open_stream(context: Context, run_id: str, asked: Asked) -> Opening:
     start = start_reading(asked.cursor, stream)
     subscriber.begin(start.after, stream.tail)
     subscriber.ended = stream.ended and start.after == stream.tail
-    return Opening(stream, start, subscriber)
+    return Opening(stream, start, subscriber, cursor=asked.cursor)
 
 
 async def _look(context: Context, run_id: str, cursor: Cursor | None) -> Stream:
