@@ -321,3 +321,26 @@ async def test_a_server_whose_send_fails_once_the_reader_has_gone(
         hub = await hub_of(app)
         await until(lambda: hub.subscribers == 0, 5)
     assert "penstock" not in {record.name for record in caplog.records if record.levelno >= logging.ERROR}
+
+
+@pytest.mark.parametrize("http", [Connection])
+async def test_an_event_that_takes_longer_than_a_response_may_last_gets_through(
+    make_app: "MakeApp", connect: "type[Api]", http: Any
+) -> None:
+    app = make_app(max_age_s=0.2)
+
+    @app.function
+    async def bulk() -> AsyncIterator[str]:
+        yield "x" * 3_000_000
+
+    async with live_server(app, http=http) as url, connect(url) as api:
+        run_id = await api.submit("bulk")
+        await api.ended(run_id)
+        async with connected(api) as slow:
+            await slow.ask(run_id)
+            raw = b""
+            async with asyncio.timeout(20):
+                while not raw.endswith(b"0\r\n\r\n"):
+                    raw += await slow.reader.readexactly(1) + await slow.reader.read(HIGH_WATER_BYTES)
+                    await asyncio.sleep(0.01)
+            assert len(text_of(slow.take(raw))) == 3_000_000

@@ -182,6 +182,49 @@ async def test_a_slow_reader_gets_all_of_all(api: "Api") -> None:
     assert order.index(names[1]) < 101
 
 
+@pytest.mark.parametrize("fold", ["0", "1"])
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+async def test_large_events_of_one_do_not_break_those_of_another(
+    api: "Api", app: penstock.App, fold: str, coding: str
+) -> None:
+    """Each is larger than what is written at once, and all the others have something to say meanwhile."""
+
+    @app.function(concurrency_limit=None)
+    async def bulks() -> AsyncIterator[dict[str, str]]:
+        for number in range(8):
+            yield {"row": f"{number} ".ljust(300_000, "x")}
+
+    names = [await api.submit("bulks") for _ in range(4)]
+    for name in names:
+        await api.ended(name)
+    params = {"fold": fold, "rate": "0", "stream": names}
+    decoder, bodies = Decoder(), []
+    async with api.stream("GET", "/api/events", params=params, headers={"Accept-Encoding": coding}) as answer:
+        async for piece in answer.aiter_bytes(50_000):
+            bodies += [msgspec.json.decode(message.data) for message in decoder.feed(piece)]
+            await asyncio.sleep(0.001)
+    for name in names:
+        own = [body for body in bodies if body["stream"] == name]
+        events = own[0]["events"] if fold == "1" else own
+        assert [len(event["value"]["row"]) for event in events[:-1]] == [300_000] * 8
+        assert events[-1]["type"] == "end"
+
+
+async def test_a_reset_of_one_is_told_again_to_who_was_cut_before_it(api: "Api") -> None:
+    names = [await api.submit("tells", pieces=5) for _ in range(2)]
+    for name in names:
+        await api.ended(name)
+    streams = [names[0], f"{names[1]}@elsewhere-3"]
+    answer = await api.get("/api/events", params={"rate": "0", "stream": streams})
+    messages = Decoder().feed(answer.content)
+    reset = next(place for place, message in enumerate(messages) if '"reset"' in message.data)
+    for message in messages[:reset]:
+        headers = {"Last-Event-ID": message.id}
+        again = await api.get("/api/events", params={"rate": "0", "stream": streams}, headers=headers)
+        told = [msgspec.json.decode(one.data) for one in Decoder().feed(again.content)]
+        assert ("reset", names[1]) in [(one["type"], one["stream"]) for one in told]
+
+
 async def test_one_that_takes_nothing_is_counted_once(api: "Api", app: penstock.App) -> None:
     names = [await api.submit("writes") for _ in range(3)]
     for name in names:
@@ -203,6 +246,8 @@ async def test_one_that_takes_nothing_is_counted_once(api: "Api", app: penstock.
         ("stream=RUN&stream=RUN", 400, "stream"),
         ("stream=RUN@nonsense", 400, "stream"),
         ("stream=RUN&rate=100", 400, "rate"),
+        ("stream=RUN&after=abcdefgh-1", 400, "after"),
+        ("stream=RUN&poll=5", 400, "poll"),
         ("stream=RUN&fold=maybe", 400, "fold"),
         ("stream=RUN&stream=nobody", 404, None),
         ("&".join(f"stream={number}" for number in range(MAX_STREAMS + 1)), 400, "stream"),

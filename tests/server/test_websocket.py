@@ -266,11 +266,17 @@ async def test_a_stalled_reader_is_cut_off_and_goes_on_from_its_cursor(
 async def test_a_stalled_reader_holds_less_than_a_megabyte(api: "Api", app: penstock.App) -> None:
     run_id = await api.submit("writes")
     await api.ended(run_id)
-    deliveries = (await app.start()).pulse._members
+    pulse = (await app.start()).pulse
+    held: list[int] = []
+
+    def is_cut() -> bool:
+        held.extend(one._outlet.buffered_bytes for one in pulse._members)
+        return pulse.flow.stalled == 1
+
     async with slow(api, run_id):
-        await until(lambda: any(one._outlet.full for one in deliveries))
-        assert all(one._outlet.buffered_bytes < 512 * 1024 for one in deliveries)
-    await until(lambda: not deliveries, 10)
+        await until(is_cut, 10)
+    assert 0 < max(held) < 512 * 1024
+    await until(lambda: not pulse._members, 10)
 
 
 async def test_one_that_stalls_at_the_end_is_cut_off_too(api: "Api", app: penstock.App) -> None:

@@ -118,20 +118,33 @@ test('a source that was let go is not listened to', () => {
 
 test('another pace goes on from the cursor at once, and is no resume', () => {
   const { stream } = started();
-  stream.pace(1);
-  assert.equal(PretendedSource.all.length, 1, 'not before the connection stands');
   PretendedSource.all[0].open();
   PretendedSource.all[0].send({ type: 'text', seq: 7 }, 'epoch123-7');
-  stream.pace(0);
-  PretendedSource.all[1].open();
-  stream.pace(1);
-  stream.pace(1);
-  PretendedSource.all[2].open();
+  for (const rate of [0, 1, 1, 0]) {
+    stream.pace(rate);
+    const latest = PretendedSource.all.at(-1);
+    if (latest.readyState === CONNECTING) latest.open();
+  }
   assert.deepEqual(PretendedSource.all.map((source) => source.url.split('?')[1]), [
-    'fold=1', 'after=epoch123-7', 'after=epoch123-7&rate=1',
+    'fold=1', 'after=epoch123-7&rate=1', 'after=epoch123-7',
   ]);
   assert.equal(stream.resumes, 0);
   assert.deepEqual(PretendedSource.all.map((source) => source.readyState), [CLOSED, CLOSED, OPEN]);
+});
+
+test('a browser that reconnects by itself at the old pace is given the new one', () => {
+  const { stream } = started();
+  const [first] = PretendedSource.all;
+  first.open();
+  stream.pace(1);
+  const slow = PretendedSource.all[1];
+  slow.open();
+  slow.readyState = CONNECTING;
+  slow.onerror({});
+  stream.pace(0); // seen again while there is no connection
+  slow.open();
+  assert.equal(PretendedSource.all.at(-1).url.includes('rate='), false);
+  assert.equal(PretendedSource.all.length, 3);
 });
 
 test('a fold with the end in it ends the stream', () => {

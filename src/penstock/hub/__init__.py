@@ -1,6 +1,6 @@
 """What was appended, brought to those who read it: one tail for each stream that somebody reads, shared by all."""
 
-from .folds import Folds
+from .folds import FOLD_BYTES, Folds
 from .frames import NOTHING, Frames, Merge, make_frames
 from .hub import WARM_TAILS, Hub, Lag
 from .recent import PIECE_BYTES
@@ -8,6 +8,7 @@ from .subscriber import Subscriber
 from .tail import TAIL_BYTES, Status
 
 __all__ = [
+    "FOLD_BYTES",
     "NOTHING",
     "PIECE_BYTES",
     "TAIL_BYTES",

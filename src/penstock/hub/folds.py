@@ -19,6 +19,9 @@ FOLD_BYTES = 8 * 1024 * 1024
 KEPT_BYTES = 16 * 1024 * 1024
 """What is kept for the next readers, as it is sent; in memory it is a few times as much."""
 
+KEPT_MOST = 1024
+"""And how many: of small ones what surrounds them is larger than they are."""
+
 MEASURE_BYTES = 1024 * 1024
 """Read before the state is measured for the first time; it is again whenever twice as much was read."""
 
@@ -47,7 +50,7 @@ class Folds:
 
     def _make_room(self) -> None:
         size_bytes = sum(folding.size_bytes for folding in self._kept.values())
-        while size_bytes > KEPT_BYTES:
+        while size_bytes > KEPT_BYTES or len(self._kept) > KEPT_MOST:
             size_bytes -= self._kept.popitem(last=False)[1].size_bytes
 
 

@@ -6,7 +6,7 @@ back at nothing before them; so any row of parts is one stream, and a connection
 
 import zlib
 
-__all__ = ["HEADER", "Checksum", "blocks"]
+__all__ = ["COMPRESS_TO_BYTES", "HEADER", "Checksum", "blocks"]
 
 HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 """No name, no time, no system."""

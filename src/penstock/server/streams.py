@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..hub import Subscriber
+from ..hub import FOLD_BYTES, Subscriber
 from ..protocol import sse
 from .asked import Asked
 from .bundle import Bundle
@@ -55,9 +55,12 @@ class EventsOfSeveral:
         context = context_of(request)
         with contextlib.ExitStack() as leaving:
             openings: list[Opening] = []
-            wishes = Asked.of_several(request)
+            wishes, folded_bytes = Asked.of_several(request), 0
             for name, asked in wishes.items():
-                openings.append(opening := await open_stream(context, name, asked))
+                # All that is folded waits in memory for its turn: what is over the bound is read as it is stored.
+                wish = asked._replace(fold=asked.fold and folded_bytes < FOLD_BYTES)
+                openings.append(opening := await open_stream(context, name, wish))
+                folded_bytes += 0 if opening.folded is None else len(opening.folded.data)
                 leaving.enter_context(opening.subscriber)
                 opening.subscriber.status = await context.standings.for_reader(opening.stream)
             response: ASGIApp = Response(status_code=204)

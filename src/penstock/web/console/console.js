@@ -263,3 +263,4 @@ if (new URLSearchParams(location.search).has('token')) {
 loadFunctions();
 route();
 if (!page.run) loadRecent();
+if (document.hidden) wake(); // opened in the background

@@ -29,6 +29,7 @@ export class RunStream {
   #opened = false;
   #gaps = 0;
   #rate = 0;
+  #sourceRate = 0;
   #repaced = false;
   #timer;
   #source;
@@ -64,9 +65,13 @@ export class RunStream {
    * @param {number} rate updates a second; 0 is the server's own choice
    */
   pace(rate) {
-    if (rate === this.#rate || this.state === 'ended') return;
     this.#rate = rate;
-    if (this.state !== 'live') return; // the next connection will have it
+    if (this.state === 'live') this.#keepPace();
+  }
+
+  // A browser that reconnects by itself does so at the old pace.
+  #keepPace() {
+    if (this.#rate === this.#sourceRate) return;
     this.#repaced = true;
     this.#connect();
   }
@@ -81,6 +86,7 @@ export class RunStream {
     clearTimeout(this.#timer);
     this.#source?.close();
     const source = new this.env.EventSource(this.url + this.#query());
+    this.#sourceRate = this.#rate;
     this.#source = source;
     this.#seenMs = this.env.now();
     const mine = (handler) => (message) => {
@@ -102,6 +108,7 @@ export class RunStream {
     this.draining = false;
     this.#retryMs = 0;
     this.#set('live');
+    this.#keepPace();
   }
 
   #message(message) {
