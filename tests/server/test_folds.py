@@ -12,6 +12,7 @@ from penstock.events import Folded, decode, decode_message
 from penstock.hub import folds
 from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder, Message
+from penstock.testing import until
 
 if TYPE_CHECKING:
     from tests.conftest import Api
@@ -203,3 +204,22 @@ async def test_bad_fold(api: "Api") -> None:
 def test_decoder_takes_a_fold_as_a_message() -> None:
     (message,) = Decoder().feed(b'id: abcdefgh-0\ndata: {"type":"fold","events":[]}\n\n')
     assert decode_message(message.data) == Folded([])
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+async def test_who_leaves_in_the_middle_of_the_last_frames_is_forgotten(
+    api: "Api", app: penstock.App, coding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = await api.submit("rows", count=2000, size=2000)
+    await api.ended(run_id)
+    members = (await app.start()).pulse._members
+    for _ in range(5):
+        headers = {"Accept-Encoding": coding}
+        url = f"/api/runs/{run_id}/events"
+        async with api.stream("GET", url, params={"fold": 1}, headers=headers) as answer:
+            await anext(answer.aiter_raw())
+            await until(lambda: members)
+    await until(lambda: not members, 10)
+    assert not [
+        record for record in caplog.records if record.levelname == "ERROR" and record.name == "penstock"
+    ]

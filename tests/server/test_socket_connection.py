@@ -243,3 +243,16 @@ def test_readers_are_told_that_it_leaves(server: ServerProcess) -> None:
 def test_the_library_is_loaded_with_the_first_handshake() -> None:
     code = "import penstock, penstock.serve, penstock.client, sys; sys.exit('websockets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("more", ["Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n"])
+def test_a_handshake_that_never_becomes_one_is_refused(server: ServerProcess, more: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), DEADLINE_S) as link:
+        link.sendall(
+            f"GET /api/runs/x/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n".encode()
+        )
+        got = b""
+        while piece := link.recv(1000):
+            got += piece
+    assert got.startswith(b"HTTP/1.1 400 ")

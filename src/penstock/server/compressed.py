@@ -57,22 +57,20 @@ class Compressed:
     def taken_bytes(self) -> int:
         return self._outlet.taken_bytes
 
+    # What is coded is written as it is: put together with the coding's begin and end it would be a copy for each.
+
     def write(self, frames: Frames) -> None:
-        self._outlet.write(self._coded(frames))
+        if not self._begun:
+            self._begun = True
+            self._outlet.write(Frames(self._coding.begin))
+        self._outlet.write(self._coding.encode(frames))
 
     def end(self, last: Frames) -> None:
-        coded = self._coded(last).data
-        self._outlet.end(Frames(coded + self._coding.end, last.last_seq, last.count, final=last.final))
+        self.write(last)
+        self._outlet.end(Frames(self._coding.end, final=last.final))
 
     def cut(self) -> None:
         self._outlet.cut()
-
-    def _coded(self, frames: Frames) -> Frames:
-        coded = self._coding.encode(frames)
-        if self._begun:
-            return coded
-        self._begun = True
-        return Frames(self._coding.begin + coded.data, coded.last_seq, coded.count, final=coded.final)
 
 
 class Coding(Protocol):

@@ -4,6 +4,7 @@ Then nothing stands between its frames and the socket: no task, no ASGI message 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -24,8 +25,8 @@ class DirectOutlet:
     """A response whose frames go straight to the connection; the application has returned."""
 
     __slots__ = (
-        "_connection", "_ending", "_is_chunked", "_keeps_alive", "_rest", "_transport", "_written_bytes",
-        "on_gone", "on_room",
+        "_connection", "_ending", "_is_chunked", "_keeps_alive", "_rest", "_rest_bytes", "_transport",
+        "_written_bytes", "on_gone", "on_room",
     )  # fmt: skip
 
     def __init__(self, connection: "Connection", transport: Corked, cycle: RequestResponseCycle) -> None:
@@ -35,29 +36,31 @@ class DirectOutlet:
         self._transport = transport
         self._is_chunked = bool(cycle.chunked_encoding)
         self._keeps_alive = cycle.keep_alive
-        self._rest = memoryview(b"")
-        self._written_bytes = 0
+        self._rest: deque[memoryview] = deque()  # larger than a slice, and what came after it
+        self._rest_bytes = self._written_bytes = 0
         self._ending = False
 
     @property
     def full(self) -> bool:
-        return len(self._rest) > 0 or self._connection.flow.write_paused
+        return bool(self._rest) or self._connection.flow.write_paused
 
     @property
     def buffered_bytes(self) -> int:
-        size: int = self._transport.get_write_buffer_size()
-        return size + len(self._rest)
+        return 0 if self._connection.is_lost else self._unsent_bytes + self._rest_bytes
 
     @property
     def taken_bytes(self) -> int:
+        return self._written_bytes - (0 if self._connection.is_lost else self._unsent_bytes)
+
+    @property
+    def _unsent_bytes(self) -> int:
         size: int = self._transport.get_write_buffer_size()
-        return self._written_bytes - size
+        return size
 
     def write(self, frames: Frames) -> None:
-        if self._rest:  # of one of several streams: what another brings comes after it, not into it
-            self._rest = memoryview(bytes(self._rest) + frames.data)
-        elif len(frames.data) > SLICE_BYTES:
-            self._rest = memoryview(frames.data)
+        if self._rest or len(frames.data) > SLICE_BYTES:
+            self._rest.append(memoryview(frames.data))
+            self._rest_bytes += len(frames.data)
             self._write_slices()
         else:
             self._pass_on(self._framed(frames))
@@ -65,7 +68,7 @@ class DirectOutlet:
     def end(self, last: Frames) -> None:
         self._ending = True
         if self._rest and not last.final:
-            self._rest = memoryview(b"")
+            self.forget()
             self._finish(b"")
         elif self._rest or len(last.data) > SLICE_BYTES:
             self.write(last)
@@ -78,12 +81,24 @@ class DirectOutlet:
         if not self.full:
             self.on_room()
 
+    def forget(self) -> None:
+        """Nobody will take what is left."""
+        self._rest.clear()
+        self._rest_bytes = 0
+
     def _write_slices(self) -> None:
         while self._rest and not self._connection.flow.write_paused:
-            piece, self._rest = Frames(bytes(self._rest[:SLICE_BYTES])), self._rest[SLICE_BYTES:]
-            self._pass_on(self._framed(piece))
+            piece = self._next_slice()
+            self._rest_bytes -= len(piece)
+            self._pass_on(self._framed(Frames(piece)))
             if self._ending and not self._rest:
                 self._finish(b"")
+
+    def _next_slice(self) -> bytes:
+        first = self._rest.popleft()
+        if len(first) > SLICE_BYTES:
+            self._rest.appendleft(first[SLICE_BYTES:])
+        return bytes(first[:SLICE_BYTES])
 
     def _pass_on(self, data: bytes) -> None:
         self._written_bytes += len(data)
@@ -107,6 +122,7 @@ class DirectOutlet:
 class Connection(BoundedHead):
     """One client's connection. What it asks for while a response is taken over waits until that has ended."""
 
+    is_lost = False
     _outlet: DirectOutlet | None = None
     _early: bytearray
     _extensions: dict[Any, Any]  # uvicorn's type knows none but those of the specification
@@ -121,10 +137,12 @@ class Connection(BoundedHead):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
+        self.is_lost = True
         self._extensions.clear()  # which lead back here
         super().connection_lost(exc)
         outlet, self._outlet = self._outlet, None
         if outlet is not None:
+            outlet.forget()
             outlet.on_gone()
 
     def on_headers_complete(self) -> None:

@@ -208,8 +208,8 @@ class Delivery:
     def _cut(self, stall_timeout_s: float) -> None:
         log.info("A reader of %s has taken nothing for %g s and is cut off.", self._stream, stall_timeout_s)
         self._pulse.flow.stalled += 1
-        self._outlet.cut()
         self._pulse.remove(self)
+        self._outlet.cut()
 
 
 def _interval_s(rate: float) -> float:

@@ -3,6 +3,7 @@
 It is loaded with the first handshake, as the library that it needs costs every start 15 ms.
 """
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -13,9 +14,12 @@ from ..hub import Frames
 from ..protocol.websocket import COME_BACK, ENDED, Close, encode_in_parts
 from .outlet import GONE, SLICE_BYTES, TAKE_OVER, Hear, Told, nobody
 from .sockets import drop
+from .transport import HEAD_TIMEOUT_S
 from .websocket import close_message
 
 __all__ = ["DirectMessageOutlet", "SocketConnection"]
+
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 CLOSING = "penstock.closing"
 """What the application hears when the delivery has come to its end; the server never sends it."""
@@ -57,6 +61,8 @@ class DirectMessageOutlet:
 
     @property
     def buffered_bytes(self) -> int:
+        if self._connection.disconnected:
+            return 0
         return self._connection.transport.get_write_buffer_size() + self._parts_bytes
 
     @property
@@ -132,6 +138,18 @@ class SocketConnection(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, from which one that was accepted may be taken over."""
 
     _outlet: DirectMessageOutlet | None = None
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """A request for a WebSocket was read, and is handed over to be read again by other rules."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._check_handshake)
+
+    def _check_handshake(self) -> None:
+        # Its parser waits for what does not come, or has refused what came without a word.
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(BAD_REQUEST)
+            self.transport.close()
 
     def handle_connect(self, event: Any) -> None:
         """The handshake is complete; the application's task has been made, and has not begun."""
@@ -156,6 +174,8 @@ class SocketConnection(WebSocketsSansIOProtocol):
         """It has gone."""
         super().connection_lost(exc)
         self._outlet = None
+        if self._timer is not None:
+            self._timer.cancel()
         if self.handshake_initiated and hasattr(self, "scope"):
             cast("Any", self.scope["extensions"]).clear()  # which lead back here
 

@@ -22,7 +22,7 @@ def limit_unsent(transport: Any) -> None:
 
 def drop(transport: Any) -> None:
     """End the connection and what waits in it; the kernel would else go on to offer that."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # the last where it has been closed
         _of(transport).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
     transport.abort()
 
