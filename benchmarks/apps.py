@@ -113,7 +113,7 @@ async def stream_chat_sse(request: Request) -> Response:
         async for token in tokens(count, per_s):
             yield {"data": f'{{"type":"text","text":"{token}"}}'}
 
-    response: Response = EventSourceResponse(body())
+    response: Response = EventSourceResponse(body(), sep="\n")
     return response
 
 

@@ -9,6 +9,7 @@ import pytest
 from penstock.errors import StoreUnavailable
 from penstock.events import End, Json
 from penstock.hub import PIECE_BYTES, TAIL_BYTES, WARM_TAILS, Hub, Subscriber
+from penstock.hub import tail as tails
 from penstock.models import Append, Chunk, Claimed, Group, RunRecord, RunState, Stream
 from penstock.protocol.sse import encode_chunk
 from penstock.storage.memory import MemoryStore
@@ -180,8 +181,9 @@ async def test_live_readers_are_served_from_memory(hub: Hub, log: Log, store: St
 
 
 async def test_the_tail_is_bounded_and_who_is_behind_reads_the_store(
-    hub: Hub, log: Log, store: Store
+    hub: Hub, log: Log, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tails, "HOT_S", 0.0)
     slow, fast = hub.subscribe(log.name, 0), hub.subscribe(log.name, 0)
     assert await slow.take() == []
     for _ in range(40):
@@ -192,6 +194,23 @@ async def test_the_tail_is_bounded_and_who_is_behind_reads_the_store(
     store.reads = 0
     await read_to(slow, 40)
     assert store.reads >= 40 * 50_000 // PIECE_BYTES - 1
+
+
+async def test_what_was_just_written_is_kept_for_those_who_keep_up(
+    hub: Hub, log: Log, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tails, "HOT_S", 60.0)
+    monkeypatch.setattr(tails, "HOT_BYTES", 4 * TAIL_BYTES)
+    fast = hub.subscribe(log.name, 0)
+    assert await fast.take() == []
+    store.reads = 0
+    for _ in range(15):
+        await log.write(1, TAIL_BYTES // 4)
+    await read_to(fast, 15)
+    assert store.reads == 0
+    for _ in range(15):
+        await log.write(1, TAIL_BYTES // 4)
+    assert hub._tails[log.name].recent.size_bytes <= 4 * TAIL_BYTES
 
 
 async def test_a_piece_is_bounded(hub: Hub, log: Log) -> None:

@@ -18,10 +18,11 @@ MADE_MOST = 8
 class Recent:
     """Chunks without a gap: the events `begin + 1 … end`. begin: None before anything is known."""
 
-    __slots__ = ("_made", "begin", "chunks", "end", "size_bytes")
+    __slots__ = ("_came_at", "_made", "begin", "chunks", "end", "size_bytes")
 
     def __init__(self) -> None:
         self.chunks: deque[Chunk] = deque()
+        self._came_at: deque[float] = deque()
         self.begin: int | None = None
         self.end = 0
         self.size_bytes = 0
@@ -32,25 +33,38 @@ class Recent:
         """How many frames are kept."""
         return len(self._made)
 
-    def push(self, chunk: Chunk) -> None:
+    def push(self, chunk: Chunk, now: float) -> None:
         """Take what was stored next; after a gap only that. What is here already changes nothing."""
         if self.begin is not None and chunk.last_seq <= self.end:
             return
         if self.begin is None or chunk.first_seq != self.end + 1:
             self.chunks.clear()
+            self._came_at.clear()
             self.size_bytes = 0
             self.begin = chunk.first_seq - 1
         self.chunks.append(chunk)
+        self._came_at.append(now)
         self.end = chunk.last_seq
         self.size_bytes += len(chunk.data)
         self._made.clear()
 
+    def trim_older(self, than: float, most_bytes: int, hot_bytes: int) -> None:
+        """The same for what came before that time, and for the newer only where it is more than `hot_bytes`."""
+        while self.size_bytes > most_bytes and len(self.chunks) > 1:
+            if self._came_at[0] >= than and self.size_bytes <= hot_bytes:
+                break
+            self._let_oldest_go()
+
     def trim(self, most_bytes: int, least: int) -> None:
         """Let the oldest chunks go where there are over `most_bytes`; `least` of them stay in any case."""
         while self.size_bytes > most_bytes and len(self.chunks) > least:
-            oldest = self.chunks.popleft()
-            self.begin = oldest.last_seq
-            self.size_bytes -= len(oldest.data)
+            self._let_oldest_go()
+
+    def _let_oldest_go(self) -> None:
+        oldest = self.chunks.popleft()
+        self._came_at.popleft()
+        self.begin = oldest.last_seq
+        self.size_bytes -= len(oldest.data)
 
     def forget_made(self) -> None:
         """Nobody stands anywhere."""

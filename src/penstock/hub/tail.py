@@ -20,6 +20,13 @@ TAIL_BYTES = 256 * 1024
 """Recent chunks a tail keeps for its subscribers: seconds of any model's output. Who is further behind reads
 from the store, so the bound costs time only."""
 
+HOT_S = 0.25
+"""Readers who keep up are served from memory, however fast it is written: one who gets 20 updates a second, and is
+late with them, stands so far behind."""
+
+HOT_BYTES = 4 * 1024 * 1024
+"""What is kept for their sake at most: 16 MB a second, of one stream."""
+
 WARM_BYTES = 16 * 1024
 """What is kept of a tail that nobody reads."""
 
@@ -84,13 +91,13 @@ class Tail:
         """Take what was stored next."""
         if chunk.last_seq > self.recent.end or self.recent.begin is None:
             self.written_at = time.monotonic()
-            self.recent.push(chunk)
+            self.recent.push(chunk, self.written_at)
             self.trim()
 
     def trim(self) -> None:
         """Let the oldest chunks go; for subscribers the newest one stays, whatever its size."""
         if self.subscribers:
-            self.recent.trim(TAIL_BYTES, least=1)
+            self.recent.trim_older(self.written_at - HOT_S, TAIL_BYTES, HOT_BYTES)
         else:
             self.recent.trim(WARM_BYTES, least=0)
             self.recent.forget_made()

@@ -124,14 +124,13 @@ class Connection(BoundedHead):
 
     is_lost = False
     _outlet: DirectOutlet | None = None
-    _early: bytearray
+    _early: bytearray | None = None  # most connections never have any
     _extensions: dict[Any, Any]  # uvicorn's type knows none but those of the specification
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         transport.set_write_buffer_limits(HIGH_WATER_BYTES)
         limit_unsent(transport)
-        self._early = bytearray()
         self._extensions = {TAKE_OVER: self._take_over}
         super().connection_made(transport)
 
@@ -187,6 +186,7 @@ class Connection(BoundedHead):
         if self._outlet is None:
             super().data_received(data)
             return
+        self._early = self._early or bytearray()
         self._early += data
         if len(self._early) > MAX_HEAD_BYTES:
             self.flow.pause_reading()
@@ -197,7 +197,7 @@ class Connection(BoundedHead):
         if not keeps_alive:
             self.transport.close()
         self.on_response_complete()  # the next request's turn, or the wait for one
-        early, self._early = self._early, bytearray()
+        early, self._early = self._early, None
         if early and not self.transport.is_closing():
             self.data_received(bytes(early))
 

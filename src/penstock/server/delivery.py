@@ -32,6 +32,10 @@ ROTATE_EARLY = 0.1
 PULSE_S = 1.0
 """How often quiet and stalled readers are looked for: a heartbeat may come this much late."""
 
+STALL_LOOKS = 4
+"""Looks at a reader while it may take nothing: it is cut off at most so much of the timeout later. A look at each
+once a second would be all that thousands of idle readers cost (benchmarks)."""
+
 AT_ONCE = 250
 """Readers looked at in one turn of the loop: a few milliseconds' worth where all are sent a heartbeat."""
 
@@ -49,7 +53,7 @@ class Delivery:
 
     __slots__ = (
         "_ends_at", "_folded", "_interval_s", "_merge", "_outlet", "_over", "_pulse", "_quiet_since", "_reading",
-        "_stream", "_subscriber", "_taken_at", "_taken_bytes",
+        "_stream", "_subscriber", "_taken_at", "_taken_bytes", "due",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +69,7 @@ class Delivery:
         self._quiet_since = self._taken_at = time.monotonic()
         self._taken_bytes = 0
         self._over = False
+        self.due = float("-inf")
         self._folded: Frames | None = None
         self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
         outlet.on_room = self._look
@@ -186,7 +191,7 @@ class Delivery:
     # Quiet streams, and readers that take nothing
 
     def check(self, now: float, heartbeat_s: float, stall_timeout_s: float) -> None:
-        """Called about once a second."""
+        """Called from `due` on, as soon as it is that."""
         # Not in the middle of an event: one that takes longer would never get through.
         if now >= self._ends_at and not (self._over or self._outlet.full):
             self._rotate()
@@ -200,6 +205,7 @@ class Delivery:
         elif not (self._over or self._outlet.full) and now - self._quiet_since >= heartbeat_s:
             self._write(HEARTBEAT)
             self._subscriber.doubt(heartbeat_s)
+        self.due = min(self._ends_at, self._quiet_since + heartbeat_s, now + stall_timeout_s / STALL_LOOKS)
 
     def _rotate(self) -> None:
         self._pulse.flow.rotated += 1
@@ -264,7 +270,7 @@ class Pulse:
         now = time.monotonic()
         for _ in range(min(AT_ONCE, len(self._round))):
             delivery = self._round.popleft()
-            if delivery in self._members:  # else it went with one before it
+            if now >= delivery.due and delivery in self._members:  # else it went with one before it
                 self._check(delivery, now)
         loop = asyncio.get_running_loop()
         if self._round:
