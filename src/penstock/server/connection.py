@@ -125,20 +125,19 @@ class Connection(BoundedHead):
     is_lost = False
     _outlet: DirectOutlet | None = None
     _early: bytearray | None = None  # most connections never have any
-    _extensions: dict[Any, Any]  # uvicorn's type knows none but those of the specification
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         transport.set_write_buffer_limits(HIGH_WATER_BYTES)
         limit_unsent(transport)
-        self._extensions = {TAKE_OVER: self._take_over}
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self.is_lost = True
-        self._extensions.clear()  # which lead back here
         super().connection_lost(exc)
+        if hasattr(self, "scope"):
+            self.scope.pop("extensions", None)  # which lead back here
         outlet, self._outlet = self._outlet, None
         if outlet is not None:
             outlet.forget()
@@ -148,7 +147,9 @@ class Connection(BoundedHead):
         """A request's head is complete."""
         super().on_headers_complete()
         if self.scope["method"] == "GET" and is_of(self.cycle, self.scope):
-            self.scope["extensions"] = self._extensions
+            self.scope["extensions"] = cast(
+                "Any", {TAKE_OVER: self._take_over}
+            )  # uvicorn's type knows no others
 
     def _take_over(self, send: Callable[..., object]) -> DirectOutlet | None:
         # What a middleware has wrapped must go through it.
@@ -160,13 +161,9 @@ class Connection(BoundedHead):
         if self._in_body:  # it has to be read to its end
             return None
         cycle.response_complete = True  # so that uvicorn lets the application return
+        cast("Any", cycle.scope).pop("extensions", None)  # thousands may stay for long
         self._outlet = DirectOutlet(self, cast("Corked", self.transport), cycle)
         return self._outlet
-
-    def handle_websocket_upgrade(self) -> None:
-        """What follows is a WebSocket."""
-        super().handle_websocket_upgrade()
-        self._extensions.clear()
 
     # While a response is taken over
 

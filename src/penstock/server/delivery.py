@@ -29,7 +29,7 @@ ROTATE_RECONNECT_MS = (0, 200)
 ROTATE_EARLY = 0.1
 """Up to this share of its time a response ends early: readers that came together need not come back together."""
 
-PULSE_S = 1.0
+PULSE_S = 2.0
 """How often quiet and stalled readers are looked for: a heartbeat may come this much late."""
 
 STALL_LOOKS = 4
