@@ -19,10 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "limit.h"
 
 enum {
     BUFFER_BYTES = 256 * 1024,
@@ -286,14 +287,6 @@ static double latency_ms(double share)
         if ((seen += latencies[at]) > wanted_rank)
             return at / 10.0;
     return 0;
-}
-
-static void raise_limit(void)
-{
-    struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int main(int argc, char **argv)

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from .errors import Fenced, StoreError
+from .memory.processes import stat_of
 from .meters import Runs
 from .models import Claimed
 from .presence import TOLD_S
@@ -44,10 +45,8 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    # Fields 3 and 22 of proc_pid_stat(5), counted after the name, which may itself hold spaces and brackets.
     with contextlib.suppress(OSError, IndexError):
-        # Bytes: the name is cut at 15 of them, inside a character if need be.
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = stat_of(pid)
         return "dead" if fields[0] in (b"Z", b"X") else fields[19].decode()  # nobody has reaped it yet
     return ""
 

@@ -27,15 +27,12 @@ __all__ = [
 ]
 
 
-class Moments(msgspec.Struct):
-    """Durations of what takes milliseconds: how many were up to each of `BOUNDS_S`, and beyond, and their sum."""
+class _Durations(msgspec.Struct):
+    """How many were up to each of `BOUNDS_S`, and beyond, and their sum."""
 
-    BOUNDS_S: ClassVar[tuple[float, ...]] = (
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-    )  # fmt: skip
-    """A commit without a disk takes a tenth of the first; beyond the last a store is broken, not slow."""
+    BOUNDS_S: ClassVar[tuple[float, ...]]
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(Moments.BOUNDS_S) + 1))
+    counts: list[int]
     total_s: float = 0.0
 
     def add(self, seconds: float) -> None:
@@ -44,20 +41,25 @@ class Moments(msgspec.Struct):
         self.total_s += max(0.0, seconds)
 
 
-class Spells(msgspec.Struct):
-    """The same for what takes up to hours: runs, and waiting for them."""
+class Moments(_Durations):
+    """Of what takes milliseconds."""
+
+    BOUNDS_S: ClassVar[tuple[float, ...]] = (
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    )  # fmt: skip
+    """A commit without a disk takes a tenth of the first; beyond the last a store is broken, not slow."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(Moments.BOUNDS_S) + 1))
+
+
+class Spells(_Durations):
+    """Of what takes up to hours: runs, and waiting for them."""
 
     BOUNDS_S: ClassVar[tuple[float, ...]] = (
         0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
     )  # fmt: skip
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(Spells.BOUNDS_S) + 1))
-    total_s: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One more; see `Moments`."""
-        self.counts[bisect_left(self.BOUNDS_S, seconds)] += 1
-        self.total_s += max(0.0, seconds)
 
 
 class Flow(msgspec.Struct):

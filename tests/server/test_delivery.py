@@ -292,7 +292,7 @@ async def test_a_warm_tail_keeps_no_frames_that_were_made(api: "Api", app: penst
         await anext(response.aiter_raw())
         await until(lambda: hub.subscribers == 1)
     await until(lambda: hub.subscribers == 0)
-    assert hub._tails[run_id].recent.made == 0
+    assert hub._tails[run_id].recent._made == {}
 
 
 @pytest.mark.parametrize("http", ["httptools"])

@@ -4,8 +4,8 @@ import asyncio
 import re
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from penstock.server.families import METRICS
 from penstock.storage.sqlite import SqliteStore, connection
 from penstock.storage.sqlite.store import READERS
 from penstock.testing import ServerProcess, live_server, until
+
+from .faults import locked
 
 if TYPE_CHECKING:
     from tests.conftest import Api, Scrape
@@ -68,15 +70,6 @@ def app(make_app: "MakeApp", gate: "Gate", path: Path) -> penstock.App:
 @pytest.fixture
 def http() -> Any:
     return Connection
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another program holds the write lock."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 async def scraped(api: "Api", name: str, value: float, **labels: str) -> "Scrape":

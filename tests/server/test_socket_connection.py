@@ -20,6 +20,8 @@ from websockets.sync.client import ClientConnection, connect
 from penstock.server.websocket import MAX_MESSAGE_BYTES
 from penstock.testing import ServerProcess
 
+from .links import until
+
 HEAD_TIMEOUT_S = 0.3
 BODY_TIMEOUT_S = 0.6
 HEARTBEAT_S = 0.2
@@ -98,15 +100,6 @@ def raw(server: ServerProcess, receive_bytes: int = 0) -> Iterator[socket.socket
         link.settimeout(DEADLINE_S)
         link.connect(("127.0.0.1", server.port))
         yield link
-
-
-def until(link: socket.socket, text: bytes) -> bytes:
-    got = b""
-    while text not in got:
-        piece = link.recv(65536)
-        assert piece, f"closed after {got!r}"
-        got += piece
-    return got
 
 
 def to_the_end(link: socket.socket) -> bytes:

@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ from penstock.events import Text, decode
 from penstock.protocol.sse import Decoder, Message
 from penstock.storage.sqlite import connection
 from penstock.testing import live_server, until
+
+from .faults import locked
 
 if TYPE_CHECKING:
     from tests.conftest import Api
@@ -50,15 +51,6 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
             pass
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another program holds the write lock."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 async def test_a_locked_store_is_503_and_recovers(tmp_path: Path, connect: "type[Api]") -> None:

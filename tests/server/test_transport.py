@@ -14,6 +14,8 @@ from penstock.server.cork import CORK_BYTES, PASSED_ON, Corked
 from penstock.server.transport import MAX_HEAD_BYTES
 from penstock.testing import ServerProcess
 
+from .links import until
+
 HEAD_TIMEOUT_S = 0.3
 MAX_PIPELINED = 400
 BODY_TIMEOUT_S = 1.0
@@ -62,15 +64,6 @@ def rest(connection: socket.socket) -> bytes:
     """What comes until the server closes the connection."""
     got = b""
     while piece := connection.recv(65536):
-        got += piece
-    return got
-
-
-def until(connection: socket.socket, text: bytes) -> bytes:
-    got = b""
-    while text not in got:
-        piece = connection.recv(65536)
-        assert piece, f"closed after {got!r}"
         got += piece
     return got
 

@@ -81,12 +81,12 @@ class _Folding:
             await asyncio.sleep(0)  # a store in memory never waits
 
     def _take(self, chunks: list[Chunk]) -> int:
-        data = b"".join([chunk.data for chunk in chunks])
-        for event in sse.events_in(data):
-            self._fold.apply(event)
+        for chunk in chunks:
+            for event in sse.events_in(chunk.data):
+                self._fold.apply(event)
         self._seq, self._final = chunks[-1].last_seq, chunks[-1].final
         self._made = None
-        return len(data)
+        return sum(len(chunk.data) for chunk in chunks)
 
     def frames(self) -> Frames | None:
         """What is sent; None where it is too large."""

@@ -1,5 +1,6 @@
 """The recent chunks of one stream in memory, and what was made of them for those who stand at the same place."""
 
+import math
 from collections import deque
 
 from ..models import Chunk
@@ -28,15 +29,10 @@ class Recent:
         self.size_bytes = 0
         self._made: dict[tuple[int, Merge], Frames] = {}
 
-    @property
-    def made(self) -> int:
-        """How many frames are kept."""
-        return len(self._made)
-
-    def push(self, chunk: Chunk, now: float) -> None:
-        """Take what was stored next; after a gap only that. What is here already changes nothing."""
+    def push(self, chunk: Chunk, now: float) -> bool:
+        """Take what was stored next; after a gap only that. Whether it was new."""
         if self.begin is not None and chunk.last_seq <= self.end:
-            return
+            return False
         if self.begin is None or chunk.first_seq != self.end + 1:
             self.chunks.clear()
             self._came_at.clear()
@@ -47,24 +43,20 @@ class Recent:
         self.end = chunk.last_seq
         self.size_bytes += len(chunk.data)
         self._made.clear()
+        return True
 
-    def trim_older(self, than: float, most_bytes: int, hot_bytes: int) -> None:
-        """The same for what came before that time, and for the newer only where it is more than `hot_bytes`."""
-        while self.size_bytes > most_bytes and len(self.chunks) > 1:
-            if self._came_at[0] >= than and self.size_bytes <= hot_bytes:
-                break
-            self._let_oldest_go()
+    def trim(self, most_bytes: int, least: int, hot_bytes: int = 0, hot_since: float = math.inf) -> None:
+        """Let the oldest chunks go where there are over `most_bytes`; `least` of them stay in any case.
 
-    def trim(self, most_bytes: int, least: int) -> None:
-        """Let the oldest chunks go where there are over `most_bytes`; `least` of them stay in any case."""
+        Those that came since `hot_since` go only where there are over `hot_bytes`.
+        """
         while self.size_bytes > most_bytes and len(self.chunks) > least:
-            self._let_oldest_go()
-
-    def _let_oldest_go(self) -> None:
-        oldest = self.chunks.popleft()
-        self._came_at.popleft()
-        self.begin = oldest.last_seq
-        self.size_bytes -= len(oldest.data)
+            if self._came_at[0] >= hot_since and self.size_bytes <= hot_bytes:
+                break
+            oldest = self.chunks.popleft()
+            self._came_at.popleft()
+            self.begin = oldest.last_seq
+            self.size_bytes -= len(oldest.data)
 
     def forget_made(self) -> None:
         """Nobody stands anywhere."""

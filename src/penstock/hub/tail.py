@@ -65,9 +65,8 @@ class Tail:
         self._on_empty = on_empty
         self.draining = False  # the server is leaving
         self.recent = Recent()
-        self.reached = (
-            0  # what the store had when last a reader began: where nothing recent is known, for its lag
-        )
+        # What the store had when last a reader began: where nothing recent is known, for its lag.
+        self.reached = 0
         self.epoch: str | None = None
         self.status: tuple[float, Status] | None = None  # of a run that was submitted here, and when
         self.stale = False  # another process may have written past what is recent
@@ -89,15 +88,15 @@ class Tail:
 
     def push(self, chunk: Chunk) -> None:
         """Take what was stored next."""
-        if chunk.last_seq > self.recent.end or self.recent.begin is None:
-            self.written_at = time.monotonic()
-            self.recent.push(chunk, self.written_at)
+        now = time.monotonic()
+        if self.recent.push(chunk, now):
+            self.written_at = now
             self.trim()
 
     def trim(self) -> None:
         """Let the oldest chunks go; for subscribers the newest one stays, whatever its size."""
         if self.subscribers:
-            self.recent.trim_older(self.written_at - HOT_S, TAIL_BYTES, HOT_BYTES)
+            self.recent.trim(TAIL_BYTES, 1, HOT_BYTES, hot_since=self.written_at - HOT_S)
         else:
             self.recent.trim(WARM_BYTES, least=0)
             self.recent.forget_made()

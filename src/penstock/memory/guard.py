@@ -80,9 +80,8 @@ class MemoryGuard(Pressure):
     def _run(self) -> None:
         wait_s = 0.0
         while not self._stopped.wait(wait_s):
-            begun_s = (
-                time.thread_time()
-            )  # by this clock waiting for the interpreter, which a busy function has, is none
+            # By this clock waiting for the interpreter, which a busy function has, is none.
+            begun_s = time.thread_time()
             try:
                 self.look()
             except Exception:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["KernelFile", "Service", "children_of", "count_with_parent"]
+__all__ = ["KernelFile", "Service", "children_of", "count_with_parent", "resident_bytes", "stat_of"]
 
 LISTING_S = 0.1
 """How often it is looked which processes there are; one that was just forked has its memory in common with those
@@ -36,6 +36,23 @@ def children_of(process: int) -> list[int]:
             with contextlib.suppress(OSError):  # a thread may end meanwhile
                 found += map(int, (task / "children").read_bytes().split())
     return found
+
+
+def stat_of(process: int) -> list[bytes]:
+    """The fields of proc_pid_stat(5) from the third, the state, on. Raises OSError.
+
+    Counted after the name, which may itself hold spaces and brackets, and is cut at 15 bytes, maybe inside a
+    character.
+    """
+    return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+
+
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * PAGE_BYTES
+    except OSError:
+        return 0
 
 
 class KernelFile:

@@ -18,7 +18,6 @@ LEAST_RATE, MOST_RATE = 1.0, 60.0
 """Updates a second that may be asked for, beside 0: in longer pauses a reader would seem dead to proxies and hold
 up a server that leaves; a screen draws no more."""
 
-
 RATES = f"0, or {LEAST_RATE:g} to {MOST_RATE:g} updates a second."
 
 MAX_STREAMS = 100
@@ -55,7 +54,9 @@ class Asked(NamedTuple):
         pairs = [one.partition("@") for one in asked]
         # The header wins, for all: it is from where an EventSource comes back.
         last = request.headers.get("last-event-id")
-        cursors = parse_cursors(last, len(pairs)) if last else [_cursor_of(text) for _, _, text in pairs]
+        cursors = (
+            parse_cursors(last, len(pairs)) if last else [_cursor_in(text, "stream") for _, _, text in pairs]
+        )
         rate, fold = _rate(request), _flag(request, "fold")
         wishes = {
             name: cls(cursor, rate, fold and cursor is None, None)
@@ -78,7 +79,7 @@ class Asked(NamedTuple):
 def _cursor(request: HTTPConnection) -> Cursor | None:
     # The header wins: an EventSource comes back with its first URL and the id of what it has seen since.
     text = request.headers.get("last-event-id") or request.query_params.get("after")
-    return parse_cursor(text) if text else None
+    return _cursor_in(text, "after")
 
 
 def _rate(request: HTTPConnection) -> float:
@@ -92,8 +93,8 @@ def check_rate(rate: float) -> float:
     raise BadRequest(f"rate={rate:g} can't be used.", hint=RATES, field="rate")
 
 
-def _cursor_of(text: str) -> Cursor | None:
-    return parse_cursor(text, "stream") if text else None
+def _cursor_in(text: str | None, field: str) -> Cursor | None:
+    return parse_cursor(text, field) if text else None
 
 
 def _flag(request: HTTPConnection, name: str) -> bool:

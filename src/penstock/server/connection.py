@@ -147,9 +147,8 @@ class Connection(BoundedHead):
         """A request's head is complete."""
         super().on_headers_complete()
         if self.scope["method"] == "GET" and is_of(self.cycle, self.scope):
-            self.scope["extensions"] = cast(
-                "Any", {TAKE_OVER: self._take_over}
-            )  # uvicorn's type knows no others
+            extensions: Any = {TAKE_OVER: self._take_over}  # uvicorn's type knows no others
+            self.scope["extensions"] = extensions
 
     def _take_over(self, send: Callable[..., object]) -> DirectOutlet | None:
         # What a middleware has wrapped must go through it.

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
 from itertools import count
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -18,6 +16,7 @@ from starlette.responses import Response
 from ..errors import StoreError
 from ..hub import Hub, Lag
 from ..memory import MemoryGuard
+from ..memory.processes import resident_bytes
 from ..meters import Gauges, Meters, Snapshot, added
 from ..models import Tally
 from ..storage.base import Store
@@ -33,8 +32,6 @@ STORE_S = 1.0
 
 TELL_S = 1.0
 """How often a process tells the others of its service: a second is less than any scrape's interval."""
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _NOBODY = Lag({}, 0, 0)
 _NOTHING: Any = {}
@@ -109,7 +106,7 @@ class Metrics:
     def _snapshot(self) -> tuple[int, bytes]:
         lag = _NOBODY if self._sources is None else self._sources.hub.lag()
         self._meters.cpu_s = time.process_time()
-        gauges = Gauges(lag.readers, lag.events, lag.most, _resident_bytes())
+        gauges = Gauges(lag.readers, lag.events, lag.most, resident_bytes())
         return next(self._numbers), msgspec.json.encode(Snapshot(gauges, self._meters))
 
     def _render(self, own: tuple[int, bytes], facts: StoreFacts | None, accept: str) -> tuple[bytes, str]:
@@ -179,10 +176,3 @@ def _version() -> str:
         return metadata.version("penstock")
     except metadata.PackageNotFoundError:  # it runs from a folder, not installed
         return "unknown"
-
-
-def _resident_bytes() -> int:
-    """Memory of this process; 0 where the system does not say."""
-    with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE_BYTES
-    return 0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from ...memory.processes import children_of
+from ...memory.processes import children_of, stat_of
 
 __all__ = [
     "PATIENCE_S",
@@ -153,7 +153,7 @@ def _has_ended(file: int) -> bool:
 
 def _stat(process: int) -> _Stat:
     try:
-        fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = stat_of(process)
     except OSError:
         return _Stat()
     return _Stat(int(fields[1]), int(fields[19]))
