@@ -14,8 +14,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import penstock
-from penstock.events import AnyEvent, End
+from penstock.events import AnyEvent, End, Folded
 from penstock.protocol.coalesce import Fold
+from penstock.protocol.pieces import Pieces
 from penstock.protocol.sse import Decoder, Message, events_in
 from penstock.testing import until
 
@@ -60,13 +61,16 @@ class Started:
         self._bench = bench
 
     async def follow(self, after: int = 0) -> AsyncIterator[AnyEvent]:
-        """Its events, as stored, until the end."""
+        """Its events, as stored, until the end; large ones put together."""
+        pieces = Pieces()
         with self._bench.services.hub.subscribe(self.id, after) as subscriber:
             while not subscriber.ended:
-                for chunk in await subscriber.take():
-                    for event in events_in(chunk.data):
-                        yield event
-                if not subscriber.ended:
+                chunks = await subscriber.take()
+                for chunk in chunks:
+                    for event in map(pieces.add, events_in(chunk.data)):
+                        if event is not None and not isinstance(event, Folded):
+                            yield event
+                if not chunks:
                     await subscriber.news(1)
 
     async def see(self, condition: Callable[[Fold], Any]) -> Fold:

@@ -14,6 +14,7 @@ from penstock.events import (
     End,
     Json,
     Log,
+    Piece,
     Progress,
     Replace,
     Reset,
@@ -73,6 +74,7 @@ WIRE: list[tuple[AnyEvent, dict[str, Any]]] = [
     (SpanEnd(3, {"code": "exception"}), {"output": 3, "error": {"code": "exception"}}),
     (Reset(0), {"to": 0}),
     (Reset(4, "retry"), {"to": 4, "reason": "retry"}),
+    (Piece(0, 2, '{"type"'), {"part": 0, "parts": 2, "data": '{"type"'}),
     (End("succeeded"), {"state": "succeeded"}),
     (End("failed", None, {"code": "x"}), {"state": "failed", "error": {"code": "x"}}),
 ]  # fmt: skip
@@ -104,6 +106,7 @@ def test_the_names_on_the_wire() -> None:
     tags = {kind.__struct_config__.tag for kind in AnyEvent.__args__}
     assert tags == {
         "text", "json", "replace", "bytes", "progress", "log", "span-start", "span-end", "reset", "end",
+        "piece",
     }  # fmt: skip
 
 

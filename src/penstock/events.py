@@ -19,6 +19,7 @@ __all__ = [
     "Folded",
     "Json",
     "Log",
+    "Piece",
     "Progress",
     "Replace",
     "Reset",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""One event's JSON. Larger ones are refused where they are yielded: every reader would have to hold it whole."""
+"""One event's JSON. Larger ones are refused where they are yielded: its function and its readers hold it whole."""
 
 BYTES_PIECE = 32 * 1024
 """A yielded `bytes` is cut into events of at most this many bytes (before base64)."""
@@ -137,7 +138,19 @@ class End(Event, tag="end"):
     error: dict[str, Any] | None = None
 
 
-AnyEvent = Text | Json | Replace | Bytes | Progress | Log | SpanStart | SpanEnd | Reset | End
+class Piece(Event, tag="piece"):
+    """Part `part`, counted from 0, of the JSON of an event that is too large for one message.
+
+    All `parts` follow each other in the stream; the last one completes the event, and any other event in between
+    says that it will never be complete (`protocol.pieces`).
+    """
+
+    part: int
+    parts: int
+    data: str
+
+
+AnyEvent = Text | Json | Replace | Bytes | Progress | Log | SpanStart | SpanEnd | Reset | End | Piece
 
 
 class Folded(Event, tag="fold"):

@@ -75,8 +75,9 @@ class Stage:
             pass
         self.rogue.gone.set()
 
-    def rest(self, events: list[AnyEvent] = STORY, epoch: str = EPOCH) -> bytes:
+    def rest(self, events: list[AnyEvent] | None = None, epoch: str = EPOCH) -> bytes:
         """What an honest server sends to this cursor."""
+        events = self.rogue.story if events is None else events
         after = int(self.cursor.partition("-")[2]) if self.cursor else 0
         return frames([event for event in events if event.seq > after], epoch)
 
@@ -88,6 +89,7 @@ class Rogue:
     """The ASGI application: a script for the stream, a script for everything else, and what was asked."""
 
     def __init__(self) -> None:
+        self.story = STORY
         self.acts: list[Act] = []
         self.last: Act = honest
         self.cursors: list[str | None] = []

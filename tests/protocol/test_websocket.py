@@ -13,7 +13,6 @@ from penstock.errors import BadRequest
 from penstock.events import Reset, Text, decode
 from penstock.protocol import sse
 from penstock.protocol.websocket import (
-    encode_in_parts,
     encode_messages,
     messages_in,
     not_understood,
@@ -73,17 +72,6 @@ def test_a_message_of_any_length_is_one_frame(length: int) -> None:
     frames = parsed(encode_messages(messages))
     assert [bytes(frame.data) for frame in frames] == messages
     assert all(frame.opcode is Opcode.TEXT and frame.fin for frame in frames)
-
-
-@pytest.mark.parametrize("length", [0, 9, 10, 11, 20, 35])
-def test_a_long_message_may_go_in_parts(length: int) -> None:
-    frames = parsed(b"".join(encode_in_parts([b"x" * length, b"behind"], 10)))
-    *parts, behind = frames
-    assert b"".join(bytes(part.data) for part in parts) == b"x" * length
-    assert [part.opcode for part in parts] == [Opcode.TEXT] + [Opcode.CONT] * (len(parts) - 1)
-    assert [part.fin for part in parts] == [False] * (len(parts) - 1) + [True]
-    assert all(len(part.data) <= 10 for part in frames)
-    assert (bytes(behind.data), behind.opcode, behind.fin) == (b"behind", Opcode.TEXT, True)
 
 
 @pytest.mark.parametrize(("text", "rate"), [('{"rate":1}', 1), ('{"rate":0.0,"later":[1]}', 0)])

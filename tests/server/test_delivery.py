@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import penstock
-from penstock.events import decode
+from penstock.events import End, Text, decode
 from penstock.hub import Frames, Hub, Merge, make_frames
 from penstock.models import Chunk
 from penstock.protocol.coalesce import Fold
@@ -20,6 +20,8 @@ from penstock.protocol.sse import Decoder, Message
 from penstock.server.connection import Connection
 from penstock.server.outlet import HIGH_WATER_BYTES
 from penstock.testing import live_server, until
+
+from .transports import whole_events
 
 if TYPE_CHECKING:
     from tests.conftest import Api
@@ -43,6 +45,14 @@ def app(make_app: "MakeApp", gate: "Gate") -> penstock.App:
             if number % 500 == 0:
                 await asyncio.sleep(0)
 
+    @app.function
+    async def writes_at_once(pieces: int, size: int) -> AsyncIterator[str]:
+        yield LINE * pieces * size
+
+    @app.function
+    async def writes_in_values(pieces: int, size: int) -> AsyncIterator[list[str]]:
+        yield [LINE] * pieces * size
+
     @app.function(concurrency_limit=None)
     async def steps() -> AsyncIterator[str]:
         for number in range(20):
@@ -64,9 +74,11 @@ class Slow:
         self.messages: list[Message] = []
         self._decoder = Decoder()
 
-    async def ask(self, run_id: str, cursor: str = "") -> None:
+    async def ask(self, run_id: str, cursor: str = "", query: str = "") -> None:
         last = f"Last-Event-ID: {cursor}\r\n" if cursor else ""
-        self.writer.write(f"GET /api/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n{last}\r\n".encode())
+        self.writer.write(
+            f"GET /api/runs/{run_id}/events{query} HTTP/1.1\r\nHost: localhost\r\n{last}\r\n".encode()
+        )
         await self.reader.readuntil(b"\r\n\r\n")
 
     async def rest(self) -> list[dict[str, Any]]:
@@ -165,8 +177,11 @@ async def test_one_that_takes_a_little_is_not_cut_off(api: "Api", app: penstock.
     await until(lambda: hub.subscribers == 0, 5)
 
 
-async def test_a_stalled_reader_holds_less_than_a_megabyte(api: "Api", app: penstock.App) -> None:
-    run_id = await api.submit("writes", pieces=400, size=200)
+@pytest.mark.parametrize("function", ["writes", "writes_at_once", "writes_in_values"])
+async def test_a_stalled_reader_holds_less_than_a_megabyte(
+    api: "Api", app: penstock.App, function: str
+) -> None:
+    run_id = await api.submit(function, pieces=400, size=200)
     await api.ended(run_id)
     deliveries = (await app.start()).pulse._members
     async with connected(api) as slow:
@@ -324,7 +339,7 @@ async def test_a_server_whose_send_fails_once_the_reader_has_gone(
 
 
 @pytest.mark.parametrize("http", [Connection])
-async def test_an_event_that_takes_longer_than_a_response_may_last_gets_through(
+async def test_a_fold_that_takes_longer_than_a_response_may_last_gets_through(
     make_app: "MakeApp", connect: "type[Api]", http: Any
 ) -> None:
     app = make_app(max_age_s=0.2)
@@ -337,10 +352,12 @@ async def test_an_event_that_takes_longer_than_a_response_may_last_gets_through(
         run_id = await api.submit("bulk")
         await api.ended(run_id)
         async with connected(api) as slow:
-            await slow.ask(run_id)
+            await slow.ask(run_id, query="?fold=1")
             raw = b""
             async with asyncio.timeout(20):
                 while not raw.endswith(b"0\r\n\r\n"):
                     raw += await slow.reader.readexactly(1) + await slow.reader.read(HIGH_WATER_BYTES)
                     await asyncio.sleep(0.01)
-            assert len(text_of(slow.take(raw))) == 3_000_000
+            *texts, end = whole_events(slow.take(raw))
+            assert sum(len(text.text) for text in texts if isinstance(text, Text)) == 3_000_000
+            assert isinstance(end, End)

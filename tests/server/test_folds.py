@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 import penstock
-from penstock.events import Folded, decode, decode_message
+from penstock.events import End, Folded, Json, decode, decode_message
 from penstock.hub import folds
 from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder, Message
 from penstock.testing import until
+
+from .transports import whole_events
 
 if TYPE_CHECKING:
     from tests.conftest import Api
@@ -185,14 +188,14 @@ async def test_many_who_come_at_once_share_one_reading(
 
 
 async def test_a_large_event_among_others_comes_whole(api: "Api", reading: "Reading") -> None:
-    """Larger than what is written at once: it goes out in slices."""
     run_id = await api.submit("rows", count=3, size=5_000_000)
     await api.ended(run_id)
     for rate in (0, 20):
         messages = await api.messages(run_id, rate=rate)
-        rows = [msgspec.json.decode(one.data) for one in messages if one.event == "message"]
-        assert [len(row["value"]["row"]) for row in rows[:-1]] == [5_000_000] * 3
-        assert rows[-1]["type"] == "end"
+        bodies = [msgspec.json.decode(one.data) for one in messages if one.event == "message"]
+        *rows, end = whole_events(bodies)
+        assert [len(row.value["row"]) for row in rows if isinstance(row, Json)] == [5_000_000] * 3
+        assert isinstance(end, End)
 
 
 async def test_bad_fold(api: "Api") -> None:
@@ -210,7 +213,12 @@ def test_decoder_takes_a_fold_as_a_message() -> None:
 async def test_who_leaves_in_the_middle_of_the_last_frames_is_forgotten(
     api: "Api", app: penstock.App, coding: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run_id = await api.submit("rows", count=2000, size=2000)
+    @app.function
+    async def noise() -> AsyncIterator[list[str]]:
+        for number in range(2000):
+            yield [Random(number).randbytes(1500).hex()]
+
+    run_id = await api.submit("noise")
     await api.ended(run_id)
     members = (await app.start()).pulse._members
     for _ in range(5):

@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import msgspec
 import pytest
 from websockets.exceptions import WebSocketException
 
 import penstock
-from penstock.events import Reset, Text
+from penstock.events import End, Json, Log, Reset, SpanEnd, SpanStart, Text
 from penstock.hub import TAIL_BYTES, Hub
 from penstock.testing import Cut, FaultProxy, until
 
-from .transports import TRANSPORTS, Item, Transport, View, events_of, fold_of, seqs
+from .transports import TRANSPORTS, Item, Transport, View, events_of, fold_of, seqs, whole_events
 
 if TYPE_CHECKING:
     from tests.conftest import Api
@@ -23,9 +24,16 @@ if TYPE_CHECKING:
 
 STEPS = 150
 STEPS_TEXT = "".join(f"{number} " for number in range(STEPS))
+LARGEST_MESSAGE = 70_000
+"""A piece of 32 KiB, every character of which may have to be escaped, and what surrounds it."""
 LINE = "a hundred characters of text, as a model might well say them in an answer of some length, so it is. "
 PIECES = 5000
 WHOLE = "".join(f"{number} {LINE}" for number in range(PIECES))
+
+
+def value_of(size: int) -> dict[str, str]:
+    """It has as many bytes as JSON, half of them in characters of more than one byte or that are escaped."""
+    return {"row": 'é"' * (size // 4)}
 
 
 @pytest.fixture
@@ -44,6 +52,15 @@ def app(make_app: "MakeApp") -> penstock.App:
             yield f"{number} {LINE}"
             if number % 500 == 0:
                 await asyncio.sleep(0)
+
+    @app.function
+    def bulky(size: int, run: penstock.Run) -> Generator[Any, None, list[str]]:
+        yield {"small": 1}
+        yield value_of(size)
+        with run.span("find", input=value_of(size)) as span:
+            run.log("found", fields=value_of(size))
+            span.output = value_of(size)
+        return ["result"] * (size // 10)
 
     @app.function
     async def large(size: int) -> AsyncIterator[str]:
@@ -195,6 +212,34 @@ async def test_large_events(transport: Transport, api: "Api", size: int) -> None
     items = await transport.read(api, run_id)
     assert fold_of(items).text == f"small {'x' * size} small"
     assert seqs(await transport.read(api, run_id, items[0].cursor)) == seqs(items[1:])
+
+
+@pytest.mark.parametrize("size", [40_000, 3_000_000])
+async def test_large_values_come_in_pieces_between_any_two_of_which_a_reader_may_come_back(
+    transport: Transport, api: "Api", size: int
+) -> None:
+    run_id = await api.submit("bulky", size=size)
+    items = await transport.read(api, run_id)
+    assert max(len(msgspec.json.encode(item.body)) for item in items) < LARGEST_MESSAGE
+    for after in Random(1).sample([item for item in items if item.cursor], 5):
+        rest = await transport.read(api, run_id, after.cursor)
+        assert seqs(rest) == seqs(items)[seqs(items).index(after.seq) + 1 :]
+        events = events_of([*items[: items.index(after) + 1], *rest])
+        assert [event.value for event in events if isinstance(event, Json)] == [{"small": 1}, value_of(size)]
+        assert isinstance(events[-1], End)
+        assert events[-1].result == ["result"] * (size // 10)
+    described = await api.get(f"/api/runs/{run_id}")
+    assert described.json()["result"] == ["result"] * (size // 10)
+
+
+async def test_a_large_state_comes_in_pieces(transport: Transport, api: "Api") -> None:
+    run_id = await api.submit("bulky", size=500_000)
+    await api.ended(run_id)
+    items = await transport.read(api, run_id, fold=1)
+    assert max(len(msgspec.json.encode(item.body)) for item in items) < LARGEST_MESSAGE
+    assert not any(item.cursor for item in items[:-1] if item.type != "status")
+    events = whole_events(item.body for item in items if item.type != "status")
+    assert [type(event) for event in events] == [Json, Json, SpanStart, Log, SpanEnd, End]
 
 
 # --- Pace ---

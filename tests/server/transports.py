@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
@@ -12,9 +12,10 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from penstock.events import AnyEvent, decode
+from penstock.events import AnyEvent, End, Folded, decode_message
 from penstock.protocol.coalesce import Fold
 from penstock.protocol.cursor import Position
+from penstock.protocol.pieces import Begun, Pieces
 from penstock.protocol.sse import Decoder
 
 if TYPE_CHECKING:
@@ -138,6 +139,21 @@ class Transport(ABC):
         return items
 
 
+class _End:
+    """Looks for the `end`, however it comes."""
+
+    def __init__(self) -> None:
+        self._pieces = Pieces()
+
+    def is_in(self, body: dict[str, Any]) -> bool:
+        try:
+            whole = self._pieces.add(decode_message(msgspec.json.encode(body)))
+        except Begun:  # read from between pieces: whatever it is of, the last one ends it
+            return bool(body["part"] == body["parts"] - 1)
+        last = whole.events[-1] if isinstance(whole, Folded) and whole.events else whole
+        return isinstance(last, End)
+
+
 class ServerSentEvents(Transport):
     name = "sse"
 
@@ -148,13 +164,12 @@ class ServerSentEvents(Transport):
 
     async def _items(self, view: View, response: httpx.Response) -> AsyncGenerator[Item]:
         view.done = response.status_code == 204
-        decoder = Decoder()
+        decoder, end = Decoder(), _End()
         async for piece in response.aiter_raw():
             for message in decoder.feed(piece):
                 body = msgspec.json.decode(message.data)
                 if message.event == "message":
-                    last = body["events"][-1] if body["type"] == "fold" else body
-                    view.done = last["type"] == "end"
+                    view.done = end.is_in(body)
                     yield Item(body, message.id if message.own_id else None)
                 else:
                     yield Item({"type": message.event} | body, None)
@@ -224,8 +239,17 @@ TRANSPORTS: tuple[Transport, ...] = (ServerSentEvents(), WebSockets(), LongPoll(
 
 
 def events_of(items: list[Item]) -> list[AnyEvent]:
-    """The events among them, in the order in which they came; not those about a cursor."""
-    return [decode(msgspec.json.encode(item.body)) for item in items if item.seq]
+    """The events among them, in the order in which they came, put together; not those about a cursor."""
+    return whole_events(item.body for item in items if item.seq)
+
+
+def whole_events(bodies: Iterable[dict[str, Any]]) -> list[AnyEvent]:
+    """Events as they came, the large ones put together; in place of a fold what is in it."""
+    pieces, found = Pieces(), list[AnyEvent]()
+    for body in bodies:
+        whole = pieces.add(decode_message(msgspec.json.encode(body)))
+        found += whole.events if isinstance(whole, Folded) else [whole] if whole is not None else []
+    return found
 
 
 def seqs(items: list[Item]) -> list[int]:

@@ -12,7 +12,7 @@ import pytest
 import penstock
 from penstock.events import MAX_EVENT_BYTES, AnyEvent, Log
 from penstock.models import Chunk, Ending
-from penstock.protocol.sse import encode_chunk
+from penstock.protocol.sse import encode_chunks
 from penstock.testing import until
 from penstock.worker.execute import STOP_GRACE_S
 
@@ -253,10 +253,10 @@ async def test_what_can_not_be_encoded_fails_its_run_alone(
 ) -> None:
     """It is refused where it is emitted; should something come through all the same, one run ends of it."""
 
-    def encode(batch: list[AnyEvent], epoch: str) -> Chunk:
+    def encode(batch: list[AnyEvent], epoch: str) -> list[Chunk]:
         if any(isinstance(event, Log) and event.message == "poison" for event in batch):
             raise ValueError("no such bytes")
-        return encode_chunk(batch, epoch)
+        return encode_chunks(batch, epoch)
 
     async def task(run: penstock.Run) -> AsyncIterator[str]:
         yield "before"
@@ -272,7 +272,7 @@ async def test_what_can_not_be_encoded_fails_its_run_alone(
             yield "after"
             time.sleep(0.002)
 
-    monkeypatch.setattr("penstock.worker.recorder.encode_chunk", encode)
+    monkeypatch.setattr("penstock.worker.recorder.encode_chunks", encode)
     run = await bench.start(locals()[kind])
     end = await run.end()
     assert end.state == "failed"

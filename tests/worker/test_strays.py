@@ -15,7 +15,7 @@ import penstock
 from penstock.errors import StoreUnavailable
 from penstock.events import AnyEvent, Log
 from penstock.models import Append, Chunk, Claimed, Group
-from penstock.protocol.sse import encode_chunk
+from penstock.protocol.sse import encode_chunks
 from penstock.settings import load
 from penstock.storage.memory import MemoryStore
 from penstock.testing import until
@@ -314,16 +314,16 @@ async def test_a_run_that_was_spoiled_stops_its_function(
 ) -> None:
     """One that emits nothing more would else go on, and keep its place in the group."""
 
-    def encode(batch: list[AnyEvent], epoch: str) -> Chunk:
+    def encode(batch: list[AnyEvent], epoch: str) -> list[Chunk]:
         if any(isinstance(event, Log) for event in batch):
             raise ValueError("no such bytes")
-        return encode_chunk(batch, epoch)
+        return encode_chunks(batch, epoch)
 
     async def poisoned(run: penstock.Run) -> None:
         run.log("poison")
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("penstock.worker.recorder.encode_chunk", encode)
+    monkeypatch.setattr("penstock.worker.recorder.encode_chunks", encode)
     run = await bench.start(poisoned)
     assert await run.outcome() == ("failed", "bad_yield")
     await until(lambda: bench.running == 0)

@@ -9,8 +9,9 @@ import httpx
 import msgspec
 
 from ..errors import BadCursor, ConnectionLost, ProtocolError
-from ..events import AnyEvent, End, Folded, Reset, decode_message
+from ..events import AnyEvent, End, Folded, Piece, Reset, decode_message
 from ..protocol.cursor import Position, parse_cursor
+from ..protocol.pieces import Begun, Pieces
 from ..protocol.sse import Decoder, Message
 from .answers import NOT_JSON
 from .reconnect import HINT_CAP_S, Action, Decision, Patience, Trouble
@@ -34,23 +35,30 @@ class Intake:
 
     after: the cursor from which to read on. Raises BadCursor.
     `ended` is set once the `end` was taken, `draining` once the server said that it is leaving, `broken` once
-    something came that breaks the protocol.
+    something came that breaks the protocol, `begun` where the reading began in the middle of a large event: the
+    cursor is before that now.
     """
 
     def __init__(self, after: str | None, tell: StatusCallback) -> None:
         start = None if after is None else parse_cursor(after)
         self.ended = False
-        self.draining = False
+        self.draining = self.begun = False
         self.broken: ProtocolError | None = None
         self._tell = tell
         self._epoch = None if start is None else start.epoch
         self._position = Position(0 if start is None else start.seq)
+        self._pieces = Pieces()
         self._restarts = 0
 
     @property
     def cursor(self) -> str | None:
-        """Where the reader stands. Only whole events move it, never the `id:` of one that was cut off."""
+        """Where the reader stands. Only whole messages move it, never the `id:` of one that was cut off."""
         return None if self._epoch is None else f"{self._epoch}-{self._position.seq}"
+
+    @property
+    def place(self) -> int:
+        """The seq up to which everything has come, be it in pieces."""
+        return self._position.seq
 
     def take(self, messages: Iterable[Message]) -> list[AnyEvent]:
         """The new events among these. What came before a broken one is returned, whatever the chunking."""
@@ -61,6 +69,8 @@ class Intake:
                     self._status(message)
                     continue
                 batch += self._events(message)
+                if self.begun:
+                    break
                 if batch and isinstance(batch[-1], End):
                     self.ended = True
                     break
@@ -80,17 +90,38 @@ class Intake:
             raise ProtocolError(f"What came is not an event: {error}.", hint=hint) from error
         if event.seq == 0 and isinstance(event, Reset):
             return [self._restart(event)]
-        if not message.own_id or message.id != f"{self._epoch}-{event.seq}":
-            self._learn_epoch(message, event.seq)
-        if isinstance(event, Folded):
-            return self._unfold(event)
-        return [event] if self._position.accept(event.seq, event.n) else []
+        if not self._is_new(event, message):
+            return []
+        whole = self._put_together(event)
+        if isinstance(whole, Folded):
+            self._check_cursor(message, whole.seq)
+            return self._unfold(whole)
+        return [] if whole is None else [whole]
+
+    def _is_new(self, event: AnyEvent | Folded, message: Message) -> bool:
+        if event.seq == 0 and isinstance(event, Piece):  # of a fold: there is no place before its end
+            return True
+        self._check_cursor(message, event.seq)
+        return isinstance(event, Folded) or self._position.accept(event.seq, event.n)
+
+    def _put_together(self, event: AnyEvent | Folded) -> AnyEvent | Folded | None:
+        try:
+            return self._pieces.add(event)
+        except Begun as begun:
+            self._position, self.begun = Position(begun.after), True
+            return None
+        except NOT_JSON as error:
+            raise ProtocolError(f"What came in pieces is not an event: {error}.") from error
 
     def _unfold(self, folded: Folded) -> list[AnyEvent]:
         if self._position.seq:
             raise ProtocolError(f"A fold came after event {self._position.seq}.")
         self._position = Position(folded.seq)
         return folded.events
+
+    def _check_cursor(self, message: Message, seq: int) -> None:
+        if not message.own_id or message.id != f"{self._epoch}-{seq}":
+            self._learn_epoch(message, seq)
 
     def _learn_epoch(self, message: Message, seq: int) -> None:
         try:
@@ -109,6 +140,7 @@ class Intake:
                 hint="Several servers with stores of their own may stand behind this address.",
             )
         self._epoch, self._position = None, Position(reset.to)
+        self._pieces.forget()
         return reset
 
     def _status(self, message: Message) -> None:
@@ -168,7 +200,7 @@ class Reader:
                     await self._wire.pause(decision, failed)
 
     async def _connection(self) -> AsyncGenerator[list[AnyEvent], None]:
-        self._decoder, self._intake.draining = Decoder(), False
+        self._decoder, self._intake.draining, self._intake.begun = Decoder(), False, False
         path, self._folded = self._path + ("?fold=1" if self._folded else ""), False
         async with self._wire.stream(path, self._intake.cursor) as response:
             self._tell({"connection": "live"})
@@ -181,14 +213,15 @@ class Reader:
     async def _batches(self, response: httpx.Response) -> AsyncGenerator[list[AnyEvent], None]:
         opened = time.monotonic()
         async for data in response.aiter_bytes():
+            place = self._intake.place
             batch = self._intake.take(self._decoder.feed(data))
-            if batch or time.monotonic() - opened > LIVED_S:
+            if batch or self._intake.place != place or time.monotonic() - opened > LIVED_S:
                 self._patience.progressed()
             if batch:
                 yield batch
             if self._intake.broken is not None:
                 raise self._intake.broken
-            if self._intake.ended:
+            if self._intake.ended or self._intake.begun:
                 return
 
     def _judge(self, failed: Failed) -> Decision:

@@ -7,6 +7,7 @@ from .. import events as ev
 from ..models import Chunk, Stream
 from ..protocol import sse
 from ..protocol.coalesce import Fold
+from ..protocol.pieces import Pieces
 from ..storage.base import Store
 from .frames import Frames
 from .recent import PIECE_BYTES
@@ -14,7 +15,7 @@ from .recent import PIECE_BYTES
 __all__ = ["FOLD_BYTES", "KEPT_BYTES", "Folds"]
 
 FOLD_BYTES = 8 * 1024 * 1024
-"""Largest state that is sent as one event: a slow reader can't go on in the middle of more."""
+"""Largest state that is sent as one: a slow reader can't go on in the middle of more."""
 
 KEPT_BYTES = 16 * 1024 * 1024
 """What is kept for the next readers, as it is sent; in memory it is a few times as much."""
@@ -33,8 +34,9 @@ class Folds:
         self._store = store
         self._kept: OrderedDict[str, _Folding] = OrderedDict()
 
-    async def of(self, stream: Stream) -> Frames | None:
-        """The state as one event; None for one larger than `FOLD_BYTES`, which is read as it is stored.
+    async def of(self, stream: Stream) -> list[Frames] | None:
+        """The state as one event, in pieces where it is large; None for one of over `FOLD_BYTES`, which is read as
+        it is stored.
 
         It is at least as late as the store was when this was called. Raises StoreError.
         """
@@ -63,9 +65,10 @@ class _Folding:
         self.size_bytes = 0
         self._name = stream.name
         self._fold = Fold()
+        self._pieces = Pieces()
         self._seq = 0
         self._final = self._too_large = False
-        self._made: Frames | None = None
+        self._made: list[Frames] | None = None
 
     async def read_on(self, store: Store) -> None:
         """Up to what the store has."""
@@ -83,20 +86,24 @@ class _Folding:
     def _take(self, chunks: list[Chunk]) -> int:
         for chunk in chunks:
             for event in sse.events_in(chunk.data):
-                self._fold.apply(event)
+                whole = self._pieces.add(event)
+                if whole is not None and not isinstance(whole, ev.Folded):
+                    self._fold.apply(whole)
         self._seq, self._final = chunks[-1].last_seq, chunks[-1].final
         self._made = None
         return sum(len(chunk.data) for chunk in chunks)
 
-    def frames(self) -> Frames | None:
+    def frames(self) -> list[Frames] | None:
         """What is sent; None where it is too large."""
         if self._made is None and not self._too_large:
-            folded = ev.Folded(self._fold.events, seq=self._seq)
-            data = sse.encode_fold(folded, self.epoch)
-            self.size_bytes = len(data)
-            self._too_large = len(data) > FOLD_BYTES
+            # An event that is not complete yet comes whole, after this.
+            folded = ev.Folded(self._fold.events, seq=self._fold.seq)
+            frames = sse.encode_fold(folded, self.epoch)
+            self.size_bytes = sum(map(len, frames))
+            self._too_large = self.size_bytes > FOLD_BYTES
             if self._too_large:  # noted, so that nobody tries again
                 self._fold, self.size_bytes = Fold(), 0
             else:
-                self._made = Frames(data, self._seq, 1, final=self._final)
+                last = Frames(frames[-1], self._fold.seq, 1, final=self._final)
+                self._made = [*map(Frames, frames[:-1]), last]
         return self._made

@@ -14,8 +14,10 @@ from .. import events
 from ..errors import ProtocolError
 from ..events import AnyEvent, Event
 from ..models import Chunk
+from .pieces import WHOLE_BYTES, cut, pieces_of
 
 __all__ = [
+    "CHUNK_BYTES",
     "FIRST_BYTES",
     "HEARTBEAT",
     "MAX_LINE_BYTES",
@@ -23,6 +25,7 @@ __all__ = [
     "Message",
     "draining",
     "encode_chunk",
+    "encode_chunks",
     "encode_event",
     "encode_fold",
     "epoch_of",
@@ -43,6 +46,9 @@ FIRST_BYTES = HEARTBEAT
 MAX_LINE_BYTES = 24 * 1024 * 1024
 """Most the decoder holds of a message: an event of `events.MAX_EVENT_BYTES`, whose escapes may grow it by half."""
 
+CHUNK_BYTES = 128 * 1024
+"""Most that one chunk holds, a piece at least: readers are handed whole ones, and a stalled reader holds a few."""
+
 _RETRY_DIGITS = 9
 """Eleven days in milliseconds. A longer number is no wait anybody meant, and `int` refuses the longest ones."""
 
@@ -54,16 +60,51 @@ def encode_event(event: Event, epoch: str) -> bytes:
     return b"id: %b-%d\ndata: %b\n\n" % (epoch.encode(), event.seq, events.encode(event))
 
 
-def encode_fold(folded: events.Folded, epoch: str) -> bytes:
-    """A fold as a frame. One of nothing has the cursor of the start."""
-    return b"id: %b-%d\ndata: %b\n\n" % (epoch.encode(), folded.seq, events.encode(folded))
+def encode_fold(folded: events.Folded, epoch: str) -> list[bytes]:
+    """A fold as a frame, or as those of its pieces. The last moves the cursor; that of nothing to the start."""
+    data = events.encode(folded)
+    rows = [data] if len(data) <= WHOLE_BYTES else [events.encode(piece) for piece in pieces_of(data)]
+    frames = [b"data: %b\n\n" % row for row in rows]
+    frames[-1] = b"id: %b-%d\n%b" % (epoch.encode(), folded.seq, frames[-1])
+    return frames
 
 
 def encode_chunk(batch: list[AnyEvent], epoch: str) -> Chunk:
     """Consecutive events, each with its seq, as one chunk."""
+    return _chunk(batch, [encode_event(event, epoch) for event in batch])
+
+
+def encode_chunks(batch: list[AnyEvent], epoch: str) -> list[Chunk]:
+    """The same as chunks of about `CHUNK_BYTES` at most, large events in pieces, which moves what follows them.
+
+    Where they end with an `end`, the last chunk is final.
+    """
+    whole = encode_chunk(batch, epoch)
+    if len(whole.data) <= WHOLE_BYTES:
+        return [whole]
+    chunks = [_chunk(row, frames) for row, frames in _rows(cut(batch), epoch)]
+    chunks[-1] = msgspec.structs.replace(chunks[-1], final=whole.final)
+    return chunks
+
+
+def _chunk(batch: list[AnyEvent], frames: list[bytes]) -> Chunk:
     first, last = batch[0], batch[-1]
-    data = b"".join([encode_event(event, epoch) for event in batch])
-    return Chunk(first.seq - first.n + 1, last.seq, data, final=isinstance(last, events.End))
+    return Chunk(first.seq - first.n + 1, last.seq, b"".join(frames), final=isinstance(last, events.End))
+
+
+def _rows(batch: list[AnyEvent], epoch: str) -> Iterator[tuple[list[AnyEvent], list[bytes]]]:
+    row: list[AnyEvent] = []
+    frames: list[bytes] = []
+    room = CHUNK_BYTES
+    for event in batch:
+        frame = encode_event(event, epoch)
+        room -= len(frame)
+        if row and room < 0:
+            yield row, frames
+            row, frames, room = [], [], CHUNK_BYTES - len(frame)
+        row.append(event)
+        frames.append(frame)
+    yield row, frames
 
 
 def epoch_of(chunk: Chunk) -> str:

@@ -4,7 +4,6 @@ Source of the rules: RFC 6455, section 5. A server's frames carry no mask, so th
 connections.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -17,15 +16,14 @@ __all__ = [
     "ENDED",
     "FAILED",
     "Close",
-    "encode_in_parts",
     "encode_messages",
     "messages_in",
     "not_understood",
     "rate_asked",
 ]
 
-TEXT, CONTINUED, LAST = 0x01, 0x00, 0x80
-"""What the first byte of a frame says (RFC 6455, section 5.2)."""
+WHOLE_TEXT = 0x81
+"""The first byte of a frame that is a text message (RFC 6455, section 5.2)."""
 
 REASON_BYTES = 123
 """Most that a close frame holds beside its code (RFC 6455, section 5.5)."""
@@ -69,25 +67,15 @@ def _message(frame: bytes) -> bytes:
 
 def encode_messages(messages: list[bytes]) -> bytes:
     """Text messages, a frame each, as they go over the connection."""
-    return b"".join([part for message in messages for part in (_head(TEXT | LAST, len(message)), message)])
+    return b"".join([part for message in messages for part in (_head(len(message)), message)])
 
 
-def encode_in_parts(messages: list[bytes], part_bytes: int) -> Iterator[bytes]:
-    """The same in frames of `part_bytes` at most: what is to be said meanwhile, a pong say, may go between two."""
-    for message in messages:
-        whole, kind = memoryview(message), TEXT
-        while len(whole) > part_bytes:
-            yield _head(kind, part_bytes) + bytes(whole[:part_bytes])
-            whole, kind = whole[part_bytes:], CONTINUED
-        yield _head(kind | LAST, len(whole)) + bytes(whole)
-
-
-def _head(kind: int, length: int) -> bytes:
+def _head(length: int) -> bytes:
     if length < 126:
-        return bytes((kind, length))
+        return bytes((WHOLE_TEXT, length))
     if length < 1 << 16:
-        return b"%c\x7e%b" % (kind, length.to_bytes(2, "big"))
-    return b"%c\x7f%b" % (kind, length.to_bytes(8, "big"))
+        return b"%c\x7e%b" % (WHOLE_TEXT, length.to_bytes(2, "big"))
+    return b"%c\x7f%b" % (WHOLE_TEXT, length.to_bytes(8, "big"))
 
 
 def not_understood(error: BadRequest) -> Close:

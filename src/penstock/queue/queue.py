@@ -12,6 +12,7 @@ from ..errors import MemoryLimit, QueueFull, ServerClosing, StoreError, UnknownF
 from ..hub import Hub, Status
 from ..memory import MemoryGuard
 from ..models import Chunk, RunPage, RunRecord, RunState, Stream, Submitted
+from ..protocol.pieces import MAX_WHOLE_BYTES
 from ..protocol.sse import json_in
 from ..storage.base import Store
 from ..worker import Function, Worker, end_unexecuted
@@ -23,13 +24,22 @@ __all__ = ["Queue", "Receipt"]
 log = logging.getLogger("penstock")
 
 
-def _result_in(chunk: Chunk) -> msgspec.Raw:
-    """The result's JSON as it stands in a final chunk."""
-    return msgspec.json.decode(json_in(chunk.data)[-1], type=_Result).result
+class _Last(msgspec.Struct):
+    """A stream's last event, or the last piece of it, with the result's JSON as it stands there."""
 
-
-class _Result(msgspec.Struct):
+    parts: int = 0
+    data: str = ""
     result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _last_in(chunk: Chunk) -> _Last:
+    return msgspec.json.decode(json_in(chunk.data)[-1], type=_Last)
+
+
+def _whole_in(chunks: list[Chunk], parts: int) -> _Last:
+    rows = [row for chunk in chunks for row in json_in(chunk.data)]
+    pieces = [msgspec.json.decode(row, type=_Last).data for row in rows[-parts:]]
+    return msgspec.json.decode("".join(pieces), type=_Last)
 
 
 class Receipt(NamedTuple):
@@ -140,11 +150,14 @@ class Queue:
         if run.state is not RunState.SUCCEEDED:
             return None
         stream = await self._store.stream(run.id)
-        if stream is None:
+        chunks = [] if stream is None else await self._store.read(run.id, stream.tail - 1, 1)
+        if stream is None or not chunks:
             return None
-        for chunk in await self._store.read(run.id, stream.tail - 1, 1):
-            return await asyncio.to_thread(_result_in, chunk)  # it may have megabytes
-        return None
+        last = await asyncio.to_thread(_last_in, chunks[-1])  # it may have megabytes
+        if last.parts:
+            chunks = await self._store.read(run.id, stream.tail - last.parts, MAX_WHOLE_BYTES)
+            last = await asyncio.to_thread(_whole_in, chunks, last.parts)
+        return last.result
 
     async def cancel(self, run_id: str, reason: str = "cancelled") -> tuple[RunRecord, str]:
         """Ask for a stop. Returns the run and how far the stop has come.

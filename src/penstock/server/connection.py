@@ -4,7 +4,6 @@ Then nothing stands between its frames and the socket: no task, no ASGI message 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..hub import Frames
 from .cork import Corked
-from .outlet import HIGH_WATER_BYTES, SLICE_BYTES, TAKE_OVER, nobody
+from .outlet import HIGH_WATER_BYTES, TAKE_OVER, nobody
 from .sockets import drop, limit_unsent
 from .transport import MAX_HEAD_BYTES, BoundedHead, is_of
 
@@ -25,8 +24,7 @@ class DirectOutlet:
     """A response whose frames go straight to the connection; the application has returned."""
 
     __slots__ = (
-        "_connection", "_ending", "_is_chunked", "_keeps_alive", "_rest", "_rest_bytes", "_transport",
-        "_written_bytes", "on_gone", "on_room",
+        "_connection", "_is_chunked", "_keeps_alive", "_transport", "_written_bytes", "on_gone", "on_room",
     )  # fmt: skip
 
     def __init__(self, connection: "Connection", transport: Corked, cycle: RequestResponseCycle) -> None:
@@ -36,80 +34,37 @@ class DirectOutlet:
         self._transport = transport
         self._is_chunked = bool(cycle.chunked_encoding)
         self._keeps_alive = cycle.keep_alive
-        self._rest: deque[memoryview] = deque()  # larger than a slice, and what came after it
-        self._rest_bytes = self._written_bytes = 0
-        self._ending = False
+        self._written_bytes = 0
 
     @property
     def full(self) -> bool:
-        return bool(self._rest) or self._connection.flow.write_paused
+        return self._connection.flow.write_paused
 
     @property
     def buffered_bytes(self) -> int:
-        return 0 if self._connection.is_lost else self._unsent_bytes + self._rest_bytes
-
-    @property
-    def taken_bytes(self) -> int:
-        return self._written_bytes - (0 if self._connection.is_lost else self._unsent_bytes)
-
-    @property
-    def _unsent_bytes(self) -> int:
+        if self._connection.is_lost:
+            return 0
         size: int = self._transport.get_write_buffer_size()
         return size
 
+    @property
+    def taken_bytes(self) -> int:
+        return self._written_bytes - self.buffered_bytes
+
     def write(self, frames: Frames) -> None:
-        if self._rest or len(frames.data) > SLICE_BYTES:
-            self._rest.append(memoryview(frames.data))
-            self._rest_bytes += len(frames.data)
-            self._write_slices()
-        else:
-            self._pass_on(self._framed(frames))
+        self._pass_on(self._framed(frames))
 
     def end(self, last: Frames) -> None:
-        self._ending = True
-        if self._rest and not last.final:
-            self.forget()
-            self._finish(b"")
-        elif self._rest or len(last.data) > SLICE_BYTES:
-            self.write(last)
-        else:
-            self._finish(self._framed(last))
-
-    def on_drained(self) -> None:
-        """The client has taken most of what was written."""
-        self._write_slices()
-        if not self.full:
-            self.on_room()
-
-    def forget(self) -> None:
-        """Nobody will take what is left."""
-        self._rest.clear()
-        self._rest_bytes = 0
-
-    def _write_slices(self) -> None:
-        while self._rest and not self._connection.flow.write_paused:
-            piece = self._next_slice()
-            self._rest_bytes -= len(piece)
-            self._pass_on(self._framed(Frames(piece)))
-            if self._ending and not self._rest:
-                self._finish(b"")
-
-    def _next_slice(self) -> bytes:
-        first = self._rest.popleft()
-        if len(first) > SLICE_BYTES:
-            self._rest.appendleft(first[SLICE_BYTES:])
-        return bytes(first[:SLICE_BYTES])
-
-    def _pass_on(self, data: bytes) -> None:
-        self._written_bytes += len(data)
-        self._transport.write_now(data)
+        data = self._framed(last)
+        self._pass_on(data + LAST_CHUNK if self._is_chunked else data)
+        self._connection.response_ended(keeps_alive=self._keeps_alive)
 
     def _framed(self, frames: Frames) -> bytes:
         return frames.chunked if self._is_chunked else frames.data
 
-    def _finish(self, last: bytes) -> None:
-        self._pass_on(last + LAST_CHUNK if self._is_chunked else last)
-        self._connection.response_ended(keeps_alive=self._keeps_alive)
+    def _pass_on(self, data: bytes) -> None:
+        self._written_bytes += len(data)
+        self._transport.write_now(data)
 
     def cut(self) -> None:
         drop(self._transport)
@@ -140,7 +95,6 @@ class Connection(BoundedHead):
             self.scope.pop("extensions", None)  # which lead back here
         outlet, self._outlet = self._outlet, None
         if outlet is not None:
-            outlet.forget()
             outlet.on_gone()
 
     def on_headers_complete(self) -> None:
@@ -175,7 +129,7 @@ class Connection(BoundedHead):
         """The client has taken most of what was written."""
         super().resume_writing()
         if self._outlet is not None:
-            self._outlet.on_drained()
+            self._outlet.on_room()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""

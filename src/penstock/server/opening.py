@@ -19,13 +19,13 @@ class Opening:
     """A subscriber that stands where its reader is to go on.
 
     cursor: what its reader came with.
-    folded: what it is sent first, in place of all before. `subscriber.ended`: nothing comes after that.
+    folded: what it is sent first, piece by piece, in place of all before. `subscriber.ended`: nothing comes after.
     """
 
     stream: Stream
     start: Start
     subscriber: Subscriber
-    folded: Frames | None = None
+    folded: list[Frames] | None = None
     cursor: Cursor | None = None
 
     @property
@@ -52,9 +52,10 @@ async def open_stream(context: Context, run_id: str, asked: Asked) -> Opening:
         subscriber.close()
         raise
     if folded is not None:
-        subscriber.begin(folded.last_seq, folded.last_seq)
-        subscriber.ended = folded.final
-        return Opening(stream, Start(folded.last_seq), subscriber, folded)
+        last = folded[-1]
+        subscriber.begin(last.last_seq, last.last_seq)
+        subscriber.ended = last.final
+        return Opening(stream, Start(last.last_seq), subscriber, folded)
     start = start_reading(asked.cursor, stream)
     subscriber.begin(start.after, stream.tail)
     subscriber.ended = stream.ended and start.after == stream.tail

@@ -12,7 +12,7 @@ from ..hub import PIECE_BYTES, Frames
 __all__ = ["HIGH_WATER_BYTES", "SLICE_BYTES", "TAKE_OVER", "Outlet", "SendOutlet", "Watch", "nobody"]
 
 SLICE_BYTES = PIECE_BYTES
-"""What is larger, an event of many megabytes, goes out in slices of this size as the connection takes them."""
+"""Most that another server than ours is given at once: so far is to be seen how much its reader takes."""
 
 HIGH_WATER_BYTES = 64 * 1024
 """A connection in which so much waits is given no more; with the piece that went over it, it holds a bit more."""
@@ -71,10 +71,7 @@ class Outlet(Protocol):
         ...
 
     def end(self, last: Frames) -> None:
-        """Send the last frames, and end the response.
-
-        Where frames larger than a slice are under way it may end in the middle of them, which are then not taken.
-        """
+        """Send the last frames, and end the response."""
         ...
 
     def cut(self) -> None:

@@ -25,8 +25,8 @@ async def poll(opening: Opening, request: Request, timeout_s: float, rate: float
     subscriber = opening.subscriber
     subscriber.transport = "poll"
     found = [ev.encode(event) for event in opening.reset]
-    if opening.folded is not None:
-        found += sse.json_in(opening.folded.data)
+    for frames in opening.folded or ():
+        found += sse.json_in(frames.data)
     with Watch(request.receive, subscriber.close) as watch:
         watch.begin()
         chunks = await _take_within(subscriber, 0.0 if found else timeout_s)

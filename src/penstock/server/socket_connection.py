@@ -4,15 +4,14 @@ It is loaded with the first handshake, as the library that it needs costs every 
 """
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any, cast
 
 from starlette.types import Receive, Send
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..hub import Frames
-from ..protocol.websocket import COME_BACK, ENDED, Close, encode_in_parts
-from .outlet import GONE, SLICE_BYTES, TAKE_OVER, Hear, Told, nobody
+from ..protocol.websocket import COME_BACK, ENDED, Close
+from .outlet import GONE, TAKE_OVER, Hear, Told, nobody
 from .sockets import drop
 from .transport import HEAD_TIMEOUT_S
 from .websocket import close_message
@@ -31,17 +30,7 @@ class DirectMessageOutlet:
     They are not compressed, so that the same bytes go to all: a frame says for itself whether it is.
     """
 
-    __slots__ = (
-        "_close",
-        "_connection",
-        "_parts",
-        "_parts_bytes",
-        "_pass_on",
-        "_why",
-        "_written_bytes",
-        "on_gone",
-        "on_room",
-    )
+    __slots__ = ("_close", "_connection", "_pass_on", "_written_bytes", "on_gone", "on_room")
 
     def __init__(self, connection: "SocketConnection") -> None:
         self.on_room: Told = nobody
@@ -51,63 +40,27 @@ class DirectMessageOutlet:
         self._written_bytes = 0
         self._pass_on = getattr(transport, "write_now", transport.write)
         self._close: Close | None = None
-        self._parts: Iterator[bytes] = iter(())
-        self._parts_bytes = 0
-        self._why: Close | None = None  # it is to be closed once its parts have gone
 
     @property
     def full(self) -> bool:
-        return self._parts_bytes > 0 or not self._connection.writable.is_set()
+        return not self._connection.writable.is_set()
 
     @property
     def buffered_bytes(self) -> int:
-        if self._connection.disconnected:
-            return 0
-        return self._connection.transport.get_write_buffer_size() + self._parts_bytes
+        return 0 if self._connection.disconnected else self._connection.transport.get_write_buffer_size()
 
     @property
     def taken_bytes(self) -> int:
-        return self._written_bytes - self._connection.transport.get_write_buffer_size()
+        return self._written_bytes - self.buffered_bytes
 
     def write(self, frames: Frames) -> None:
-        if self._connection.transport.is_closing():
-            return
-        if len(frames.data) > SLICE_BYTES:
-            messages = frames.messages
-            self._parts, self._parts_bytes = encode_in_parts(messages, SLICE_BYTES), sum(map(len, messages))
-            self._write_parts()
-        else:
-            self._write(frames.framed)
-
-    def _write(self, data: bytes) -> None:
-        self._written_bytes += len(data)
-        self._pass_on(data)
+        if not self._connection.transport.is_closing():
+            self._written_bytes += len(frames.framed)
+            self._pass_on(frames.framed)
 
     def end(self, last: Frames) -> None:
-        why = ENDED if last.final else COME_BACK
-        if self._parts_bytes:  # of an event that is then not taken
-            self._parts, self._parts_bytes = iter(()), 0
-        else:
-            self.write(last)
-        if self._parts_bytes:
-            self._why = why
-        else:
-            self._close_as(why)
-
-    def on_drained(self) -> None:
-        """The client has taken most of what was written."""
-        self._write_parts()
-        if not self.full:
-            self.on_room()
-
-    def _write_parts(self) -> None:
-        while self._parts_bytes and self._connection.writable.is_set():
-            part = next(self._parts, b"")
-            self._parts_bytes = max(1, self._parts_bytes - len(part)) if part else 0  # heads are not counted
-            self._write(part)
-        if self._why is not None and not self._parts_bytes:
-            why, self._why = self._why, None
-            self._close_as(why)
+        self.write(last)
+        self._close_as(ENDED if last.final else COME_BACK)
 
     def refuse(self, why: Close) -> None:
         if self._close is None:
@@ -183,7 +136,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
         """The client has taken most of what was written."""
         super().resume_writing()
         if self._outlet is not None:
-            self._outlet.on_drained()
+            self._outlet.on_room()
 
     def handle_ping(self) -> None:
         """The client asks whether anybody is here. One that takes nothing gets no answers, which would pile up."""

@@ -85,14 +85,13 @@ class Journal:
         ending: list[tuple[Recorder, Chunk]] = []
         leaving: list[Awaitable[None]] = []
         for recorder in ready:
-            item = recorder.take()
-            if item is None:  # taken earlier, by an urgent event
-                if recorder.back is not None:
-                    leaving.append(_guard([recorder], self._give_back, recorder, recorder.back))
-            elif item.chunk.final:
-                ending.append((recorder, item.chunk))
-            else:
-                going.append((recorder, item))
+            items = recorder.take()
+            if items and items[-1].chunk.final:
+                ending.append((recorder, items[-1].chunk))
+            elif items:
+                going += [(recorder, item) for item in items]
+            elif recorder.back is not None:  # else it was taken earlier, by an urgent event
+                leaving.append(_guard([recorder], self._give_back, recorder, recorder.back))
         # All at once, so that the store can commit the ends with the appends.
         await asyncio.gather(
             _guard([recorder for recorder, _ in going], self._append, going),

@@ -14,7 +14,7 @@ from ..events import AnyEvent, End, Reset
 from ..models import Append, Chunk, Claimed, Lease, RunState
 from ..protocol.coalesce import coalesce
 from ..protocol.pacing import Pacer
-from ..protocol.sse import encode_chunk
+from ..protocol.sse import encode_chunk, encode_chunks
 from .emission import check_size
 
 __all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "GiveBack", "Outcome", "Recorder", "RunStopped"]
@@ -87,6 +87,7 @@ class Recorder:
         self._seq = claimed.stream.tail
         self._taken = claimed.stream.tail
         self._mark: _Mark | None = None
+        self._end: Chunk | None = None  # that waits until the chunks before it are stored
         self._edge = claimed.run.checkpoint_seq > 0
         self._merges = rate > 0
         self._pacer = Pacer(rate)
@@ -252,7 +253,7 @@ class Recorder:
         with self._lock:
             self._closed = True
             self._pending = []
-            self._mark = None
+            self._mark = self._end = None
         self._let_go()
         self.settle(stored=False)
 
@@ -263,30 +264,47 @@ class Recorder:
 
     # The journal's side
 
-    def take(self) -> Append | None:
-        """Everything waiting, as one chunk; None if there is nothing. Called when it is due.
+    def take(self) -> list[Append]:
+        """What is waiting, mostly as one chunk, as several where it is much; nothing if there is none.
 
-        With a checkpoint among it: what stands before it; the rest is due at once.
+        Called when it is due. With a checkpoint among it: what stands before it. Of several chunks the one with
+        the `end` comes alone. The rest is due at once.
         """
+        now = time.monotonic()
         with self._lock:
             pending, mark = self._cut()
-            self._scheduled = float("inf")
+            self._scheduled = now if self._pending else float("inf")
             if self.full:
                 self.touch()
             self._let_go()
-            if not pending and mark is None:
-                return None
-            now = time.monotonic()
-            self._pacer.flushed(now)
-            if unfinished := bool(self._pending) or self.back is not None:
-                self._scheduled = now
-        if unfinished:
-            self._schedule(self, now)
+            if pending or mark is not None:
+                self._pacer.flushed(now)
+            more = bool(self._pending) or self.back is not None
         if pending:
             self.oldest_ms = pending[0].at_ms
-        chunk = self._chunk(pending) if pending else Chunk(self._taken + 1, self._taken, b"")
-        self._taken = chunk.last_seq
-        return Append(self.lease.run_id, self.lease.fence, chunk, None if mark is None else mark.saved)
+        chunks = self._without_end(self._chunks(pending))
+        if not chunks and mark is not None:
+            chunks = [Chunk(self._taken + 1, self._taken, b"")]
+        if chunks and (more or self._end is not None):
+            self._schedule(self, now)
+        return self._appends(chunks, mark)
+
+    def _appends(self, chunks: list[Chunk], mark: _Mark | None) -> list[Append]:
+        if not chunks:
+            return []
+        self._taken = chunks[-1].last_seq
+        *before, last = chunks
+        appends = [Append(self.lease.run_id, self.lease.fence, chunk) for chunk in before]
+        saved = None if mark is None else mark.saved
+        return [*appends, Append(self.lease.run_id, self.lease.fence, last, saved)]
+
+    def _without_end(self, chunks: list[Chunk]) -> list[Chunk]:
+        # A run ends in a commit that has its last chunk; those before it must be stored then.
+        if self._end is not None:
+            chunks, self._end = [self._end], None
+        elif len(chunks) > 1 and chunks[-1].final:
+            self._end = chunks.pop()
+        return chunks
 
     def _cut(self) -> tuple[list[AnyEvent], _Mark | None]:
         mark, self._mark = self._mark, None
@@ -297,11 +315,24 @@ class Recorder:
         self._pending_bytes -= mark.size
         return pending, mark
 
-    def _chunk(self, pending: list[AnyEvent]) -> Chunk:
+    def _chunks(self, pending: list[AnyEvent]) -> list[Chunk]:
+        if not pending:
+            return []
+        last_seq = pending[-1].seq
         try:
-            return encode_chunk(coalesce(pending) if self._merges else pending, self._epoch)
+            chunks = encode_chunks(coalesce(pending) if self._merges else pending, self._epoch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's alone
-            return self._spoiled(pending[0], error)
+            return [self._spoiled(pending[0], error)]
+        if moved := chunks[-1].last_seq - last_seq:
+            self._move(moved)
+        return chunks
+
+    def _move(self, by: int) -> None:
+        # Events that went in pieces have taken more places than they were given.
+        with self._lock:
+            self._seq += by
+            for event in self._pending:
+                event.seq += by
 
     def _spoiled(self, first: AnyEvent, error: Exception) -> Chunk:
         # What can't be encoded is refused where it is emitted; if something came through all the same, its run

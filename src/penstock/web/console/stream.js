@@ -1,6 +1,7 @@
 // One run's events over EventSource, for as long as it takes. What to do when it breaks is reconnect.js's.
 
 import { isLast } from './fold.js';
+import { Pieces } from './pieces.js';
 import { CLOSED, OPEN, decide, backoffMs } from './reconnect.js';
 
 /** @typedef {'connecting'|'live'|'reconnecting'|'ended'} Connection */
@@ -31,6 +32,7 @@ export class RunStream {
   #rate = 0;
   #sourceRate = 0;
   #repaced = false;
+  #pieces = new Pieces();
   #timer;
   #source;
 
@@ -112,13 +114,22 @@ export class RunStream {
   }
 
   #message(message) {
-    const event = parse(message.data);
-    const verdict = event ? this.handlers.take(event) : 'gap';
+    const event = this.#whole(message.data);
+    const verdict = event ? this.handlers.take(event) : event === null ? 'taken' : 'gap';
     if (verdict === 'gap') return this.#restart();
     if (message.lastEventId) this.#cursor = message.lastEventId;
     if (verdict === 'duplicate') this.duplicates += 1;
     this.#attempt = 0;
-    if (isLast(event)) this.close();
+    if (event && isLast(event)) this.close();
+  }
+
+  // Undefined for what is no event, or can't be put together; null for a piece of one that goes on.
+  #whole(data) {
+    try {
+      return this.#pieces.add(JSON.parse(data));
+    } catch {
+      return undefined;
+    }
   }
 
   #error() {
@@ -138,6 +149,7 @@ export class RunStream {
   // Never show a text with a hole: forget it all, and read what the store has.
   #restart() {
     this.#cursor = '';
+    this.#pieces = new Pieces();
     this.handlers.restart();
     this.#source.close();
     this.#set('reconnecting');
