@@ -51,7 +51,7 @@ class Hub:
 
     def lag(self) -> Lag:
         """How all readers stand. A look at each: a millisecond for thousands."""
-        readers, events, most = {"sse": 0, "poll": 0}, 0, 0
+        readers, events, most = dict.fromkeys(("sse", "websocket", "poll"), 0), 0, 0
         for tail in self._tails.values():
             end = max(tail.recent.end, tail.reached)
             for subscriber in tail.subscribers:
