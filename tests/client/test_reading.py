@@ -76,7 +76,7 @@ def large_story() -> tuple[list[AnyEvent], list[AnyEvent]]:
         Json(2, seq=3),
         End("succeeded", LARGE, seq=4),
     ]
-    sent = cut(list(map(msgspec.structs.replace, whole)))
+    sent = list(cut(map(msgspec.structs.replace, whole)))
     assert len(sent) == 8
     return sent, whole
 

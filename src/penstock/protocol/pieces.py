@@ -5,7 +5,8 @@ whole: not the store, not a server with a thousand slow readers, no proxy. A rea
 with the next piece.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import msgspec
 
@@ -26,53 +27,48 @@ TEXT_POINTS = 8 * 1024
 """Code points in a piece of a long text: at most four bytes each, or six where they are escaped."""
 
 
-def cut(batch: Sequence[AnyEvent]) -> list[AnyEvent]:
+def cut(batch: Iterable[AnyEvent]) -> Iterator[AnyEvent]:
     """The same events with the large ones in pieces, which take a seq each, and move what follows them.
 
-    A text is cut into texts. `bytes` have been already.
+    A text is cut into texts. `bytes` have been already. Pieces are made as they are asked for: not all at once.
     """
-    found: list[AnyEvent] = []
     moved = 0
     for event in batch:
         event.seq += moved
-        parts = _parts_of(event)
-        moved += len(parts) - 1
-        found += parts
-    return found
+        count = 0
+        for count, part in enumerate(_parts_of(event)):
+            if part is not event:
+                part.seq, part.at_ms, part.span = event.seq + count, event.at_ms, event.span
+                # What it was merged from, and what it must not be merged with, lies before the first of them.
+                part.n, part.edge = (1, False) if count else (event.n, event.edge)
+            yield part
+        moved += count
 
 
-def _parts_of(event: AnyEvent) -> list[AnyEvent]:
+def _parts_of(event: AnyEvent) -> Iterator[AnyEvent]:
     if isinstance(event, Bytes) or len(encode(event)) <= WHOLE_BYTES:
-        return [event]
-    parts: list[AnyEvent]
-    if isinstance(event, Text):
-        parts = [
-            Text(event.pos + start, event.text[start : start + TEXT_POINTS])
-            for start in range(0, len(event.text), TEXT_POINTS)
-        ]
+        yield event
+    elif isinstance(event, Text):
+        for start in range(0, len(event.text), TEXT_POINTS):
+            yield Text(event.pos + start, event.text[start : start + TEXT_POINTS])
     else:
-        parts = list(pieces_of(encode(msgspec.structs.replace(event, seq=0, n=1))))
-    for place, part in enumerate(parts):
-        part.seq, part.at_ms, part.span = event.seq + place, event.at_ms, event.span
-    # What it was merged from, and what it must not be merged with, lies before the first of them.
-    parts[0].n, parts[0].edge = event.n, event.edge
-    return parts
+        yield from pieces_of(encode(msgspec.structs.replace(event, seq=0, n=1)))
 
 
 def pieces_of(data: bytes) -> Iterator[Piece]:
     """The pieces of an event's JSON, without a place in a stream."""
-    texts = list(_slices(data))
-    return (Piece(part, len(texts), text) for part, text in enumerate(texts))
+    bounds = [0, *_ends(data)]
+    for part, (start, end) in enumerate(pairwise(bounds)):
+        yield Piece(part, len(bounds) - 1, data[start:end].decode())
 
 
-def _slices(data: bytes) -> Iterator[str]:
-    start = 0
-    while start < len(data):
-        end = min(start + WHOLE_BYTES, len(data))
+def _ends(data: bytes) -> Iterator[int]:
+    end = 0
+    while end < len(data):
+        end = min(end + WHOLE_BYTES, len(data))
         while end < len(data) and data[end] & 0xC0 == 0x80:  # in the middle of a character
             end -= 1
-        yield data[start:end].decode()
-        start = end
+        yield end
 
 
 class Begun(ProtocolError):

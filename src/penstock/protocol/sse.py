@@ -5,7 +5,7 @@ stored form of events, so replaying a stream is copying bytes.
 """
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -79,11 +79,13 @@ def encode_chunks(batch: list[AnyEvent], epoch: str) -> list[Chunk]:
 
     Where they end with an `end`, the last chunk is final.
     """
-    whole = encode_chunk(batch, epoch)
-    if len(whole.data) <= WHOLE_BYTES:
-        return [whole]
-    chunks = [_chunk(row, frames) for row, frames in _rows(cut(batch), epoch)]
-    chunks[-1] = msgspec.structs.replace(chunks[-1], final=whole.final)
+    frames = [encode_event(event, epoch) for event in batch]
+    if sum(map(len, frames)) <= WHOLE_BYTES:
+        return [_chunk(batch, frames)]
+    final = isinstance(batch[-1], events.End)
+    del frames  # it may have many megabytes, and so have the chunks
+    chunks = [_chunk(row, rows) for row, rows in _rows(cut(batch), epoch)]
+    chunks[-1] = msgspec.structs.replace(chunks[-1], final=final)
     return chunks
 
 
@@ -92,7 +94,7 @@ def _chunk(batch: list[AnyEvent], frames: list[bytes]) -> Chunk:
     return Chunk(first.seq - first.n + 1, last.seq, b"".join(frames), final=isinstance(last, events.End))
 
 
-def _rows(batch: list[AnyEvent], epoch: str) -> Iterator[tuple[list[AnyEvent], list[bytes]]]:
+def _rows(batch: Iterable[AnyEvent], epoch: str) -> Iterator[tuple[list[AnyEvent], list[bytes]]]:
     row: list[AnyEvent] = []
     frames: list[bytes] = []
     room = CHUNK_BYTES
