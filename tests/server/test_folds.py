@@ -12,7 +12,7 @@ import penstock
 from penstock.events import End, Folded, Json, decode, decode_message
 from penstock.hub import folds
 from penstock.protocol.coalesce import Fold
-from penstock.protocol.sse import Decoder, Message
+from penstock.protocol.sse import Decoder, Message, encode_fold
 from penstock.testing import until
 
 from .transports import whole_events
@@ -100,6 +100,42 @@ async def test_while_it_runs_the_tail_follows(api: "Api", gate: "Gate", reading:
     assert [event.seq for event in folded.events] == [1]
     assert state_of([*folded.events, *(decode(one.data) for one in rest)]).text == "before after"
     assert decode(rest[-1].data).seq == 3
+
+
+async def test_a_large_state_of_a_run_under_way_is_not_made_anew_for_each_reader(
+    api: "Api", app: penstock.App, gate: "Gate", reading: "Reading", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counted(folded: Folded, epoch: str) -> list[bytes]:
+        made.append(folded.seq)
+        return encode_fold(folded, epoch)
+
+    @app.function(rate=0)
+    async def large() -> AsyncIterator[dict[str, str]]:
+        yield {"row": "x" * 400_000}
+        while not gate.open.is_set():
+            yield {}
+            await asyncio.sleep(0.02)
+
+    monkeypatch.setattr("penstock.protocol.sse.encode_fold", counted)
+    run_id = await api.submit("large")
+    async with reading(api, run_id) as early:
+        for _ in range(5):
+            async with reading(api, run_id, fold=1) as late:
+                await late.until(b'{"type":"json","value":{}')
+        assert len(made) == 1
+        async with reading(api, run_id, fold=1) as late:
+            await late.until(b'"piece"')
+            gate.open.set()
+            bodies = [one.data for one in await late.rest() if one.event == "message"]
+        await early.rest()
+    events = whole_events(map(msgspec.json.decode, bodies))
+    assert isinstance(events[-1], End)
+    fold = await api.messages(run_id, fold=1)
+    assert len(made) == 2, "that of the end has all"
+    whole = whole_events(msgspec.json.decode(one.data) for one in fold if one.event == "message")
+    assert same(state_of(events), state_of(whole))
 
 
 async def test_a_run_that_has_written_nothing_has_an_empty_fold(

@@ -27,6 +27,14 @@ MEASURE_BYTES = 1024 * 1024
 """Read before the state is measured for the first time; it is again whenever twice as much was read."""
 
 
+NEAR = 256
+"""Events by which a large state may be behind that of a run under way: its readers get those after it. To make one
+of 8 MiB takes 30 ms, which every late reader of a run that never pauses would cost all others."""
+
+LARGE_BYTES = 256 * 1024
+"""A smaller state is made anew: that takes less than a millisecond."""
+
+
 class Folds:
     """The states of streams, each made once and brought up to date for the next reader who asks."""
 
@@ -38,14 +46,15 @@ class Folds:
         """The state as one event, in pieces where it is large; None for one of over `FOLD_BYTES`, which is read as
         it is stored.
 
-        It is at least as late as the store was when this was called. Raises StoreError.
+        It is as late as the store was when this was called, or `NEAR` that. Raises StoreError.
         """
         folding = self._kept.get(stream.name)
         if folding is None or folding.epoch != stream.epoch:
             folding = self._kept[stream.name] = _Folding(stream)
         self._kept.move_to_end(stream.name)
         async with folding.turn:  # who waits finds it nearly done
-            await folding.read_on(self._store)
+            if not folding.is_near(stream):
+                await folding.read_on(self._store)
             frames = folding.frames()
         self._make_room()
         return frames
@@ -69,6 +78,12 @@ class _Folding:
         self._seq = 0
         self._final = self._too_large = False
         self._made: list[Frames] | None = None
+
+    def is_near(self, stream: Stream) -> bool:
+        """Whether what was made will do, for a large state of a run under way."""
+        if self._made is None or self.size_bytes < LARGE_BYTES:
+            return False
+        return not stream.ended and stream.tail - self._fold.seq <= NEAR
 
     async def read_on(self, store: Store) -> None:
         """Up to what the store has."""
