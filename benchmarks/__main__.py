@@ -17,6 +17,7 @@ NAMES = (
     "replay",
     "thousand_runs",
     "cumulative",
+    "compression",
     "scrape_time",
 )
 
