@@ -11,7 +11,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..hub import Frames
-from .cork import Corked
+from .cork import CORK_BYTES, Corked
 from .outlet import HIGH_WATER_BYTES, SLICE_BYTES, TAKE_OVER, nobody
 from .sockets import drop, limit_unsent
 from .transport import MAX_HEAD_BYTES, BoundedHead, is_of
@@ -58,10 +58,14 @@ class DirectOutlet:
         return size
 
     def write(self, frames: Frames) -> None:
-        if self._rest or len(frames.data) > SLICE_BYTES:
+        if self._rest or frames.size_bytes > SLICE_BYTES:
             self._rest.append(memoryview(frames.data))
-            self._rest_bytes += len(frames.data)
+            self._rest_bytes += frames.size_bytes
             self._write_slices()
+        elif frames.size_bytes > CORK_BYTES:
+            pieces = frames.chunk if self._is_chunked else frames.parts
+            self._written_bytes += sum(map(len, pieces))
+            self._transport.writelines_now(pieces)
         else:
             self._pass_on(self._framed(frames))
 
@@ -70,7 +74,7 @@ class DirectOutlet:
         if self._rest and not last.final:
             self.forget()
             self._finish(b"")
-        elif self._rest or len(last.data) > SLICE_BYTES:
+        elif self._rest or last.size_bytes > SLICE_BYTES:
             self.write(last)
         else:
             self._finish(self._framed(last))

@@ -108,8 +108,8 @@ class SendOutlet:
 
     def write(self, frames: Frames) -> None:
         self._held.append(frames)
-        self._held_bytes += len(frames.data)
-        self._written_bytes += len(frames.data)
+        self._held_bytes += frames.size_bytes
+        self._written_bytes += frames.size_bytes
         self._was_full |= self.full  # at whatever time: the writer has stopped then
         self._news.set()
 
