@@ -13,8 +13,8 @@ __all__ = ["NOTHING", "Frames", "Merge", "make_frames"]
 MERGE_FROM = 32
 """Frames below which they go as they are stored: a few cost less to send than to merge."""
 
-MERGE_TO_BYTES = 256 * 1024
-"""Above it frames go as they are stored: to merge them would hold up all others for milliseconds."""
+MERGE_TO_BYTES = 512 * 1024
+"""Above it frames go as they are stored: to merge them would hold up all others for four milliseconds and more."""
 
 MERGE_BELOW_BYTES = 1024
 """Mean size of frames from which they go as they are stored: what surrounds each event is a tenth of it by then,

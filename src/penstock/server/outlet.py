@@ -7,11 +7,11 @@ from typing import Protocol, Self
 
 from starlette.types import Message, Receive, Send
 
-from ..hub import PIECE_BYTES, Frames
+from ..hub import SHARED_BYTES, Frames
 
 __all__ = ["HIGH_WATER_BYTES", "SLICE_BYTES", "TAKE_OVER", "Outlet", "SendOutlet", "Watch", "nobody"]
 
-SLICE_BYTES = PIECE_BYTES
+SLICE_BYTES = SHARED_BYTES
 """What is larger, an event of many megabytes, goes out in slices of this size as the connection takes them."""
 
 HIGH_WATER_BYTES = 64 * 1024
