@@ -1,9 +1,8 @@
 """One growing text to many readers at once, compressed: what it saves on the wire, and what it costs the server.
 
-Penstock compresses each update once for all who stand at the same place, and by itself: who comes in the middle needs
-nothing of what came before. The peer, raw ASGI, has a compressor for each reader, which remembers what it sent: fewer
-bytes, for work and memory of each reader. Penstock stores the text, the peer does not. Readers come before it begins
-(live) or once all of it is there (late).
+Penstock compresses each update once for all who stand at the same place. The peer, raw ASGI, has a compressor for
+each reader: the work and the memory are each reader's. Penstock stores the text, the peer does not. Readers come
+before it begins (live) or once all of it is there (late).
 """
 
 import argparse

@@ -25,12 +25,17 @@ PAD = "." * 44
 
 GO_EVERY_S = 0.01
 
+NEVER = "/nonexistent/go"
+"""For who is to stay idle: the source does not even look, which would be most of what an idle server does."""
+
 TICK_S = 0.001
 """How often a source looks what is due, at most: uvloop takes less for no time at all, and would spin."""
 
 
 async def due(count: int, per_s: float, go: str) -> AsyncIterator[list[dict[str, Any]]]:
     """`count` values, as many at a time as are due."""
+    if go == NEVER:
+        await asyncio.Event().wait()
     while not Path(go).exists():
         await asyncio.sleep(GO_EVERY_S)
     start, made = time.time_ns(), 0

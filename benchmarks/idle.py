@@ -18,6 +18,7 @@ from functools import partial
 from . import plot
 from .compare import interleave, report
 from .fan_out import GROWTH, PENDING, Offer, Stage, stages
+from .fan_out_apps import NEVER
 from .readers import compiled, raise_limit, reading
 from .servers import LOAD_CORE, Server, pin
 
@@ -29,7 +30,6 @@ QUIET_S = 14.0
 
 SETTLE_S = 1.0
 WARM_UP_READERS = 10
-NEVER = "/nonexistent/go"
 OURS = "penstock"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.errors import StoreUnavailable
 from penstock.events import End, Json
-from penstock.hub import PIECE_BYTES, TAIL_BYTES, WARM_TAILS, Hub, Subscriber
+from penstock.hub import PIECE_BYTES, SHARED_BYTES, TAIL_BYTES, WARM_TAILS, Frames, Hub, Merge, Subscriber
 from penstock.hub import tail as tails
 from penstock.models import Append, Chunk, Claimed, Group, RunRecord, RunState, Stream
 from penstock.protocol.sse import encode_chunk
@@ -211,6 +211,28 @@ async def test_what_was_just_written_is_kept_for_those_who_keep_up(
     for _ in range(15):
         await log.write(1, TAIL_BYTES // 4)
     assert hub._tails[log.name].recent.size_bytes <= 4 * TAIL_BYTES
+
+
+async def test_what_memory_has_is_made_once_for_all_who_are_behind(
+    hub: Hub, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tails, "HOT_S", 60.0)
+    subscribers = [hub.subscribe(log.name, 0) for _ in range(3)]
+    assert await subscribers[0].take() == []
+    while hub._tails[log.name].recent.size_bytes < tails.HOT_BYTES - TAIL_BYTES:
+        await log.write(1, 60_000)
+    pieces = [_all_frames(subscriber) for subscriber in subscribers]
+    assert all(one is first for first, *others in zip(*pieces, strict=True) for one in others)
+    sizes = [piece.size_bytes for piece in pieces[0]]
+    assert len(sizes) > 5
+    assert max(sizes) <= SHARED_BYTES
+
+
+def _all_frames(subscriber: Subscriber) -> list[Frames]:
+    found = []
+    while (frames := subscriber.frames(Merge.ALL)) is not None and frames.last_seq:
+        found.append(frames)
+    return found
 
 
 async def test_a_piece_is_bounded(hub: Hub, log: Log) -> None:

@@ -29,7 +29,7 @@ OFTEN = (
     "note_start", "forget_starts", "waiting_of", "serve",
     "first_in_line", "start", "raise_fences", "tally_of", "going_on", "overdue", "begin_absence", "abandoned",
     "watch", "watched", "unwatch", "stopping", "standings", "appended_since", "finish", "learn_paces",
-    "requeue", "acknowledge",
+    "requeue", "acknowledge", "read_chunks", "size_of_next",
 )  # fmt: skip
 
 SMALL = {

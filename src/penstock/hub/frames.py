@@ -13,12 +13,20 @@ __all__ = ["NOTHING", "Frames", "Merge", "make_frames"]
 MERGE_FROM = 32
 """Frames below which they go as they are stored: a few cost less to send than to merge."""
 
-MERGE_TO_BYTES = 256 * 1024
-"""Above it frames go as they are stored: to merge them would hold up all others for milliseconds."""
+MERGE_TO_BYTES = 512 * 1024
+"""Above it frames go as they are stored: to merge them would hold up all others for four milliseconds and more."""
 
 MERGE_BELOW_BYTES = 1024
 """Mean size of frames from which they go as they are stored: what surrounds each event is a tenth of it by then,
 and a replay is a copy."""
+
+SAMPLED_FROM_BYTES = 32 * 1024
+"""Above it samples say whether there is anything to merge, and frames of which none is are not counted: to count
+those of a replay took as long as to read and send them."""
+
+SAMPLES = 8
+SAMPLE_BYTES = 4 * 1024
+"""Some tens of frames, of each of so many chunks at most."""
 
 _MERGEABLE = tuple(b'\ndata: {"type":"%b",' % name for name in (b"text", b"replace", b"progress"))
 
@@ -38,18 +46,27 @@ class Merge(Enum):
 class Frames:
     """Server-sent events as they go to any number of connections.
 
-    data: the frames, `count` of them with an id, for `events` events. last_seq: the last of these; 0 where there
-    is none. final: whether it is the `end`.
+    parts: the frames, in pieces as they are stored, so that a replay copies none; `size_bytes` in all.
+    count: frames with an id, for `events` events. last_seq: the last of these; 0 where there is none.
+    final: whether it is the `end`.
     """
 
     __slots__ = (
-        "_chunked", "_coded", "_framed", "_messages", "count", "data", "events", "final", "last_seq",
+        "_chunked", "_coded", "_framed", "_messages", "count", "events", "final", "last_seq", "parts",
+        "size_bytes",
     )  # fmt: skip
 
     def __init__(
-        self, data: bytes, last_seq: int = 0, count: int = 0, *, events: int = 0, final: bool = False
+        self,
+        data: bytes | list[bytes],
+        last_seq: int = 0,
+        count: int = 0,
+        *,
+        events: int = 0,
+        final: bool = False,
     ) -> None:
-        self.data = data
+        self.parts = [data] if isinstance(data, bytes) else data
+        self.size_bytes = sum(map(len, self.parts))
         self.events = events
         self.last_seq = last_seq
         self.count = count
@@ -58,6 +75,18 @@ class Frames:
         self._coded: dict[str, Frames] | None = None
         self._messages: list[bytes] | None = None
         self._framed: bytes | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The frames as one."""
+        if len(self.parts) > 1:
+            self.parts = [b"".join(self.parts)]
+        return self.parts[0]
+
+    @property
+    def chunk(self) -> list[bytes]:
+        """As `chunked`, for a write of several pieces."""
+        return [b"%x\r\n" % self.size_bytes, *self.parts, b"\r\n"] if self.size_bytes else []
 
     @property
     def chunked(self) -> bytes:
@@ -99,11 +128,30 @@ def make_frames(chunks: Sequence[Chunk], after: int, merge: Merge) -> Frames:
     first, last = chunks[0], chunks[-1]
     epoch = sse.epoch_of(first)
     head = first.data if first.first_seq > after else sse.frames_after(first, epoch, after)
-    data = b"".join([head, *[chunk.data for chunk in chunks[1:]]])
-    count = data.count(b"\n\n")
-    if count > 1 and merge is not Merge.NONE and _is_worth_it(data, count, merge):
-        data, count = _merged(data, epoch)
-    return Frames(data, last.last_seq, count, events=last.last_seq - after, final=last.final)
+    events = last.last_seq - after
+    frames = Frames(
+        [head, *[chunk.data for chunk in chunks[1:]]], last.last_seq, events, events=events, final=last.final
+    )
+    if frames.size_bytes <= SAMPLED_FROM_BYTES or _any_mergeable(frames.parts):
+        frames.count = _count(frames.parts, epoch)
+        if frames.count > 1 and merge is not Merge.NONE and _is_worth_it(frames.data, frames.count, merge):
+            data, count = _merged(frames.data, epoch)
+            return Frames(data, last.last_seq, count, events=events, final=last.final)
+    return frames
+
+
+def _any_mergeable(parts: list[bytes]) -> bool:
+    samples = []
+    for part in parts[:: max(1, len(parts) // SAMPLES)]:
+        start = max(0, len(part) - SAMPLE_BYTES) // 2
+        samples.append(part[start : start + SAMPLE_BYTES])
+    sample = b"".join(samples)
+    return any(kind in sample for kind in _MERGEABLE)
+
+
+def _count(parts: list[bytes], epoch: str) -> int:
+    mark = b"\nid: %b-" % epoch.encode()  # the longer it is, the faster it is looked for
+    return sum(1 + part.count(mark) for part in parts if part)
 
 
 def _is_worth_it(data: bytes, count: int, merge: Merge) -> bool:

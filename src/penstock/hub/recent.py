@@ -6,14 +6,20 @@ from collections import deque
 from ..models import Chunk
 from .frames import Frames, Merge, make_frames
 
-__all__ = ["PIECE_BYTES", "Recent", "first_piece"]
+__all__ = ["PIECE_BYTES", "SHARED_BYTES", "Recent", "first_piece"]
 
-PIECE_BYTES = 128 * 1024
-"""Most a subscriber is handed at once (one chunk at least). A stalled reader holds it about four times, in chunks,
-frames and the connection's buffer: half of the 1 MB that it may cost."""
+PIECE_BYTES = 256 * 1024
+"""Most a subscriber is handed at once of what it reads from the store (one chunk at least). A stalled reader holds
+it about twice, in chunks and in the kernel: half of the 1 MB that it may cost. In pieces of half the size a replay
+takes a fifth longer."""
 
-MADE_MOST = 8
-"""Places whose frames are kept: nearly all who read live stand at the same one."""
+SHARED_BYTES = 512 * 1024
+"""The same of what memory has. All hold the same bytes, unless each has stalled at a place of its own. A stream at
+full speed goes to 1,000 readers in a third less time than in pieces of half the size."""
+
+MADE_MOST = 24
+"""Places whose frames are kept. Nearly all who read live stand at the same one. When a stream runs ahead of them,
+they go through as many as memory holds pieces, about ten, and if these did not all fit each would make its own."""
 
 
 class Recent:
@@ -81,16 +87,15 @@ class Recent:
             chunks = self.after(seq)
             if chunks is None:
                 return None
-            made = make_frames(first_piece(chunks), seq, merge)
+            made = make_frames(first_piece(chunks, SHARED_BYTES), seq, merge)
             if len(self._made) >= MADE_MOST:
-                self._made.clear()
+                del self._made[next(iter(self._made))]
             self._made[seq, merge] = made
         return made
 
 
-def first_piece(chunks: list[Chunk]) -> list[Chunk]:
+def first_piece(chunks: list[Chunk], room: int = PIECE_BYTES) -> list[Chunk]:
     """As many of them as are handed out at once."""
-    room = PIECE_BYTES
     for index, chunk in enumerate(chunks):
         room -= len(chunk.data)
         if room < 0 and index:

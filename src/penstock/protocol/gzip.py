@@ -17,8 +17,8 @@ LAST_BLOCK = b"\x03\0"
 COMPRESS_FROM_BYTES = 256
 """Below it a part is stored as it is: two events on their own shrink by a third, one by nothing (benchmarks)."""
 
-COMPRESS_TO_BYTES = 256 * 1024
-"""Above it too: it would hold up all other readers for more than a few milliseconds."""
+COMPRESS_TO_BYTES = 512 * 1024
+"""Above it too: it would hold up all other readers for more than a few milliseconds. As much as is merged."""
 
 LEVEL = 3
 """Of what level 6 saves of a row of events it saves 98 %, in two thirds of the time (benchmarks)."""

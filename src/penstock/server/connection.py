@@ -10,7 +10,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..hub import Frames
-from .cork import Corked
+from .cork import CORK_BYTES, Corked
 from .outlet import HIGH_WATER_BYTES, TAKE_OVER, nobody
 from .sockets import drop, limit_unsent
 from .transport import MAX_HEAD_BYTES, BoundedHead, is_of
@@ -52,7 +52,12 @@ class DirectOutlet:
         return self._written_bytes - self.buffered_bytes
 
     def write(self, frames: Frames) -> None:
-        self._pass_on(self._framed(frames))
+        if frames.size_bytes > CORK_BYTES:
+            pieces = frames.chunk if self._is_chunked else frames.parts
+            self._written_bytes += sum(map(len, pieces))
+            self._transport.writelines_now(pieces)
+        else:
+            self._pass_on(self._framed(frames))
 
     def end(self, last: Frames) -> None:
         data = self._framed(last)

@@ -51,6 +51,13 @@ class Corked:
         elif data:
             self._transport.write(data)
 
+    def writelines_now(self, pieces: list[bytes]) -> None:
+        """The same of several pieces, of which no copy is made."""
+        if self._held:
+            self.writelines(pieces)
+        else:
+            self._transport.writelines(pieces)
+
     def flush(self) -> None:
         """Send what is held back."""
         held, self._held = self._held, []

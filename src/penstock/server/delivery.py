@@ -172,7 +172,7 @@ class Delivery:
 
     def _write(self, frames: Frames) -> None:
         self._outlet.write(frames)
-        self._pulse.flow.sent(frames.events, frames.count, len(frames.data))
+        self._pulse.flow.sent(frames.events, frames.count, frames.size_bytes)
         self._quiet_since = time.monotonic()
 
     def _tell_status(self) -> None:
@@ -184,7 +184,7 @@ class Delivery:
         if not self._over:
             self._close()
             self._outlet.end(last)
-            self._pulse.flow.sent(last.events, last.count, len(last.data))
+            self._pulse.flow.sent(last.events, last.count, last.size_bytes)
             if self._outlet.buffered_bytes:  # it may take nothing of that either
                 self._pulse.add(self)
 

@@ -7,11 +7,11 @@ from typing import Protocol, Self
 
 from starlette.types import Message, Receive, Send
 
-from ..hub import PIECE_BYTES, Frames
+from ..hub import SHARED_BYTES, Frames
 
 __all__ = ["HIGH_WATER_BYTES", "SLICE_BYTES", "TAKE_OVER", "Outlet", "SendOutlet", "Watch", "nobody"]
 
-SLICE_BYTES = PIECE_BYTES
+SLICE_BYTES = SHARED_BYTES
 """Most that another server than ours is given at once: so far is to be seen how much its reader takes."""
 
 HIGH_WATER_BYTES = 64 * 1024
@@ -105,8 +105,8 @@ class SendOutlet:
 
     def write(self, frames: Frames) -> None:
         self._held.append(frames)
-        self._held_bytes += len(frames.data)
-        self._written_bytes += len(frames.data)
+        self._held_bytes += frames.size_bytes
+        self._written_bytes += frames.size_bytes
         self._was_full |= self.full  # at whatever time: the writer has stopped then
         self._news.set()
 

@@ -60,7 +60,7 @@ class EventsOfSeveral:
                 # All that is folded waits in memory for its turn: what is over the bound is read as it is stored.
                 wish = asked._replace(fold=asked.fold and folded_bytes < FOLD_BYTES)
                 openings.append(opening := await open_stream(context, name, wish))
-                folded_bytes += sum(len(frames.data) for frames in opening.folded or ())
+                folded_bytes += sum(frames.size_bytes for frames in opening.folded or ())
                 leaving.enter_context(opening.subscriber)
                 opening.subscriber.status = await context.standings.for_reader(opening.stream)
             response: ASGIApp = Response(status_code=204)

@@ -1,5 +1,6 @@
 """Rows to values: every read of the store. Each function runs on a reader's connection, or inside a write."""
 
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -119,8 +120,16 @@ def read_chunks(connection: sqlite3.Connection, stream: str, after: int, limit_b
         if found and limit_bytes < 0:
             break
         found.append(Chunk(first_seq, last_seq, data, bool(final)))
+        # A chunk read in vain costs what one sent does; where the next is likely too large, its size is looked at.
+        if limit_bytes < len(data) and _size_of_next(connection, stream, last_seq) > limit_bytes:
+            break
     chunks.close()  # a statement left open would keep its snapshot, and the write-ahead log with it
     return found
+
+
+def _size_of_next(connection: sqlite3.Connection, stream: str, after: int) -> float:
+    row = connection.execute(STATEMENTS["size_of_next"], {"stream": stream, "after": after}).fetchone()
+    return math.inf if row is None else float(row[0])
 
 
 def cancels(connection: sqlite3.Connection, worker: str) -> dict[str, str]:

@@ -12,6 +12,12 @@ FROM chunks AS c JOIN streams AS s ON s.id = c.stream_id
 WHERE s.name = :stream AND c.last_seq > :after
 ORDER BY c.last_seq;
 
+-- name: size_of_next
+-- SQLite knows the length of data without reading it.
+SELECT length(c.data) FROM chunks AS c JOIN streams AS s ON s.id = c.stream_id
+WHERE s.name = :stream AND c.last_seq > :after
+ORDER BY c.last_seq LIMIT 1;
+
 -- name: stream
 -- A stream with its tail.
 SELECT s.name, s.epoch, coalesce((SELECT max(last_seq) FROM chunks WHERE stream_id = s.id), 0), s.ended
