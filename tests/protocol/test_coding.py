@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from penstock.protocol.coding import choose_coding
 
-OURS = ("zstd", "gzip")
+OURS = ("gzip", "zstd")
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,10 @@ OURS = ("zstd", "gzip")
         ("", None),
         ("gzip", "gzip"),
         ("GZip", "gzip"),
-        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, deflate, br, zstd", "gzip"),
+        ("zstd, deflate", "zstd"),
+        ("gzip;q=0.8, zstd", "zstd"),
+        ("gzip;q=0, zstd;q=0.1", "zstd"),
         ("gzip, deflate", "gzip"),
         ("deflate, br", None),
         ("identity", None),
@@ -27,7 +30,8 @@ OURS = ("zstd", "gzip")
         ("gzip;q=0.5, identity;q=0", "gzip"),
         ("gzip ; q=1.000", "gzip"),
         ("*", "gzip"),
-        ("zstd, *", "zstd"),
+        ("zstd, *;q=0.5", "zstd"),
+        ("zstd, *", "gzip"),
         ("*;q=0", None),
         ("zstd;q=0, *", "gzip"),
         ("gzip;q=2", None),
@@ -35,7 +39,7 @@ OURS = ("zstd", "gzip")
         ("gzip;level=3", None),
     ],
 )
-def test_the_first_of_ours_that_is_allowed(accepted: str | None, chosen: str | None) -> None:
+def test_the_one_of_ours_that_is_liked_best(accepted: str | None, chosen: str | None) -> None:
     assert choose_coding(accepted, OURS) == chosen
 
 

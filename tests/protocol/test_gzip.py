@@ -6,7 +6,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.protocol.gzip import HEADER, Checksum, blocks
+from penstock.protocol.gzip import HEADER, WINDOW_BYTES, Checksum, blocks
 
 TEXTS = st.one_of(
     st.binary(max_size=2000),
@@ -30,6 +30,24 @@ def test_each_part_can_be_read_as_soon_as_it_is_there(texts: list[bytes]) -> Non
     assert reader.decompress(HEADER) == b""
     for text in texts:
         assert reader.decompress(blocks(text)) == text
+
+
+@given(st.lists(TEXTS, max_size=8), st.data())
+def test_parts_may_look_back_at_what_was_sent_just_before(texts: list[bytes], data: st.DataObject) -> None:
+    reader, sent = zlib.decompressobj(zlib.MAX_WBITS | 16), b""
+    assert reader.decompress(HEADER) == b""
+    for text in texts:
+        before = sent[-data.draw(st.integers(1, 2 * WINDOW_BYTES)) :] if data.draw(st.booleans()) else b""
+        assert reader.decompress(blocks(text, before)) == text
+        sent += text
+
+
+def test_an_event_shrinks_by_what_the_one_before_it_has_said() -> None:
+    before, event = (
+        b'id: k3j9x0q2ab-%d\ndata: {"type":"text","pos":%d,"text":"pipe ","seq":%d}\n\n' % (n, 5 * n, n)
+        for n in (41, 42)
+    )
+    assert len(blocks(event, before)) < len(event) / 2
 
 
 @given(TEXTS)

@@ -12,8 +12,9 @@ from backports import zstd
 
 import penstock
 from penstock.events import End, Json
+from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder
-from penstock.testing import live_server
+from penstock.testing import live_server, until
 
 from .transports import whole_events
 
@@ -86,6 +87,13 @@ async def test_what_comes_is_the_same(api: "Api", coding: str, query: dict[str, 
         assert gzip.decompress(packed) == unpacked, "to its end, with a checksum that fits"
 
 
+def whole_text(plain: bytes) -> str:
+    fold = Fold()
+    for event in whole_events(map(msgspec.json.decode, events(plain))):
+        fold.apply(event)
+    return fold.text
+
+
 @pytest.mark.parametrize("coding", READERS)
 async def test_each_update_can_be_read_at_once(api: "Api", gate: "Gate", coding: str) -> None:
     run_id = await api.submit("wait")
@@ -152,3 +160,33 @@ async def test_readers_at_one_place_share_what_was_compressed(
         "the wait before a next try has three or four digits"
     )
     assert len(made) == 1
+
+
+async def test_live_readers_share_updates_that_look_back_at_the_one_before(
+    api: "Api", app: penstock.App, gate: "Gate", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    real = zlib.compressobj
+
+    def counted(*args: Any) -> Any:
+        made.append(1)
+        return real(*args)
+
+    @app.function(concurrency_limit=None)
+    async def tokens() -> AsyncIterator[str]:
+        await gate.open.wait()
+        for number in range(40):
+            yield f"token {number} "
+            await asyncio.sleep(0.02)
+
+    monkeypatch.setattr("penstock.protocol.gzip.zlib.compressobj", counted)
+    run_id = await api.submit("tokens")
+    reading = [asyncio.create_task(raw(api, run_id, "gzip", rate=60)) for _ in range(10)]
+    hub = (await app.start()).hub
+    await until(lambda: hub.subscribers == 10)
+    gate.open.set()
+    packed = [data for _, data in await asyncio.gather(*reading)]
+    plain = [gzip.decompress(data) for data in packed]
+    assert all(len(small) < len(large) / 2 for small, large in zip(packed, plain, strict=True))
+    assert {whole_text(data) for data in plain} == {"".join(f"token {number} " for number in range(40))}
+    assert len(made) < 100, "not once for each of ten readers and forty updates"

@@ -52,8 +52,8 @@ class Frames:
     """
 
     __slots__ = (
-        "_chunked", "_coded", "_framed", "_messages", "count", "events", "final", "last_seq", "parts",
-        "size_bytes",
+        "_chunked", "_coded", "_coded_after", "_framed", "_messages", "count", "events", "final", "last_seq",
+        "parts", "size_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,7 @@ class Frames:
         self.final = final
         self._chunked: bytes | None = None
         self._coded: dict[str, Frames] | None = None
+        self._coded_after: tuple[bytes, Frames, bytes] | None = None
         self._messages: list[bytes] | None = None
         self._framed: bytes | None = None
 
@@ -116,6 +117,18 @@ class Frames:
         if name not in self._coded:
             self._coded[name] = Frames(encode(self.data), self.last_seq, self.count, final=self.final)
         return self._coded[name]
+
+    def coded_after(
+        self, before: bytes, encode: Callable[[bytes, bytes], bytes], window_bytes: int
+    ) -> tuple["Frames", bytes]:
+        """The same for all who were sent `before` just before it, and what they have been sent then.
+
+        Of that the last `window_bytes`. One answer is kept: most have been sent the same.
+        """
+        if self._coded_after is None or self._coded_after[0] != before:
+            coded = Frames(encode(self.data, before), self.last_seq, self.count, final=self.final)
+            self._coded_after = before, coded, (before + self.data)[-window_bytes:]
+        return self._coded_after[1:]
 
 
 NOTHING = Frames(b"")

@@ -9,10 +9,10 @@ _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGN
 
 
 def choose_coding(accepted: str | None, ours: Sequence[str]) -> str | None:
-    """The first of `ours`, best first, that the `Accept-Encoding` header allows; None for no coding.
+    """The one of `ours` that the `Accept-Encoding` header likes best, the first of equals; None for no coding.
 
     One that the reader likes less than none at all is not taken, nor is any where the header can't be read. `*` is
-    taken for the last of ours only, the one that everybody knows: who sends it has mostly not thought of others.
+    taken for the first of ours only, the one that everybody knows: who sends it has mostly not thought of others.
     """
     if not accepted:
         return None
@@ -24,5 +24,6 @@ def choose_coding(accepted: str | None, ours: Sequence[str]) -> str | None:
             return None
         weights[name.lower()] = float(match[1]) if match else 1.0
     others, plain = weights.get("*", 0.0), weights.get("identity", 0.0)
-    liked = {name: weights.get(name, others if name == ours[-1] else 0.0) for name in ours}
-    return next((name for name, weight in liked.items() if weight > plain or weight == 1.0), None)
+    liked = {name: weights.get(name, others if name == ours[0] else 0.0) for name in ours}
+    best = max(ours, key=liked.__getitem__)
+    return best if liked[best] > plain or liked[best] == 1.0 else None

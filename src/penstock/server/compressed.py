@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..hub import Frames
 from ..protocol.coding import choose_coding
-from ..protocol.gzip import COMPRESS_TO_BYTES, HEADER, Checksum, blocks
+from ..protocol.gzip import COMPRESS_TO_BYTES, HEADER, SMALL_BYTES, WINDOW_BYTES, Checksum, blocks
 from .outlet import Outlet, Told
 
 __all__ = ["Coding", "Compressed", "coding_for", "whole"]
@@ -95,6 +95,8 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._checksum = Checksum()
+        self._begun = False
+        self._before = b""  # the end of what was sent, but for a greeting, which each has of its own
 
     @property
     def end(self) -> bytes:
@@ -102,7 +104,14 @@ class _Gzip:
 
     def encode(self, frames: Frames) -> Frames:
         self._checksum.add(frames.data)
-        return frames.coded("gzip", blocks)
+        if frames.size_bytes > SMALL_BYTES:
+            self._before = frames.parts[-1][-WINDOW_BYTES:]
+            return frames.coded("gzip", blocks)
+        if not self._begun:
+            self._begun = True
+            return frames.coded("gzip", blocks)
+        coded, self._before = frames.coded_after(self._before, blocks, WINDOW_BYTES)
+        return coded
 
 
 class _Zstd:
@@ -132,9 +141,10 @@ def _zstd() -> Callable[[bytes, int], bytes] | None:
 
 
 _compress = _zstd()
+# gzip first: it can look back at what was sent before, which makes a token's update half as large (benchmarks).
 _CODINGS: dict[str, Callable[[], Coding]] = {"gzip": _Gzip}
 if _compress is not None:
-    _CODINGS = {"zstd": _Zstd, **_CODINGS}
+    _CODINGS["zstd"] = _Zstd
 
 
 def coding_for(accepted: str | None) -> Coding | None:
