@@ -143,7 +143,8 @@ class _Status:
     def __call__(self, status: dict[str, Any]) -> None:
         if self._quiet:
             return
-        if status.get("connection") == "reconnecting" and not self._lost:
+        # A first try that succeeds is nothing to speak of: proxies cut, and streams end to be resumed (max_age_s).
+        if status.get("connection") == "reconnecting" and not self._lost and status["attempt"] > 1:
             self._lost = True
             note(f"\n(connection lost: {status.get('reason', '')}; reconnecting)")
         elif status.get("connection") == "live" and self._lost:
