@@ -1,0 +1,1 @@
+"""The command line, every command as a process of its own: what is printed where, and the exit codes."""

@@ -1,0 +1,1 @@
+"""Several processes behind one socket: kept up, replaced and ended. All of them are real ones."""
