@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,9 +67,7 @@ class SqliteStore:
         self._writer: Writer | None = None
         self._closed = False
         self._file = StoreFile(self.path)
-        self._readers = Readers(
-            self._file, ThreadPoolExecutor(READERS, thread_name_prefix="penstock-sqlite-reader"), self._meter
-        )
+        self._readers = Readers(self._file, READERS, self._meter)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Listener] = []
 
