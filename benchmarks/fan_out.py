@@ -249,11 +249,16 @@ def grow(found: dict[str, Stage], given: argparse.Namespace) -> None:
         plot.Panel(
             title,
             unit,
-            {who: [(n, _value(one, name)) for n, one in many.items()] for who, many in rounds.items()},
+            {who: _points(many, name) for who, many in rounds.items()},
         )
         for name, (title, unit) in MEASURES.items()
     ]
     plot.lines("fan_out_growth", panels, "subscribers")
+
+
+def _points(rounds: dict[int, Round], name: str) -> list[tuple[int, float]]:
+    # Nothing where it was less than a tick of the processor's clock: a logarithm shows no zero.
+    return [(readers, value) for readers, one in rounds.items() if (value := _value(one, name)) > 0]
 
 
 def compare(found: dict[str, Stage], given: argparse.Namespace) -> None:

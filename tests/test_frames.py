@@ -88,3 +88,12 @@ def test_frames_are_the_same_bytes_in_whatever_form() -> None:
 def test_an_end_is_final_whatever_the_size() -> None:
     events = [*rows()[:-1], ev.End("succeeded", None, None)]
     assert make_frames(chunks_of(events), 0, Merge.MANY).final
+
+
+def test_text_beside_a_large_value_is_merged() -> None:
+    large = Json({"row": "x" * (SAMPLED_FROM_BYTES * 3 // 4)})
+    for events in ([*texts()[:200], large], [large, *texts()[:200]]):
+        for seq, event in enumerate(events, start=1):
+            event.seq, event.at_ms = seq, 1
+        frames = make_frames([encode_chunk(events, EPOCH)], 0, Merge.ALL)
+        assert (frames.count, frames.events) == (2, 201)

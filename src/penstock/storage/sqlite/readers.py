@@ -106,28 +106,26 @@ class Readers:
         self._threads.append(thread)
 
     def _work(self, inbox: _Inbox) -> None:
-        while (job := self._next(inbox)) is not None:
-            if job.future.cancelled():
-                continue
+        while (job := inbox.get()) is not None:
             found, failed = None, None
-            try:
-                found = self._read(job.read)
-            except BaseException as error:  # noqa: BLE001 - it is whoever asked that meets it
-                failed = error
+            if not job.future.cancelled():
+                try:
+                    found = self._read(job.read)
+                except BaseException as error:  # noqa: BLE001 - it is whoever asked that meets it
+                    failed = error
+            self._find_work(inbox)  # before the answer, after which the next read may follow at once
             with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever asked
                 job.loop.call_soon_threadsafe(job.settle, found, failed)
             del job, found, failed  # large, or a traceback; the next one may be long in coming
 
-    def _next(self, inbox: _Inbox) -> _Job | None:
+    def _find_work(self, inbox: _Inbox) -> None:
         with self._lock:
-            if not inbox.empty():  # the first one
-                return inbox.get()
             if self._waiting:
-                return self._waiting.popleft()
-            if self._closed:
-                return None
-            self._idle.append(inbox)
-        return inbox.get()
+                inbox.put(self._waiting.popleft())
+            elif self._closed:
+                inbox.put(None)
+            else:
+                self._idle.append(inbox)
 
     def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         try:
