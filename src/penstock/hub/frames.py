@@ -1,7 +1,7 @@
 """What is sent, made once for all who stand at the same place."""
 
 from collections.abc import Callable, Sequence
-from enum import Enum
+from enum import IntEnum
 
 from ..errors import ProtocolError
 from ..models import Chunk
@@ -23,7 +23,7 @@ and a replay is a copy."""
 _MERGEABLE = tuple(b'\ndata: {"type":"%b",' % name for name in (b"text", b"replace", b"progress"))
 
 
-class Merge(Enum):
+class Merge(IntEnum):  # its hash is a number's: it is looked up for every update
     """Which neighbours are merged on their way to a reader, over the edges of chunks too.
 
     NONE: as stored. MANY: where there are so many that it pays, for who is behind. ALL: in an update of a reader
@@ -97,12 +97,12 @@ def make_frames(chunks: Sequence[Chunk], after: int, merge: Merge) -> Frames:
     if not chunks:
         return NOTHING
     first, last = chunks[0], chunks[-1]
-    epoch = sse.epoch_of(first)
-    head = first.data if first.first_seq > after else sse.frames_after(first, epoch, after)
-    data = b"".join([head, *[chunk.data for chunk in chunks[1:]]])
+    data = first.data if first.first_seq > after else sse.frames_after(first, sse.epoch_of(first), after)
+    if first is not last:
+        data = b"".join([data, *[chunk.data for chunk in chunks[1:]]])
     count = data.count(b"\n\n")
     if count > 1 and merge is not Merge.NONE and _is_worth_it(data, count, merge):
-        data, count = _merged(data, epoch)
+        data, count = _merged(data, sse.epoch_of(first))
     return Frames(data, last.last_seq, count, events=last.last_seq - after, final=last.final)
 
 

@@ -66,6 +66,8 @@ class Recent:
         """Chunks past `seq`; None where only the store can say."""
         if self.begin is None or seq < self.begin:
             return None
+        if self.chunks and seq == self.chunks[-1].first_seq - 1:  # who keeps up
+            return [self.chunks[-1]]
         found: list[Chunk] = []
         for chunk in reversed(self.chunks):  # a live reader is at the end, a step from what is new
             if chunk.last_seq <= seq:

@@ -62,6 +62,9 @@ def encode_fold(folded: events.Folded, epoch: str) -> bytes:
 def encode_chunk(batch: list[AnyEvent], epoch: str) -> Chunk:
     """Consecutive events, each with its seq, as one chunk."""
     first, last = batch[0], batch[-1]
+    if first is last:
+        data = encode_event(first, epoch)
+        return Chunk(first.seq - first.n + 1, first.seq, data, final=isinstance(first, events.End))
     data = b"".join([encode_event(event, epoch) for event in batch])
     return Chunk(first.seq - first.n + 1, last.seq, data, final=isinstance(last, events.End))
 

@@ -114,12 +114,14 @@ class Delivery:
             frames = self._subscriber.frames(self._merge) if folded is None else folded
             if frames is None:
                 self._reading = asyncio.create_task(self._catch_up())
-            # After one look: a run that never pauses would hold us here.
-            elif leaving or frames.last_seq or folded:
-                self._give(frames, leaving=leaving)
-            else:
-                self._keep_up()
                 return
+            # After one look: a run that never pauses would hold us here.
+            if leaving or frames.last_seq or folded:
+                self._give(frames, leaving=leaving)
+                if leaving or folded is not None or not self._subscriber.has_all:
+                    continue
+            self._keep_up()
+            return
 
     def _keep_up(self) -> None:
         if self._merge is Merge.MANY:  # it has what there was; from now on it is sent updates

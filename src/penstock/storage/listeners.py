@@ -6,9 +6,19 @@ from collections.abc import Iterable
 from ..models import Chunk
 from .base import Listener
 
-__all__ = ["tell_all"]
+__all__ = ["tell_all", "tell_chunks"]
 
 log = logging.getLogger("penstock")
+
+
+def tell_chunks(listeners: Iterable[Listener], appended: Iterable[tuple[str, Chunk]]) -> None:
+    """Tell each of what was appended, one chunk after the other."""
+    for stream, chunk in appended:
+        for listener in tuple(listeners):
+            try:
+                listener(stream, chunk)
+            except Exception:  # as below
+                log.exception("A listener failed.")
 
 
 def tell_all(listeners: Iterable[Listener], stream: str | None, chunk: Chunk | None) -> None:

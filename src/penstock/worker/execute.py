@@ -85,7 +85,7 @@ class Execution:
         span = current_span(self._run)
         if self._cumulative:
             return (self._run.frames.of(value, span),)
-        if type(value) is str:  # tokens: the path that must be short
+        if type(value) is str:
             return (self._emission.text(value, span),)
         return self._emission.events(value, span)
 
@@ -102,14 +102,21 @@ class Execution:
         return None
 
     async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
+        recorder, emission, run, pressure = self._recorder, self._emission, self._run, self.hold.pressure
         async for value in generator:
-            if self._recorder.stopping:  # a generator that swallowed its cancellation
+            if recorder.stopping:  # a generator that swallowed its cancellation
                 raise RunStopped
-            for event, size in self._events(value):
-                self._recorder.emit(event, size)
-                if self._recorder.full:
-                    await self._recorder.room()
-            if self.hold.due:
+            if type(value) is str and not self._cumulative:  # tokens: the path that must be short
+                event, size = emission.text(value, current_span(run))
+                recorder.emit(event, size)
+                if recorder.full:
+                    await recorder.room()
+            else:
+                for one, weight in self._events(value):
+                    recorder.emit(one, weight)
+                    if recorder.full:
+                        await recorder.room()
+            if pressure.tight and self.hold.due:
                 await self.hold.wait()
 
     # def

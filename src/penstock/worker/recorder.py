@@ -5,14 +5,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from ..errors import BufferFull
-from ..events import AnyEvent, End, Reset
+from ..events import MAX_EVENT_BYTES, AnyEvent, End, Reset
 from ..models import Append, Chunk, Claimed, Lease, RunState
-from ..protocol.coalesce import coalesce
+from ..protocol.coalesce import coalesce, extend
 from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk
 from .emission import check_size
@@ -30,6 +30,8 @@ MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 
 EVENT_OVERHEAD_BYTES = 80
 """What an event weighs beside its payload, in memory and as JSON."""
+
+NEVER = float("inf")
 
 
 class RunStopped(BaseException):
@@ -80,8 +82,11 @@ class Recorder:
         self.outcome: Outcome | None = None
         self.lingers = False
         self.back: GiveBack | None = None
+        self.full = False
+        """Whether the function should wait in `room` before it goes on."""
         self.oldest_ms = 0
         """When the first event of the chunk that was last taken was yielded."""
+        self._first_ms = 0  # the same of what is waiting
         self._alive_at = time.monotonic()
         self._epoch = claimed.stream.epoch
         self._seq = claimed.stream.tail
@@ -95,7 +100,7 @@ class Recorder:
         self._loop_thread = threading.get_ident()
         self._pending: list[AnyEvent] = []
         self._pending_bytes = 0
-        self._scheduled = float("inf")
+        self._scheduled = NEVER
         self._closed = False
         self._told = False
         self._room = asyncio.Event()
@@ -115,7 +120,8 @@ class Recorder:
             EventTooLarge: `size` is over what one event may have.
             BufferFull: In the event loop, when `MAX_BACKLOG_BYTES` are waiting.
         """
-        check_size(size)
+        if size > MAX_EVENT_BYTES:
+            check_size(size)
         if threading.get_ident() != self._loop_thread:
             self._pause_thread(closing=closing)
         with self._lock:
@@ -123,7 +129,8 @@ class Recorder:
                 if closing:
                     return
                 raise RunStopped
-            self._check_backlog()
+            if self._pending_bytes >= MAX_BACKLOG_BYTES:
+                self._refuse()
             self._push(event, size)
             due = self._due(urgent=urgent)
         if due is not None:
@@ -140,7 +147,8 @@ class Recorder:
         with self._lock:
             if self._closed:
                 raise RunStopped
-            self._check_backlog()
+            if self._pending_bytes >= MAX_BACKLOG_BYTES:
+                self._refuse()
             self._mark = _Mark(len(self._pending), self._pending_bytes, saved)
             self._edge = True
             self._alive_at = time.monotonic()
@@ -152,29 +160,40 @@ class Recorder:
         self._alive_at = time.monotonic()
         self._seq += 1
         event.seq = self._seq
-        event.edge, self._edge = self._edge, False
-        event.at_ms = event.at_ms or time.time_ns() // 1_000_000  # one from a process of its own has its time
-        self._pending.append(event)
-        self._pending_bytes += size + EVENT_OVERHEAD_BYTES
+        if self._edge:
+            event.edge, self._edge = True, False
+        if not event.at_ms:  # one from a process of its own has its time
+            event.at_ms = time.time_ns() // 1_000_000
+        pending = self._pending
+        if not pending:
+            self._first_ms = event.at_ms
+        # Tokens are merged as they come: neither kept one by one nor gone through again.
+        if self._merges and pending and extend(pending[-1], event):
+            self._pending_bytes += size
+        else:
+            pending.append(event)
+            self._pending_bytes += size + EVENT_OVERHEAD_BYTES
         if self._pending_bytes >= FLUSH_BYTES:
+            self.full = True
             self._room.clear()
             if self._thread_room is not None:
                 self._thread_room.clear()
 
     def _due(self, *, urgent: bool) -> float | None:
-        now = time.monotonic()
-        due = now if urgent or self._pending_bytes >= FLUSH_BYTES else self._pacer.due(now)
+        at_once = urgent or self._pending_bytes >= FLUSH_BYTES
+        if not at_once and self._scheduled != NEVER:  # it is due no later than what comes now
+            return None
+        due = self._alive_at if at_once else self._pacer.due(self._alive_at)
         if due >= self._scheduled:
             return None
         self._scheduled = due
         return due
 
-    def _check_backlog(self) -> None:
-        if self._pending_bytes >= MAX_BACKLOG_BYTES:
-            raise BufferFull(
-                f"{self._pending_bytes} bytes of events are waiting for the store.",
-                hint="Yield, or await between calls, so that the store can keep up.",
-            )
+    def _refuse(self) -> NoReturn:
+        raise BufferFull(
+            f"{self._pending_bytes} bytes of events are waiting for the store.",
+            hint="Yield, or await between calls, so that the store can keep up.",
+        )
 
     def _pause_thread(self, *, closing: bool) -> None:
         if self.stopping and not self._told and not closing:
@@ -194,11 +213,6 @@ class Recorder:
     def silent_s(self) -> float:
         """How long nothing was emitted."""
         return time.monotonic() - self._alive_at
-
-    @property
-    def full(self) -> bool:
-        """Whether the function should wait in `room` before it goes on."""
-        return not self._room.is_set()
 
     async def room(self) -> None:
         """Wait until the journal has taken what was waiting."""
@@ -257,6 +271,7 @@ class Recorder:
         self.settle(stored=False)
 
     def _let_go(self) -> None:
+        self.full = False
         self._room.set()
         if self._thread_room is not None:
             self._thread_room.set()
@@ -270,10 +285,10 @@ class Recorder:
         """
         with self._lock:
             pending, mark = self._cut()
-            self._scheduled = float("inf")
+            self._scheduled = NEVER
             if self.full:
                 self.touch()
-            self._let_go()
+                self._let_go()
             if not pending and mark is None:
                 return None
             now = time.monotonic()
@@ -282,24 +297,26 @@ class Recorder:
                 self._scheduled = now
         if unfinished:
             self._schedule(self, now)
-        if pending:
-            self.oldest_ms = pending[0].at_ms
         chunk = self._chunk(pending) if pending else Chunk(self._taken + 1, self._taken, b"")
         self._taken = chunk.last_seq
         return Append(self.lease.run_id, self.lease.fence, chunk, None if mark is None else mark.saved)
 
     def _cut(self) -> tuple[list[AnyEvent], _Mark | None]:
         mark, self._mark = self._mark, None
+        self.oldest_ms = self._first_ms
         if mark is None or self.outcome is not None:  # nothing is restored into a run that has ended
             pending, self._pending, self._pending_bytes = self._pending, [], 0
             return pending, None
         pending, self._pending = self._pending[: mark.place], self._pending[mark.place :]
         self._pending_bytes -= mark.size
+        if self._pending:
+            self._first_ms = self._pending[0].at_ms
         return pending, mark
 
     def _chunk(self, pending: list[AnyEvent]) -> Chunk:
         try:
-            return encode_chunk(coalesce(pending) if self._merges else pending, self._epoch)
+            merged = coalesce(pending) if self._merges and len(pending) > 1 else pending
+            return encode_chunk(merged, self._epoch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's alone
             return self._spoiled(pending[0], error)
 
@@ -308,13 +325,14 @@ class Recorder:
         # ends here, and no other run's chunks are held up.
         log.error("Run %s emitted what can't be encoded.", self.lease.run_id, exc_info=error)
         failed = {"code": "bad_yield", "message": f"An event can't be encoded: {error}.", "hint": ""}
+        seq = first.seq - first.n + 1
         with self._lock:
             self._closed = True
             self._pending = []
             self._mark = None
-            self._seq = first.seq
+            self._seq = seq
             self.outcome = Outcome(RunState.FAILED, None, failed)
-        return encode_chunk([End("failed", None, failed, seq=first.seq, at_ms=first.at_ms)], self._epoch)
+        return encode_chunk([End("failed", None, failed, seq=seq, at_ms=first.at_ms)], self._epoch)
 
     @property
     def settled(self) -> bool:

@@ -36,7 +36,7 @@ from ...models import (
     Tally,
 )
 from ..base import ANYTHING, Listener, WorkerSign
-from ..listeners import tell_all
+from ..listeners import tell_all, tell_chunks
 from . import claims, records, work
 from .connection import schema_version
 from .file import StoreFile
@@ -132,9 +132,8 @@ class SqliteStore:
         return taken
 
     def _tell_of(self, batch: Sequence[Append], taken: list[bool]) -> None:
-        for item, ok in zip(batch, taken, strict=True):
-            if ok and not item.chunk.empty:
-                self._tell(item.stream, item.chunk)
+        stored = [item for item, ok in zip(batch, taken, strict=True) if ok and not item.chunk.empty]
+        tell_chunks(self._listeners, [(item.stream, item.chunk) for item in stored])
 
     async def read(self, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
         return await self._read(
