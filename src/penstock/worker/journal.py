@@ -24,8 +24,13 @@ T = TypeVar("T")
 Given = TypeVarTuple("Given")
 log = logging.getLogger("penstock")
 
-TICK_S = 0.01
-"""Chunks that fall due within one tick go together: one timer and one batch for all, for 10 ms at most."""
+TICK_S = (0.01, 0.025)
+"""Chunks that fall due within one tick go together: one timer, one commit and one wake-up for all. The second is for
+when there are `MANY` of them: an update then comes 15 ms later at most, and what is due to a thousand runs costs a
+fifth less (benchmarks)."""
+
+MANY = 64
+"""Chunks in one tick from which it is worth it to wait for more."""
 
 RETRY_S = (0.05, 2.0)
 """First and longest wait before an append is tried again while the store can't take it."""
@@ -44,7 +49,8 @@ class Journal:
         self._thread = threading.get_ident()
         self._wake = asyncio.Event()
         self._ready: dict[Recorder, None] = {}
-        self._ticks: dict[int, list[Recorder]] = {}
+        self._ticks: dict[float, list[Recorder]] = {}
+        self._tick_s = TICK_S[0]
 
     def record(self, claimed: Claimed, rate: float) -> Recorder:
         """A recorder for one attempt of a run."""
@@ -62,14 +68,16 @@ class Journal:
             self._ready[recorder] = None
             self._wake.set()
             return
-        tick = math.ceil(due / TICK_S)
+        tick = math.ceil(due / self._tick_s) * self._tick_s
         if tick not in self._ticks:
             self._ticks[tick] = []
-            self._loop.call_later(tick * TICK_S - now, self._ring, tick)
+            self._loop.call_later(tick - now, self._ring, tick)
         self._ticks[tick].append(recorder)
 
-    def _ring(self, tick: int) -> None:
-        self._ready.update(dict.fromkeys(self._ticks.pop(tick)))
+    def _ring(self, tick: float) -> None:
+        recorders = self._ticks.pop(tick)
+        self._tick_s = TICK_S[len(recorders) >= MANY]
+        self._ready.update(dict.fromkeys(recorders))
         self._wake.set()
 
     async def run(self) -> None:
