@@ -63,7 +63,9 @@ class DirectOutlet:
             self._rest_bytes += len(frames.data)
             self._write_slices()
         else:
-            self._pass_on(self._framed(frames))
+            data = frames.chunked if self._is_chunked else frames.data
+            self._written_bytes += len(data)
+            self._transport.write_now(data)
 
     def end(self, last: Frames) -> None:
         self._ending = True
