@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from typing import Any
 
 from ..errors import BadYield
-from ..events import AnyEvent
+from ..events import AnyEvent, Text
 from ..memory import Hold, Pressure
 from ..models import RunRecord, RunState
 from .emission import Emission, optional_json
@@ -184,6 +184,9 @@ class _ShareSink:
         if waits:
             self._share.batch.touch()
 
+    def say(self, position: int, text: str, span: str | None, size: int) -> None:
+        self.emit(Text(position, text, span=span), size)
+
     def checkpoint(self, saved: bytes) -> None:
         try:
             self._recorder.checkpoint(saved)
@@ -289,6 +292,9 @@ class _AllSinks:
         return
 
     def emit(self, event: AnyEvent, size: int = 0, *, urgent: bool = False, closing: bool = False) -> None:
+        raise NotImplementedError("each run's events go into its own stream")
+
+    def say(self, position: int, text: str, span: str | None, size: int) -> None:
         raise NotImplementedError("each run's events go into its own stream")
 
     def checkpoint(self, saved: bytes) -> None:

@@ -135,6 +135,9 @@ def check_size(size_bytes: int) -> None:
 
 Frame = Callable[[Any, str | None], tuple[Replace, int]]
 
+Take = Callable[[int, str, str | None, int], None]
+"""Takes a text: its position, itself, its span, and about how many bytes it takes."""
+
 
 class Emission:
     """Turns yields into events, keeping count of each span's text. One per attempt of a run.
@@ -166,6 +169,12 @@ class Emission:
 
     def text(self, text: str, span: str | None) -> tuple[Text, int]:
         """The event of one yielded text, and about how many bytes it takes. Raises EventTooLarge."""
+        said: list[tuple[Text, int]] = []
+        self.say(text, span, lambda pos, piece, of, size: said.append((Text(pos, piece, span=of), size)))
+        return said[0]
+
+    def say(self, text: str, span: str | None, take: Take) -> None:
+        """Hand a yielded text over to `take`. Raises EventTooLarge."""
         size = len(text)
         if type(text) is not str or not text.isascii() or size > PLAIN_CHARS:
             text = plain_text(text)
@@ -173,4 +182,4 @@ class Emission:
             check_size(size)
         position = self._lengths.get(span, 0)
         self._lengths[span] = position + len(text)
-        return Text(position, text, span=span), size
+        take(position, text, span, size)

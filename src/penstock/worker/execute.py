@@ -103,17 +103,17 @@ class Execution:
 
     async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
         recorder, emission, run, pressure = self._recorder, self._emission, self._run, self.hold.pressure
+        say = recorder.say
         async for value in generator:
             if recorder.stopping:  # a generator that swallowed its cancellation
                 raise RunStopped
             if type(value) is str and not self._cumulative:  # tokens: the path that must be short
-                event, size = emission.text(value, current_span(run))
-                recorder.emit(event, size)
+                emission.say(value, current_span(run), say)
                 if recorder.full:
                     await recorder.room()
             else:
-                for one, weight in self._events(value):
-                    recorder.emit(one, weight)
+                for event, size in self._events(value):
+                    recorder.emit(event, size)
                     if recorder.full:
                         await recorder.room()
             if pressure.tight and self.hold.due:

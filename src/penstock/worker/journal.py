@@ -129,9 +129,9 @@ class Journal:
             recorder.settle(stored=ok or await self._is_stored(recorder, chunk))
 
     def _note(self, recorders: Iterable[Recorder]) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now = time.monotonic()
         for recorder in recorders:
-            self._stored.add((now_ms - recorder.oldest_ms) / 1000)
+            self._stored.add(now - recorder.oldest_at)
 
     async def _give_back(self, recorder: Recorder, back: GiveBack) -> None:
         if recorder.done.done():

@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 import msgspec
 
 from ..errors import BufferFull
-from ..events import MAX_EVENT_BYTES, AnyEvent, End, Reset
+from ..events import MAX_EVENT_BYTES, AnyEvent, End, Reset, Text
 from ..models import Append, Chunk, Claimed, Lease, RunState
 from ..protocol.coalesce import coalesce, extend
 from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk
 from .emission import check_size
+from .said import SAID_BYTES, Said
 
 __all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "GiveBack", "Outcome", "Recorder", "RunStopped"]
 
@@ -84,9 +85,9 @@ class Recorder:
         self.back: GiveBack | None = None
         self.full = False
         """Whether the function should wait in `room` before it goes on."""
-        self.oldest_ms = 0
-        """When the first event of the chunk that was last taken was yielded."""
-        self._first_ms = 0  # the same of what is waiting
+        self.oldest_at = 0.0
+        """When the first event of the chunk that was last taken was yielded, in monotonic seconds."""
+        self._first_at = 0.0  # the same of what is waiting
         self._alive_at = time.monotonic()
         self._epoch = claimed.stream.epoch
         self._seq = claimed.stream.tail
@@ -100,6 +101,7 @@ class Recorder:
         self._loop_thread = threading.get_ident()
         self._pending: list[AnyEvent] = []
         self._pending_bytes = 0
+        self._said = Said()  # after what is pending
         self._scheduled = NEVER
         self._closed = False
         self._told = False
@@ -136,6 +138,40 @@ class Recorder:
         if due is not None:
             self._schedule(self, due)
 
+    def say(self, position: int, text: str, span: str | None, size: int) -> None:
+        """As `emit` of a `Text`, from the event loop: the path of every token, which must be short."""
+        said = self._said
+        with self._lock:
+            if said.pieces and span == said.span and said.size + size <= SAID_BYTES:
+                said.pieces.append(text)
+                said.size += size
+                said.at = time.monotonic()
+                return
+            due = None
+            if begins := self._may_begin_to_say(size):
+                said.begin(position, text, span, size)
+                said.at = now = time.monotonic()
+                if not self._pending:
+                    self._first_at = now
+                if self._scheduled == NEVER:
+                    due = self._scheduled = self._pacer.due(now)
+        if not begins:
+            self.emit(Text(position, text, span=span), size)
+        elif due is not None:
+            self._schedule(self, due)
+
+    def _may_begin_to_say(self, size: int) -> bool:
+        if self._said.pieces or self._closed or not self._merges:
+            return False
+        return size <= SAID_BYTES and self._pending_bytes < FLUSH_BYTES - SAID_BYTES
+
+    def _settle_said(self) -> None:
+        self._seq += len(self._said.pieces)
+        self._alive_at = self._said.at
+        self._pending_bytes += self._said.size + EVENT_OVERHEAD_BYTES
+        self._pending.append(self._said.event(self._seq, edge=self._edge))
+        self._edge = False
+
     def checkpoint(self, saved: bytes) -> None:
         """Keep `saved` for the attempt that follows this one, once everything emitted before is stored.
 
@@ -149,6 +185,8 @@ class Recorder:
                 raise RunStopped
             if self._pending_bytes >= MAX_BACKLOG_BYTES:
                 self._refuse()
+            if self._said.pieces:
+                self._settle_said()
             self._mark = _Mark(len(self._pending), self._pending_bytes, saved)
             self._edge = True
             self._alive_at = time.monotonic()
@@ -157,6 +195,8 @@ class Recorder:
             self._schedule(self, due)
 
     def _push(self, event: AnyEvent, size: int) -> None:
+        if self._said.pieces:
+            self._settle_said()
         self._alive_at = time.monotonic()
         self._seq += 1
         event.seq = self._seq
@@ -166,7 +206,7 @@ class Recorder:
             event.at_ms = time.time_ns() // 1_000_000
         pending = self._pending
         if not pending:
-            self._first_ms = event.at_ms
+            self._first_at = self._alive_at
         # Tokens are merged as they come: neither kept one by one nor gone through again.
         if self._merges and pending and extend(pending[-1], event):
             self._pending_bytes += size
@@ -212,7 +252,7 @@ class Recorder:
     @property
     def silent_s(self) -> float:
         """How long nothing was emitted."""
-        return time.monotonic() - self._alive_at
+        return time.monotonic() - max(self._alive_at, self._said.at)
 
     async def room(self) -> None:
         """Wait until the journal has taken what was waiting."""
@@ -266,6 +306,7 @@ class Recorder:
         with self._lock:
             self._closed = True
             self._pending = []
+            self._said.pieces = []
             self._mark = None
         self._let_go()
         self.settle(stored=False)
@@ -284,6 +325,8 @@ class Recorder:
         With a checkpoint among it: what stands before it; the rest is due at once.
         """
         with self._lock:
+            if self._said.pieces:
+                self._settle_said()
             pending, mark = self._cut()
             self._scheduled = NEVER
             if self.full:
@@ -303,14 +346,13 @@ class Recorder:
 
     def _cut(self) -> tuple[list[AnyEvent], _Mark | None]:
         mark, self._mark = self._mark, None
-        self.oldest_ms = self._first_ms
+        self.oldest_at = self._first_at
         if mark is None or self.outcome is not None:  # nothing is restored into a run that has ended
             pending, self._pending, self._pending_bytes = self._pending, [], 0
             return pending, None
         pending, self._pending = self._pending[: mark.place], self._pending[mark.place :]
         self._pending_bytes -= mark.size
-        if self._pending:
-            self._first_ms = self._pending[0].at_ms
+        self._first_at = time.monotonic()  # about: what is left goes at once
         return pending, mark
 
     def _chunk(self, pending: list[AnyEvent]) -> Chunk:
