@@ -80,7 +80,7 @@ class Recent:
 
     def frames(self, seq: int, merge: Merge) -> Frames | None:
         """A piece of what follows `seq`, made once for all who stand there; None where only the store can say."""
-        if self.chunks and seq == (latest := self.chunks[-1]).first_seq - 1:  # who keeps up: the path that must be short
+        if self.chunks and seq == (latest := self.chunks[-1]).first_seq - 1:  # who keeps up
             if self._latest is None:
                 self._latest = make_frames([latest], seq, Merge.NONE)
             if self._latest.count == 1:  # whatever the merge

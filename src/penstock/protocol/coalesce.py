@@ -17,7 +17,7 @@ from ..events import AnyEvent, Bytes, End, Json, Progress, Replace, Reset, Text
 from .compose import compose
 from .delta import apply
 
-__all__ = ["MERGED_TEXT", "Fold", "coalesce", "extend"]
+__all__ = ["MERGED_TEXT", "Fold", "coalesce"]
 
 MERGED_TEXT = 8 * 1024
 """Code points after which a merged `text` is full: a network that cuts every few seconds must let one through."""
@@ -31,22 +31,6 @@ def coalesce(batch: Sequence[AnyEvent]) -> list[AnyEvent]:
     if len(batch) < 2:
         return list(batch)
     return [row[0] if len(row) == 1 else _merge_of(type(row[0]))(row) for row in _rows(batch)]
-
-
-def extend(last: AnyEvent, event: AnyEvent) -> bool:
-    """Merge a text into the one before it, as `coalesce` would; whether it could be.
-
-    Both are the caller's own, and nobody else has seen them.
-    """
-    if type(last) is not Text or type(event) is not Text or event.edge or last.span != event.span:
-        return False
-    length = len(last.text)
-    if length >= MERGED_TEXT or last.pos + length != event.pos:
-        return False
-    last.text += event.text
-    last.seq, last.at_ms = event.seq, event.at_ms
-    last.n += event.n
-    return True
 
 
 def _rows(batch: Iterable[AnyEvent]) -> Iterator[list[AnyEvent]]:

@@ -85,8 +85,6 @@ class Execution:
         span = current_span(self._run)
         if self._cumulative:
             return (self._run.frames.of(value, span),)
-        if type(value) is str:
-            return (self._emission.text(value, span),)
         return self._emission.events(value, span)
 
     # async def
@@ -140,8 +138,12 @@ class Execution:
     def _exhaust(self, generator: Generator[Any, None, Any]) -> Any:
         try:
             while True:
-                for event, size in self._events(next(generator)):
-                    self._recorder.emit(event, size)
+                value = next(generator)
+                if type(value) is str and not self._cumulative:
+                    self._emission.say(value, current_span(self._run), self._recorder.say)
+                else:
+                    for event, size in self._events(value):
+                        self._recorder.emit(event, size)
                 self.hold.wait_in_thread()
                 if self._recorder.stopping:
                     self._recorder.stop_seen()

@@ -12,7 +12,7 @@ import msgspec
 from ..errors import BufferFull
 from ..events import MAX_EVENT_BYTES, AnyEvent, End, Reset, Text
 from ..models import Append, Chunk, Claimed, Lease, RunState
-from ..protocol.coalesce import coalesce, extend
+from ..protocol.coalesce import coalesce
 from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk
 from .emission import check_size
@@ -32,7 +32,7 @@ MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 EVENT_OVERHEAD_BYTES = 80
 """What an event weighs beside its payload, in memory and as JSON."""
 
-NEVER = float("inf")
+NEVER, AT_ONCE = float("inf"), float("-inf")
 
 
 class RunStopped(BaseException):
@@ -73,10 +73,13 @@ class Recorder:
     """One attempt's events, from the function (any thread) to the journal (the event loop).
 
     schedule: called with the recorder and the time (monotonic seconds) from which it has a chunk to give.
+    full: whether the function should wait in `room` before it goes on.
+    oldest_at: when the first event of the chunk that was last taken was yielded, in monotonic seconds.
     """
 
     def __init__(self, claimed: Claimed, rate: float, schedule: Callable[["Recorder", float], None]) -> None:
         self.lease: Lease = claimed.lease
+        self.rate = rate
         self.stopping = False
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """True once the end is stored; False when the lease was lost, and nothing more can be."""
@@ -84,9 +87,7 @@ class Recorder:
         self.lingers = False
         self.back: GiveBack | None = None
         self.full = False
-        """Whether the function should wait in `room` before it goes on."""
         self.oldest_at = 0.0
-        """When the first event of the chunk that was last taken was yielded, in monotonic seconds."""
         self._first_at = 0.0  # the same of what is waiting
         self._alive_at = time.monotonic()
         self._epoch = claimed.stream.epoch
@@ -94,19 +95,17 @@ class Recorder:
         self._taken = claimed.stream.tail
         self._mark: _Mark | None = None
         self._edge = claimed.run.checkpoint_seq > 0
-        self._merges = rate > 0
         self._pacer = Pacer(rate)
         self._schedule = schedule
         self._lock = threading.Lock()
         self._loop_thread = threading.get_ident()
-        self._pending: list[AnyEvent] = []
+        self._pending: list[AnyEvent] = []  # and after it
+        self._said = Said()
         self._pending_bytes = 0
-        self._said = Said()  # after what is pending
         self._scheduled = NEVER
         self._closed = False
         self._told = False
         self._room = asyncio.Event()
-        self._room.set()
         self._thread_room: threading.Event | None = None  # made by the first thread: most runs have none
 
     # The function's side
@@ -139,7 +138,9 @@ class Recorder:
             self._schedule(self, due)
 
     def say(self, position: int, text: str, span: str | None, size: int) -> None:
-        """As `emit` of a `Text`, from the event loop: the path of every token, which must be short."""
+        """As `emit` of a `Text`: the path of every token, which must be short."""
+        if threading.get_ident() != self._loop_thread:
+            self._pause_thread(closing=False)
         said = self._said
         with self._lock:
             if said.pieces and span == said.span and said.size + size <= SAID_BYTES:
@@ -161,7 +162,7 @@ class Recorder:
             self._schedule(self, due)
 
     def _may_begin_to_say(self, size: int) -> bool:
-        if self._said.pieces or self._closed or not self._merges:
+        if self._said.pieces or self._closed or not self.rate:
             return False
         return size <= SAID_BYTES and self._pending_bytes < FLUSH_BYTES - SAID_BYTES
 
@@ -204,15 +205,10 @@ class Recorder:
             event.edge, self._edge = True, False
         if not event.at_ms:  # one from a process of its own has its time
             event.at_ms = time.time_ns() // 1_000_000
-        pending = self._pending
-        if not pending:
+        if not self._pending:
             self._first_at = self._alive_at
-        # Tokens are merged as they come: neither kept one by one nor gone through again.
-        if self._merges and pending and extend(pending[-1], event):
-            self._pending_bytes += size
-        else:
-            pending.append(event)
-            self._pending_bytes += size + EVENT_OVERHEAD_BYTES
+        self._pending.append(event)
+        self._pending_bytes += size + EVENT_OVERHEAD_BYTES
         if self._pending_bytes >= FLUSH_BYTES:
             self.full = True
             self._room.clear()
@@ -221,13 +217,13 @@ class Recorder:
 
     def _due(self, *, urgent: bool) -> float | None:
         at_once = urgent or self._pending_bytes >= FLUSH_BYTES
-        if not at_once and self._scheduled != NEVER:  # it is due no later than what comes now
+        if at_once:
+            asked, self._scheduled = self._scheduled, AT_ONCE
+            return None if asked == AT_ONCE else self._alive_at
+        if self._scheduled != NEVER:
             return None
-        due = self._alive_at if at_once else self._pacer.due(self._alive_at)
-        if due >= self._scheduled:
-            return None
-        self._scheduled = due
-        return due
+        self._scheduled = self._pacer.due(self._alive_at)
+        return self._scheduled
 
     def _refuse(self) -> NoReturn:
         raise BufferFull(
@@ -256,7 +252,8 @@ class Recorder:
 
     async def room(self) -> None:
         """Wait until the journal has taken what was waiting."""
-        await self._room.wait()
+        if self.full:
+            await self._room.wait()
 
     def stop(self) -> None:
         """A stop was asked for: `Run.should_stop` says so, and threads are told at their next call."""
@@ -337,7 +334,7 @@ class Recorder:
             now = time.monotonic()
             self._pacer.flushed(now)
             if unfinished := bool(self._pending) or self.back is not None:
-                self._scheduled = now
+                self._scheduled = AT_ONCE
         if unfinished:
             self._schedule(self, now)
         chunk = self._chunk(pending) if pending else Chunk(self._taken + 1, self._taken, b"")
@@ -357,7 +354,7 @@ class Recorder:
 
     def _chunk(self, pending: list[AnyEvent]) -> Chunk:
         try:
-            merged = coalesce(pending) if self._merges and len(pending) > 1 else pending
+            merged = coalesce(pending) if self.rate and len(pending) > 1 else pending
             return encode_chunk(merged, self._epoch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's alone
             return self._spoiled(pending[0], error)

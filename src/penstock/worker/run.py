@@ -51,7 +51,7 @@ class Sink(Protocol):
         ...
 
     def say(self, position: int, text: str, span: str | None, size: int) -> None:
-        """Take a piece of text; as `emit` of its event, from the event loop."""
+        """Take a piece of text; as `emit` of its event."""
         ...
 
     def checkpoint(self, saved: bytes) -> None:
