@@ -106,7 +106,7 @@ class Delivery:
 
     def _bring(self) -> None:
         while not (self._over or self._reading or self._outlet.full):
-            if time.monotonic() >= self._ends_at:
+            if self._ends_at != math.inf and time.monotonic() >= self._ends_at:
                 self._rotate()
                 return
             leaving = self._subscriber.draining
@@ -126,7 +126,8 @@ class Delivery:
     def _keep_up(self) -> None:
         if self._merge is Merge.MANY:  # it has what there was; from now on it is sent updates
             self._merge = Merge.ALL
-        self._tell_status()
+        if self._subscriber.status is not None:
+            self._tell_status()
 
     # Who is behind
 

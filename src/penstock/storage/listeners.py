@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from ..models import Chunk
+from ..models import Append, Chunk
 from .base import Listener
 
 __all__ = ["tell_all", "tell_chunks"]
@@ -11,14 +11,16 @@ __all__ = ["tell_all", "tell_chunks"]
 log = logging.getLogger("penstock")
 
 
-def tell_chunks(listeners: Iterable[Listener], appended: Iterable[tuple[str, Chunk]]) -> None:
-    """Tell each of what was appended, one chunk after the other."""
-    for stream, chunk in appended:
-        for listener in tuple(listeners):
-            try:
-                listener(stream, chunk)
-            except Exception:  # as below
-                log.exception("A listener failed.")
+def tell_chunks(listeners: Iterable[Listener], appended: Iterable[Append]) -> None:
+    """Tell each of what was appended, one chunk after the other: as `tell_all`, which would cost twice as much."""
+    for item in appended:
+        stream, chunk = item.stream, item.chunk
+        if chunk.last_seq >= chunk.first_seq:
+            for listener in tuple(listeners):
+                try:
+                    listener(stream, chunk)
+                except Exception:
+                    log.exception("A listener failed.")
 
 
 def tell_all(listeners: Iterable[Listener], stream: str | None, chunk: Chunk | None) -> None:

@@ -236,13 +236,16 @@ class _BatchExecution(Execution):
                 yield share, item
 
     async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
-        async for value in generator:
-            for share, item in self._given(value):
-                await self._emit(share, item)
-            if self.hold.due:
-                await self.hold.wait()
-            if self._recorder.stopping:
-                raise RunStopped
+        try:
+            async for value in generator:
+                for share, item in self._given(value):
+                    await self._emit(share, item)
+                if self.hold.due:
+                    await self.hold.wait()
+                if self._recorder.stopping:
+                    raise RunStopped
+        finally:
+            await generator.aclose()
 
     async def _emit(self, share: Share, item: Any) -> None:
         try:

@@ -5,7 +5,7 @@ import contextvars
 import inspect
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from typing import Any, cast
 
 from ..errors import PenstockError
@@ -89,33 +89,33 @@ class Execution:
 
     # async def
 
-    async def _in_loop(self) -> Any:
+    def _in_loop(self) -> Awaitable[Any]:
+        # No coroutine of its own: each token's way through it would cost as much as a call.
         started = self._function.start(self._arguments, self._handle)
         if not inspect.isasyncgen(started):
-            return await started
-        try:
-            await self._iterate(cast("AsyncGenerator[Any, None]", started))
-        finally:
-            await started.aclose()
-        return None
+            return cast("Awaitable[Any]", started)
+        return self._iterate(cast("AsyncGenerator[Any, None]", started))
 
     async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
         recorder, emission, run, pressure = self._recorder, self._emission, self._run, self.hold.pressure
         say = recorder.say
-        async for value in generator:
-            if recorder.stopping:  # a generator that swallowed its cancellation
-                raise RunStopped
-            if type(value) is str and not self._cumulative:  # tokens: the path that must be short
-                emission.say(value, current_span(run), say)
-                if recorder.full:
-                    await recorder.room()
-            else:
-                for event, size in self._events(value):
-                    recorder.emit(event, size)
+        try:
+            async for value in generator:
+                if recorder.stopping:  # a generator that swallowed its cancellation
+                    raise RunStopped
+                if type(value) is str and not self._cumulative:  # tokens: the path that must be short
+                    emission.say(value, current_span(run), say)
                     if recorder.full:
                         await recorder.room()
-            if pressure.tight and self.hold.due:
-                await self.hold.wait()
+                else:
+                    for event, size in self._events(value):
+                        recorder.emit(event, size)
+                        if recorder.full:
+                            await recorder.room()
+                if pressure.tight and self.hold.due:
+                    await self.hold.wait()
+        finally:
+            await generator.aclose()
 
     # def
 

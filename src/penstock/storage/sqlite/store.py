@@ -13,6 +13,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -125,15 +126,14 @@ class SqliteStore:
 
         def append(connection: sqlite3.Connection) -> list[bool]:
             taken = work.append(connection, batch)
-            writer.watch.wrote((item.stream, item.chunk) for item, ok in zip(batch, taken, strict=True) if ok)
+            writer.watch.wrote(compress(batch, taken))
             return taken
 
         taken: list[bool] = await writer.do(append, lambda taken: self._tell_of(batch, taken))
         return taken
 
     def _tell_of(self, batch: Sequence[Append], taken: list[bool]) -> None:
-        stored = [item for item, ok in zip(batch, taken, strict=True) if ok and not item.chunk.empty]
-        tell_chunks(self._listeners, [(item.stream, item.chunk) for item in stored])
+        tell_chunks(self._listeners, compress(batch, taken))
 
     async def read(self, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
         return await self._read(
@@ -205,7 +205,7 @@ class SqliteStore:
 
         def finish(connection: sqlite3.Connection) -> list[bool]:
             done = work.finish(connection, ends)
-            writer.watch.wrote((end.lease.run_id, end.last) for end, ok in zip(ends, done, strict=True) if ok)
+            writer.watch.ended(compress(ends, done))
             return done
 
         done: list[bool] = await writer.do(finish, lambda done: self._tell_of_ends(ends, done))
