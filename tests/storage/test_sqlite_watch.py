@@ -34,7 +34,7 @@ class Process:
     def append(self, stream: str, *seqs: int) -> None:
         for seq in seqs:
             assert work.append(self.connection, [Append(stream, 0, chunk(seq))]) == [True]
-            self.watch.wrote([(stream, chunk(seq))])
+            self.watch.wrote([Append(stream, 1, chunk(seq))])
 
     def look(self) -> set[str] | None:
         return self.watch.look(self.connection)

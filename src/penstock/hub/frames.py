@@ -1,7 +1,7 @@
 """What is sent, made once for all who stand at the same place."""
 
 from collections.abc import Callable, Sequence
-from enum import Enum
+from enum import IntEnum
 
 from ..errors import ProtocolError
 from ..models import Chunk
@@ -31,7 +31,7 @@ SAMPLE_BYTES = 2 * 1024
 _MERGEABLE = tuple(b'\ndata: {"type":"%b",' % name for name in (b"text", b"replace", b"progress"))
 
 
-class Merge(Enum):
+class Merge(IntEnum):  # its hash is a number's: it is looked up for every update
     """Which neighbours are merged on their way to a reader, over the edges of chunks too.
 
     NONE: as stored. MANY: where there are so many that it pays, for who is behind. ALL: in an update of a reader
@@ -139,16 +139,14 @@ def make_frames(chunks: Sequence[Chunk], after: int, merge: Merge) -> Frames:
     if not chunks:
         return NOTHING
     first, last = chunks[0], chunks[-1]
-    epoch = sse.epoch_of(first)
-    head = first.data if first.first_seq > after else sse.frames_after(first, epoch, after)
+    head = first.data if first.first_seq > after else sse.frames_after(first, sse.epoch_of(first), after)
+    parts = [head] if first is last else [head, *[chunk.data for chunk in chunks[1:]]]
     events = last.last_seq - after
-    frames = Frames(
-        [head, *[chunk.data for chunk in chunks[1:]]], last.last_seq, events, events=events, final=last.final
-    )
-    if frames.size_bytes <= SAMPLED_FROM_BYTES or _any_mergeable(frames.parts):
-        frames.count = _count(frames.parts, epoch)
+    frames = Frames(parts, last.last_seq, events, events=events, final=last.final)
+    if frames.size_bytes <= SAMPLED_FROM_BYTES or _any_mergeable(parts):
+        frames.count = sum([part.count(b"\n\n") for part in parts])
         if frames.count > 1 and merge is not Merge.NONE and _is_worth_it(frames.data, frames.count, merge):
-            data, count = _merged(frames.data, epoch)
+            data, count = _merged(frames.data, sse.epoch_of(first))
             return Frames(data, last.last_seq, count, events=events, final=last.final)
     return frames
 
@@ -160,11 +158,6 @@ def _any_mergeable(parts: list[bytes]) -> bool:
         samples += [part[start : start + SAMPLE_BYTES] for start in (0, last // 2, last)]
     sample = b"".join(samples)
     return any(kind in sample for kind in _MERGEABLE)
-
-
-def _count(parts: list[bytes], epoch: str) -> int:
-    mark = b"\nid: %b-" % epoch.encode()  # the longer it is, the faster it is looked for
-    return sum(1 + part.count(mark) for part in parts if part)
 
 
 def _is_worth_it(data: bytes, count: int, merge: Merge) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..models import Chunk, Stream
 from ..protocol.sse import epoch_of
 from ..storage.base import Store
+from .beat import Bell
 from .subscriber import Subscriber
 from .tail import Status, Tail
 
@@ -38,6 +39,7 @@ class Hub:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tails: dict[str, Tail] = {}
+        self._bell = Bell()
         self.lately: set[str] | None = None
         """Streams that somebody has come to read since this was last emptied; None where nobody looks."""
         self._warm: dict[str, None] = {}  # streams of tails without subscribers, oldest first
@@ -71,7 +73,7 @@ class Hub:
         return Subscriber(tail, after)
 
     def _new_tail(self, stream: str) -> Tail:
-        tail = self._tails[stream] = Tail(stream, self._store, self._left)
+        tail = self._tails[stream] = Tail(stream, self._store, self._bell, self._left)
         tail.draining = self.draining
         return tail
 

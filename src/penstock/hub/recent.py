@@ -25,7 +25,7 @@ they go through as many as memory holds pieces, about ten, and if these did not 
 class Recent:
     """Chunks without a gap: the events `begin + 1 … end`. begin: None before anything is known."""
 
-    __slots__ = ("_came_at", "_made", "begin", "chunks", "end", "size_bytes")
+    __slots__ = ("_came_at", "_latest", "_made", "begin", "chunks", "end", "size_bytes")
 
     def __init__(self) -> None:
         self.chunks: deque[Chunk] = deque()
@@ -33,6 +33,7 @@ class Recent:
         self.begin: int | None = None
         self.end = 0
         self.size_bytes = 0
+        self._latest: Frames | None = None  # of the last chunk, as it is stored
         self._made: dict[tuple[int, Merge], Frames] = {}
 
     def push(self, chunk: Chunk, now: float) -> bool:
@@ -48,7 +49,9 @@ class Recent:
         self._came_at.append(now)
         self.end = chunk.last_seq
         self.size_bytes += len(chunk.data)
-        self._made.clear()
+        self._latest = None
+        if self._made:
+            self._made.clear()
         return True
 
     def trim(self, most_bytes: int, least: int, hot_bytes: int = 0, hot_since: float = math.inf) -> None:
@@ -66,6 +69,7 @@ class Recent:
 
     def forget_made(self) -> None:
         """Nobody stands anywhere."""
+        self._latest = None
         self._made.clear()
 
     def after(self, seq: int) -> list[Chunk] | None:
@@ -82,6 +86,11 @@ class Recent:
 
     def frames(self, seq: int, merge: Merge) -> Frames | None:
         """A piece of what follows `seq`, made once for all who stand there; None where only the store can say."""
+        if self.chunks and seq == (latest := self.chunks[-1]).first_seq - 1:  # who keeps up
+            if self._latest is None:
+                self._latest = make_frames([latest], seq, Merge.NONE)
+            if self._latest.count == 1:  # whatever the merge
+                return self._latest
         made = self._made.get((seq, merge))
         if made is None:
             chunks = self.after(seq)

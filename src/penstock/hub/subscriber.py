@@ -71,6 +71,11 @@ class Subscriber:
             self._tail.anchor(after)
 
     @property
+    def has_all(self) -> bool:
+        """Whether it has everything that memory has."""
+        return self.position == self._tail.recent.end
+
+    @property
     def draining(self) -> bool:
         """The server is leaving."""
         return self._tail.draining

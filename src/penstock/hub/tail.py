@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..errors import StoreError
 from ..models import Chunk
 from ..storage.base import Store
-from .beat import Beat, Look
+from .beat import Beat, Bell, Look
 from .recent import PIECE_BYTES, Recent
 
 __all__ = ["TAIL_BYTES", "Status", "Tail"]
@@ -55,12 +55,13 @@ class Tail:
     """Shared by all who read one stream."""
 
     __slots__ = (
-        "_beats", "_doubted_at", "_follower", "_on_empty", "_reading", "_store", "_waiting", "changes",
+        "_beats", "_bell", "_doubted_at", "_follower", "_on_empty", "_reading", "_store", "_waiting", "changes",
         "draining", "epoch", "reached", "recent", "stale", "status", "stream", "subscribers", "written_at",
     )  # fmt: skip
 
-    def __init__(self, stream: str, store: Store, on_empty: "Callable[[Tail], None]") -> None:
+    def __init__(self, stream: str, store: Store, bell: Bell, on_empty: "Callable[[Tail], None]") -> None:
         self.stream = stream
+        self._bell = bell
         self._store = store
         self._on_empty = on_empty
         self.draining = False  # the server is leaving
@@ -176,8 +177,9 @@ class Tail:
     def wake(self, *, urgent: bool = False) -> None:
         """There may be something new."""
         self.changes += 1
-        for subscriber in tuple(self._waiting):
-            subscriber.wake()
+        if self._waiting:
+            for subscriber in tuple(self._waiting):
+                subscriber.wake()
         for beat in self._beats.values():
             beat.news(urgent=urgent)
 
@@ -191,7 +193,7 @@ class Tail:
 
     def follow(self, look: Look, interval_s: float) -> None:
         """Call `look` after changes, at most every `interval_s`."""
-        self._beats.setdefault(interval_s, Beat(interval_s)).members[look] = None
+        self._beats.setdefault(interval_s, Beat(interval_s, self._bell)).members[look] = None
         if self.stale:  # nobody followed when that was told
             self.look_again()
 

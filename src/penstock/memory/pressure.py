@@ -136,7 +136,7 @@ class Hold:
         """Whether the function is held at this moment."""
         self.over = False
         """Whether it is not to be held any more."""
-        self._pressure = pressure
+        self.pressure = pressure
         self._touched = touched
         self._time = 0
         self._held_time = 0
@@ -146,7 +146,7 @@ class Hold:
     @property
     def due(self) -> bool:
         """Whether the function should wait before it goes on."""
-        return self._pressure.tight and not (self.over or self._pressure.lets(self))
+        return self.pressure.tight and not (self.over or self.pressure.lets(self))
 
     async def wait(self) -> None:
         """Wait until memory is eased, `end` is called, it is the oldest's turn, or the time is over."""
@@ -175,20 +175,20 @@ class Hold:
     @property
     def was_held(self) -> bool:
         """Whether it has been, since memory became tight."""
-        return self._held_time == self._pressure.times
+        return self._held_time == self.pressure.times
 
     def end(self) -> None:
         """The function is over, or is to stop: it is held no more. From any thread."""
         self.over = True
-        self._pressure.leave(self)
+        self.pressure.leave(self)
         self._go()
 
     @contextlib.contextmanager
     def _held(self, go: Callable[[], object]) -> Iterator[None]:
         self._go = go
-        unlisten = self._pressure.listen(go)
+        unlisten = self.pressure.listen(go)
         self.waiting = True
-        self._pressure.enter(self)
+        self.pressure.enter(self)
         try:
             if not self.due:  # it was eased, or the run stopped, in this moment
                 go()
@@ -201,14 +201,14 @@ class Hold:
 
     def _waits(self) -> Iterator[float]:
         yield self._next_wait_s()
-        first_time, self._held_time = not self.was_held, self._pressure.times
+        first_time, self._held_time = not self.was_held, self.pressure.times
         # By now it is known which is the oldest: the others leave what there is to spare to that one.
-        if first_time and self._pressure.has_first and not self._pressure.lets(self):
+        if first_time and self.pressure.has_first and not self.pressure.lets(self):
             yield self._next_wait_s()
 
     def _next_wait_s(self) -> float:
         first, most = HELD_S
-        if self._time != self._pressure.times:
-            self._time, self._wait_s = self._pressure.times, first
+        if self._time != self.pressure.times:
+            self._time, self._wait_s = self.pressure.times, first
         wait_s, self._wait_s = self._wait_s, min(most, self._wait_s * 2)
         return wait_s

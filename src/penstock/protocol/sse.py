@@ -79,19 +79,20 @@ def encode_chunks(batch: list[AnyEvent], epoch: str) -> list[Chunk]:
 
     Where they end with an `end`, the last chunk is final.
     """
-    frames = [encode_event(event, epoch) for event in batch]
-    if sum(map(len, frames)) <= WHOLE_BYTES:
-        return [_chunk(batch, frames)]
-    final = isinstance(batch[-1], events.End)
-    del frames  # it may have many megabytes, and so have the chunks
-    chunks = [_chunk(row, rows) for row, rows in _rows(cut(batch), epoch)]
+    whole = encode_chunk(batch, epoch)
+    if len(whole.data) <= WHOLE_BYTES:
+        return [whole]
+    final = whole.final
+    del whole  # it may have many megabytes, and so have the chunks
+    chunks = [_chunk(row, frames) for row, frames in _rows(cut(batch), epoch)]
     chunks[-1] = msgspec.structs.replace(chunks[-1], final=final)
     return chunks
 
 
 def _chunk(batch: list[AnyEvent], frames: list[bytes]) -> Chunk:
     first, last = batch[0], batch[-1]
-    return Chunk(first.seq - first.n + 1, last.seq, b"".join(frames), final=isinstance(last, events.End))
+    data = frames[0] if len(frames) == 1 else b"".join(frames)
+    return Chunk(first.seq - first.n + 1, last.seq, data, final=isinstance(last, events.End))
 
 
 def _rows(batch: Iterable[AnyEvent], epoch: str) -> Iterator[tuple[list[AnyEvent], list[bytes]]]:

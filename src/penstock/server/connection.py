@@ -57,7 +57,9 @@ class DirectOutlet:
             self._written_bytes += sum(map(len, pieces))
             self._transport.writelines_now(pieces)
         else:
-            self._pass_on(self._framed(frames))
+            data = frames.chunked if self._is_chunked else frames.data
+            self._written_bytes += len(data)
+            self._transport.write_now(data)
 
     def end(self, last: Frames) -> None:
         data = self._framed(last)

@@ -113,18 +113,21 @@ class Delivery:
             if self._folded:
                 self._unfold()
                 return
-            if time.monotonic() >= self._ends_at:
+            if self._ends_at != math.inf and time.monotonic() >= self._ends_at:
                 self._rotate()
                 return
             leaving = self._subscriber.draining
             frames = self._subscriber.frames(self._merge)
             if frames is None:
                 self._reading = asyncio.create_task(self._catch_up())
-            elif leaving or frames.last_seq:  # after one look: a run that never pauses would hold us here
-                self._give(frames, leaving=leaving)
-            else:
-                self._keep_up()
                 return
+            # After one look: a run that never pauses would hold us here.
+            if leaving or frames.last_seq:
+                self._give(frames, leaving=leaving)
+                if leaving or not self._subscriber.has_all:
+                    continue
+            self._keep_up()
+            return
 
     def _unfold(self) -> None:
         for _ in range(min(UNFOLD_AT_ONCE, len(self._folded))):
@@ -135,7 +138,8 @@ class Delivery:
     def _keep_up(self) -> None:
         if self._merge is Merge.MANY:  # it has what there was; from now on it is sent updates
             self._merge = Merge.ALL
-        self._tell_status()
+        if self._subscriber.status is not None:
+            self._tell_status()
 
     # Who is behind
 

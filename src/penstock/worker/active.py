@@ -7,7 +7,8 @@ from ..models import Claimed, RunState
 from .ending import Reason
 from .execute import STOP_GRACE_S
 from .options import Options
-from .recorder import Outcome, Recorder
+from .outcome import Outcome
+from .recorder import Recorder
 
 __all__ = ["Active", "Executing"]
 

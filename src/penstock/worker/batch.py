@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from typing import Any
 
 from ..errors import BadYield
-from ..events import AnyEvent
+from ..events import AnyEvent, Text
 from ..memory import Hold, Pressure
 from ..models import RunRecord, RunState
 from .emission import Emission, optional_json
 from .execute import STOP_GRACE_S, Execution, failure_of
 from .function import Function
-from .recorder import Outcome, Recorder, RunStopped
+from .outcome import Outcome, RunStopped
+from .recorder import Recorder
 from .run import Run, Sink, current_span
 
 __all__ = ["Batch", "Share"]
@@ -184,6 +185,9 @@ class _ShareSink:
         if waits:
             self._share.batch.touch()
 
+    def say(self, position: int, text: str, span: str | None, size: int) -> None:
+        self.emit(Text(position, text, span=span), size)
+
     def checkpoint(self, saved: bytes) -> None:
         try:
             self._recorder.checkpoint(saved)
@@ -233,13 +237,16 @@ class _BatchExecution(Execution):
                 yield share, item
 
     async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
-        async for value in generator:
-            for share, item in self._given(value):
-                await self._emit(share, item)
-            if self.hold.due:
-                await self.hold.wait()
-            if self._recorder.stopping:
-                raise RunStopped
+        try:
+            async for value in generator:
+                for share, item in self._given(value):
+                    await self._emit(share, item)
+                if self.hold.due:
+                    await self.hold.wait()
+                if self._recorder.stopping:
+                    raise RunStopped
+        finally:
+            await generator.aclose()
 
     async def _emit(self, share: Share, item: Any) -> None:
         try:
@@ -289,6 +296,9 @@ class _AllSinks:
         return
 
     def emit(self, event: AnyEvent, size: int = 0, *, urgent: bool = False, closing: bool = False) -> None:
+        raise NotImplementedError("each run's events go into its own stream")
+
+    def say(self, position: int, text: str, span: str | None, size: int) -> None:
         raise NotImplementedError("each run's events go into its own stream")
 
     def checkpoint(self, saved: bytes) -> None:

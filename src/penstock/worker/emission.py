@@ -27,6 +27,9 @@ __all__ = [
 
 _scanner = msgspec.json.Decoder(msgspec.Raw)
 
+PLAIN_CHARS = MAX_EVENT_BYTES // 6
+"""An ASCII text of so few characters is within `MAX_EVENT_BYTES` whatever it says: a control character has six."""
+
 ERROR_CHARS = 4000
 """What is kept of an error's text: each run in a list of runs carries it."""
 
@@ -98,7 +101,7 @@ def message_of(error: BaseException) -> str:
 def text_size(text: str) -> int:
     """Bytes of a text, as JSON if it is large: control characters have six."""
     size = len(text) if text.isascii() else len(text.encode())
-    return size if size <= MAX_EVENT_BYTES // 6 else len(msgspec.json.encode(text)) - len('""')
+    return size if size <= PLAIN_CHARS else len(msgspec.json.encode(text)) - len('""')
 
 
 def optional_json(value: Any) -> msgspec.Raw | None:
@@ -132,6 +135,9 @@ def check_size(size_bytes: int) -> None:
 
 Frame = Callable[[Any, str | None], tuple[Replace, int]]
 
+Take = Callable[[int, str, str | None, int], None]
+"""Takes a text: its position, itself, its span, and about how many bytes it takes."""
+
 
 class Emission:
     """Turns yields into events, keeping count of each span's text. One per attempt of a run.
@@ -163,9 +169,17 @@ class Emission:
 
     def text(self, text: str, span: str | None) -> tuple[Text, int]:
         """The event of one yielded text, and about how many bytes it takes. Raises EventTooLarge."""
-        text = plain_text(text)
-        size = text_size(text)
-        check_size(size)
+        said: list[tuple[Text, int]] = []
+        self.say(text, span, lambda pos, piece, of, size: said.append((Text(pos, piece, span=of), size)))
+        return said[0]
+
+    def say(self, text: str, span: str | None, take: Take) -> None:
+        """Hand a yielded text over to `take`. Raises EventTooLarge."""
+        size = len(text)
+        if type(text) is not str or not text.isascii() or size > PLAIN_CHARS:
+            text = plain_text(text)
+            size = text_size(text)
+            check_size(size)
         position = self._lengths.get(span, 0)
         self._lengths[span] = position + len(text)
-        return Text(position, text, span=span), size
+        take(position, text, span, size)

@@ -9,7 +9,7 @@ from ..meters import Runs
 from ..models import Claimed, RunState
 from ..protocol.sse import encode_chunk
 from ..storage.base import Store
-from .recorder import Outcome
+from .outcome import Outcome
 
 __all__ = ["Reason", "end_unexecuted", "outcome_of"]
 

@@ -5,7 +5,7 @@ import contextvars
 import inspect
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from typing import Any, cast
 
 from ..errors import PenstockError
@@ -14,7 +14,7 @@ from ..memory import Hold
 from ..models import RunState
 from .emission import Emission, message_of, optional_json, plain_text
 from .function import Function
-from .recorder import Outcome, RunStopped
+from .outcome import Outcome, RunStopped
 from .run import Run, Sink, current_span
 
 __all__ = ["STOP_GRACE_S", "Execution", "failure_of", "run_in_thread"]
@@ -85,32 +85,37 @@ class Execution:
         span = current_span(self._run)
         if self._cumulative:
             return (self._run.frames.of(value, span),)
-        if type(value) is str:  # tokens: the path that must be short
-            return (self._emission.text(value, span),)
         return self._emission.events(value, span)
 
     # async def
 
-    async def _in_loop(self) -> Any:
+    def _in_loop(self) -> Awaitable[Any]:
+        # No coroutine of its own: each token's way through it would cost as much as a call.
         started = self._function.start(self._arguments, self._handle)
         if not inspect.isasyncgen(started):
-            return await started
-        try:
-            await self._iterate(cast("AsyncGenerator[Any, None]", started))
-        finally:
-            await started.aclose()
-        return None
+            return cast("Awaitable[Any]", started)
+        return self._iterate(cast("AsyncGenerator[Any, None]", started))
 
     async def _iterate(self, generator: AsyncGenerator[Any, None]) -> None:
-        async for value in generator:
-            if self._recorder.stopping:  # a generator that swallowed its cancellation
-                raise RunStopped
-            for event, size in self._events(value):
-                self._recorder.emit(event, size)
-                if self._recorder.full:
-                    await self._recorder.room()
-            if self.hold.due:
-                await self.hold.wait()
+        recorder, emission, run, pressure = self._recorder, self._emission, self._run, self.hold.pressure
+        say = recorder.say
+        try:
+            async for value in generator:
+                if recorder.stopping:  # a generator that swallowed its cancellation
+                    raise RunStopped
+                if type(value) is str and not self._cumulative:  # tokens: the path that must be short
+                    emission.say(value, current_span(run), say)
+                    if recorder.full:
+                        await recorder.room()
+                else:
+                    for event, size in self._events(value):
+                        recorder.emit(event, size)
+                        if recorder.full:
+                            await recorder.room()
+                if pressure.tight and self.hold.due:
+                    await self.hold.wait()
+        finally:
+            await generator.aclose()
 
     # def
 
@@ -133,8 +138,12 @@ class Execution:
     def _exhaust(self, generator: Generator[Any, None, Any]) -> Any:
         try:
             while True:
-                for event, size in self._events(next(generator)):
-                    self._recorder.emit(event, size)
+                value = next(generator)
+                if type(value) is str and not self._cumulative:
+                    self._emission.say(value, current_span(self._run), self._recorder.say)
+                else:
+                    for event, size in self._events(value):
+                        self._recorder.emit(event, size)
                 self.hold.wait_in_thread()
                 if self._recorder.stopping:
                     self._recorder.stop_seen()

@@ -23,7 +23,8 @@ from .execute import Execution
 from .function import Function
 from .isolation import Children, IsolatedExecution
 from .journal import Journal
-from .recorder import GiveBack, Outcome, Recorder
+from .outcome import GiveBack, Outcome
+from .recorder import Recorder
 from .run import Run
 
 __all__ = ["Executor", "retry_at_ms"]

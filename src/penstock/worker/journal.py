@@ -16,7 +16,8 @@ from ..errors import Fenced, StoreError
 from ..meters import Moments
 from ..models import Append, Chunk, Claimed, Ending
 from ..storage.base import Store
-from .recorder import GiveBack, Recorder
+from .outcome import GiveBack
+from .recorder import Recorder
 
 __all__ = ["Journal"]
 
@@ -24,8 +25,21 @@ T = TypeVar("T")
 Given = TypeVarTuple("Given")
 log = logging.getLogger("penstock")
 
-TICK_S = 0.01
-"""Chunks that fall due within one tick go together: one timer and one batch for all, for 10 ms at most."""
+TICK_S = (0.01, 0.025)
+"""Chunks that fall due within one tick go together: one timer, one commit and one wake-up for all. The second is
+for when there are `MANY` of them, as is `LINGER_S`."""
+
+LINGER_S = 0.055
+"""How long what a run has to say waits for more of it while there are `MANY`, a tick more at most: 30 tokens a
+second then go by threes, every 100 ms, and none waits longer than with an update every 75 ms; 1,000 runs cost a
+quarter less (benchmarks). What is said after a pause still goes at once."""
+
+LINGER_RATE = 20
+"""Updates a second, the default. Who asks for more is not held up so."""
+
+MANY = (64, 32)
+"""Chunks in one tick from which it is so, and below which it is no more. 1,000 runs have 160 in 10 ms, and once it
+is so 250 in 25 ms."""
 
 RETRY_S = (0.05, 2.0)
 """First and longest wait before an append is tried again while the store can't take it."""
@@ -44,7 +58,8 @@ class Journal:
         self._thread = threading.get_ident()
         self._wake = asyncio.Event()
         self._ready: dict[Recorder, None] = {}
-        self._ticks: dict[int, list[Recorder]] = {}
+        self._ticks: dict[float, list[Recorder]] = {}
+        self._busy = False
 
     def record(self, claimed: Claimed, rate: float) -> Recorder:
         """A recorder for one attempt of a run."""
@@ -62,14 +77,19 @@ class Journal:
             self._ready[recorder] = None
             self._wake.set()
             return
-        tick = math.ceil(due / TICK_S)
+        if self._busy and recorder.rate <= LINGER_RATE:
+            due = max(due, now + LINGER_S)
+        tick_s = TICK_S[self._busy]
+        tick = math.ceil(due / tick_s) * tick_s
         if tick not in self._ticks:
             self._ticks[tick] = []
-            self._loop.call_later(tick * TICK_S - now, self._ring, tick)
+            self._loop.call_later(tick - now, self._ring, tick)
         self._ticks[tick].append(recorder)
 
-    def _ring(self, tick: int) -> None:
-        self._ready.update(dict.fromkeys(self._ticks.pop(tick)))
+    def _ring(self, tick: float) -> None:
+        recorders = self._ticks.pop(tick)
+        self._busy = len(recorders) >= MANY[self._busy]
+        self._ready.update(dict.fromkeys(recorders))
         self._wake.set()
 
     async def run(self) -> None:
@@ -103,7 +123,7 @@ class Journal:
         if not going:
             return
         taken = await self._persist(lambda: self._store.append([item for _, item in going]))
-        self._note(recorder for recorder, item in going if not item.chunk.empty)
+        self._note([recorder for recorder, item in going if not item.chunk.empty])
         for (recorder, item), ok in zip(going, taken, strict=True):
             if not ok and not await self._is_stored(recorder, item.chunk):
                 log.warning("Run %s: the lease is lost; its function is stopped here.", recorder.lease.run_id)
@@ -120,9 +140,9 @@ class Journal:
             recorder.settle(stored=ok or await self._is_stored(recorder, chunk))
 
     def _note(self, recorders: Iterable[Recorder]) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now = time.monotonic()
         for recorder in recorders:
-            self._stored.add((now_ms - recorder.oldest_ms) / 1000)
+            self._stored.add(now - recorder.oldest_at)
 
     async def _give_back(self, recorder: Recorder, back: GiveBack) -> None:
         if recorder.done.done():

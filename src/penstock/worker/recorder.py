@@ -5,19 +5,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import NoReturn
 
 import msgspec
 
 from ..errors import BufferFull
-from ..events import AnyEvent, End, Reset
+from ..events import MAX_EVENT_BYTES, AnyEvent, End, Reset, Text
 from ..models import Append, Chunk, Claimed, Lease, RunState
 from ..protocol.coalesce import coalesce
 from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk, encode_chunks
 from .emission import check_size
+from .outcome import GiveBack, Outcome, RunStopped
+from .said import SAID_BYTES, Said
 
-__all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "GiveBack", "Outcome", "Recorder", "RunStopped"]
+__all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "Recorder"]
 
 log = logging.getLogger("penstock")
 
@@ -31,31 +33,7 @@ MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 EVENT_OVERHEAD_BYTES = 80
 """What an event weighs beside its payload, in memory and as JSON."""
 
-
-class RunStopped(BaseException):
-    """Raised inside a function that must stop: its run was cancelled, or is no longer this worker's.
-
-    Not an Exception, like asyncio.CancelledError: code that survives every error must not survive this.
-    """
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How a run ended."""
-
-    state: RunState
-    result: Any = None
-    error: dict[str, Any] | None = None
-
-
-class GiveBack(msgspec.Struct, frozen=True):
-    """The attempt is over and the run is not: it goes back to the queue.
-
-    error: what the function raised; None if it did nothing wrong. lost: the process that executed it died.
-    """
-
-    not_before_ms: int = 0
-    error: dict[str, Any] | None = None
-    lost: bool = False
+NEVER, AT_ONCE = float("inf"), float("-inf")
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -70,37 +48,39 @@ class Recorder:
     """One attempt's events, from the function (any thread) to the journal (the event loop).
 
     schedule: called with the recorder and the time (monotonic seconds) from which it has a chunk to give.
+    full: whether the function should wait in `room` before it goes on.
+    oldest_at: when the first event of the chunk that was last taken was yielded, in monotonic seconds.
     """
 
     def __init__(self, claimed: Claimed, rate: float, schedule: Callable[["Recorder", float], None]) -> None:
         self.lease: Lease = claimed.lease
+        self.rate = rate
         self.stopping = False
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """True once the end is stored; False when the lease was lost, and nothing more can be."""
         self.outcome: Outcome | None = None
         self.lingers = False
         self.back: GiveBack | None = None
-        self.oldest_ms = 0
-        """When the first event of the chunk that was last taken was yielded."""
+        self.full = False
+        self.oldest_at = 0.0
+        self._first_at = 0.0  # the same of what is waiting
         self._alive_at = time.monotonic()
         self._epoch = claimed.stream.epoch
-        self._seq = claimed.stream.tail
-        self._taken = claimed.stream.tail
+        self._seq = self._taken = claimed.stream.tail
         self._mark: _Mark | None = None
         self._end: Chunk | None = None  # that waits until the chunks before it are stored
         self._edge = claimed.run.checkpoint_seq > 0
-        self._merges = rate > 0
         self._pacer = Pacer(rate)
         self._schedule = schedule
         self._lock = threading.Lock()
         self._loop_thread = threading.get_ident()
-        self._pending: list[AnyEvent] = []
+        self._pending: list[AnyEvent] = []  # what is said comes after these
+        self._said = Said()
         self._pending_bytes = 0
-        self._scheduled = float("inf")
+        self._scheduled = NEVER
         self._closed = False
         self._told = False
         self._room = asyncio.Event()
-        self._room.set()
         self._thread_room: threading.Event | None = None  # made by the first thread: most runs have none
 
     # The function's side
@@ -116,7 +96,8 @@ class Recorder:
             EventTooLarge: `size` is over what one event may have.
             BufferFull: In the event loop, when `MAX_BACKLOG_BYTES` are waiting.
         """
-        check_size(size)
+        if size > MAX_EVENT_BYTES:
+            check_size(size)
         if threading.get_ident() != self._loop_thread:
             self._pause_thread(closing=closing)
         with self._lock:
@@ -124,11 +105,48 @@ class Recorder:
                 if closing:
                     return
                 raise RunStopped
-            self._check_backlog()
+            if self._pending_bytes >= MAX_BACKLOG_BYTES:
+                self._refuse()
             self._push(event, size)
             due = self._due(urgent=urgent)
         if due is not None:
             self._schedule(self, due)
+
+    def say(self, position: int, text: str, span: str | None, size: int) -> None:
+        """As `emit` of a `Text`: the path of every token, which must be short."""
+        if threading.get_ident() != self._loop_thread:
+            self._pause_thread(closing=False)
+        said = self._said
+        with self._lock:
+            if said.pieces and span == said.span and said.size + size <= SAID_BYTES:
+                said.pieces.append(text)
+                said.size += size
+                said.at = time.monotonic()
+                return
+            due = None
+            if begins := self._may_begin_to_say(size):
+                said.begin(position, text, span, size)
+                said.at = now = time.monotonic()
+                if not self._pending:
+                    self._first_at = now
+                if self._scheduled == NEVER:
+                    due = self._scheduled = self._pacer.due(now)
+        if not begins:
+            self.emit(Text(position, text, span=span), size)
+        elif due is not None:
+            self._schedule(self, due)
+
+    def _may_begin_to_say(self, size: int) -> bool:
+        if self._said.pieces or self._closed or not self.rate:
+            return False
+        return size <= SAID_BYTES and self._pending_bytes < FLUSH_BYTES - SAID_BYTES
+
+    def _settle_said(self) -> None:
+        self._seq += len(self._said.pieces)
+        self._alive_at = self._said.at
+        self._pending_bytes += self._said.size + EVENT_OVERHEAD_BYTES
+        self._pending.append(self._said.event(self._seq, edge=self._edge))
+        self._edge = False
 
     def checkpoint(self, saved: bytes) -> None:
         """Keep `saved` for the attempt that follows this one, once everything emitted before is stored.
@@ -141,7 +159,10 @@ class Recorder:
         with self._lock:
             if self._closed:
                 raise RunStopped
-            self._check_backlog()
+            if self._pending_bytes >= MAX_BACKLOG_BYTES:
+                self._refuse()
+            if self._said.pieces:
+                self._settle_said()
             self._mark = _Mark(len(self._pending), self._pending_bytes, saved)
             self._edge = True
             self._alive_at = time.monotonic()
@@ -150,32 +171,40 @@ class Recorder:
             self._schedule(self, due)
 
     def _push(self, event: AnyEvent, size: int) -> None:
+        if self._said.pieces:
+            self._settle_said()
         self._alive_at = time.monotonic()
         self._seq += 1
         event.seq = self._seq
-        event.edge, self._edge = self._edge, False
-        event.at_ms = event.at_ms or time.time_ns() // 1_000_000  # one from a process of its own has its time
+        if self._edge:
+            event.edge, self._edge = True, False
+        if not event.at_ms:  # one from a process of its own has its time
+            event.at_ms = time.time_ns() // 1_000_000
+        if not self._pending:
+            self._first_at = self._alive_at
         self._pending.append(event)
         self._pending_bytes += size + EVENT_OVERHEAD_BYTES
         if self._pending_bytes >= FLUSH_BYTES:
+            self.full = True
             self._room.clear()
             if self._thread_room is not None:
                 self._thread_room.clear()
 
     def _due(self, *, urgent: bool) -> float | None:
-        now = time.monotonic()
-        due = now if urgent or self._pending_bytes >= FLUSH_BYTES else self._pacer.due(now)
-        if due >= self._scheduled:
+        at_once = urgent or self._pending_bytes >= FLUSH_BYTES
+        if at_once:
+            asked, self._scheduled = self._scheduled, AT_ONCE
+            return None if asked == AT_ONCE else self._alive_at
+        if self._scheduled != NEVER:
             return None
-        self._scheduled = due
-        return due
+        self._scheduled = self._pacer.due(self._alive_at)
+        return self._scheduled
 
-    def _check_backlog(self) -> None:
-        if self._pending_bytes >= MAX_BACKLOG_BYTES:
-            raise BufferFull(
-                f"{self._pending_bytes} bytes of events are waiting for the store.",
-                hint="Yield, or await between calls, so that the store can keep up.",
-            )
+    def _refuse(self) -> NoReturn:
+        raise BufferFull(
+            f"{self._pending_bytes} bytes of events are waiting for the store.",
+            hint="Yield, or await between calls, so that the store can keep up.",
+        )
 
     def _pause_thread(self, *, closing: bool) -> None:
         if self.stopping and not self._told and not closing:
@@ -194,16 +223,12 @@ class Recorder:
     @property
     def silent_s(self) -> float:
         """How long nothing was emitted."""
-        return time.monotonic() - self._alive_at
-
-    @property
-    def full(self) -> bool:
-        """Whether the function should wait in `room` before it goes on."""
-        return not self._room.is_set()
+        return time.monotonic() - max(self._alive_at, self._said.at)
 
     async def room(self) -> None:
         """Wait until the journal has taken what was waiting."""
-        await self._room.wait()
+        if self.full:
+            await self._room.wait()
 
     def stop(self) -> None:
         """A stop was asked for: `Run.should_stop` says so, and threads are told at their next call."""
@@ -253,11 +278,13 @@ class Recorder:
         with self._lock:
             self._closed = True
             self._pending = []
+            self._said.pieces = []
             self._mark = self._end = None
         self._let_go()
         self.settle(stored=False)
 
     def _let_go(self) -> None:
+        self.full = False
         self._room.set()
         if self._thread_room is not None:
             self._thread_room.set()
@@ -272,47 +299,48 @@ class Recorder:
         """
         now = time.monotonic()
         with self._lock:
+            if self._said.pieces:
+                self._settle_said()
             pending, mark = self._cut()
-            self._scheduled = now if self._pending else float("inf")
+            self._scheduled = AT_ONCE if self._pending else NEVER
             if self.full:
                 self.touch()
-            self._let_go()
+                self._let_go()
             if pending or mark is not None:
                 self._pacer.flushed(now)
             more = bool(self._pending) or self.back is not None
-        if pending:
-            self.oldest_ms = pending[0].at_ms
-        chunks = self._without_end(self._chunks(pending))
-        if not chunks and mark is not None:
-            chunks = [Chunk(self._taken + 1, self._taken, b"")]
-        if chunks and (more or self._end is not None):
-            self._schedule(self, now)
-        return self._appends(chunks, mark)
-
-    def _appends(self, chunks: list[Chunk], mark: _Mark | None) -> list[Append]:
+        chunks = self._chunks(pending)
+        if len(chunks) != 1 or self._end is not None:
+            chunks = self._without_end(chunks, mark)
         if not chunks:
             return []
+        if more or self._end is not None:
+            self._schedule(self, now)
         self._taken = chunks[-1].last_seq
-        *before, last = chunks
-        appends = [Append(self.lease.run_id, self.lease.fence, chunk) for chunk in before]
-        saved = None if mark is None else mark.saved
-        return [*appends, Append(self.lease.run_id, self.lease.fence, last, saved)]
+        appends = [Append(self.lease.run_id, self.lease.fence, chunk) for chunk in chunks]
+        if mark is not None:
+            appends[-1] = msgspec.structs.replace(appends[-1], checkpoint=mark.saved)
+        return appends
 
-    def _without_end(self, chunks: list[Chunk]) -> list[Chunk]:
+    def _without_end(self, chunks: list[Chunk], mark: _Mark | None) -> list[Chunk]:
         # A run ends in a commit that has its last chunk; those before it must be stored then.
         if self._end is not None:
             chunks, self._end = [self._end], None
-        elif len(chunks) > 1 and chunks[-1].final:
+        elif chunks and chunks[-1].final:
             self._end = chunks.pop()
+        elif not chunks and mark is not None:
+            chunks = [Chunk(self._taken + 1, self._taken, b"")]
         return chunks
 
     def _cut(self) -> tuple[list[AnyEvent], _Mark | None]:
         mark, self._mark = self._mark, None
+        self.oldest_at = self._first_at
         if mark is None or self.outcome is not None:  # nothing is restored into a run that has ended
             pending, self._pending, self._pending_bytes = self._pending, [], 0
             return pending, None
         pending, self._pending = self._pending[: mark.place], self._pending[mark.place :]
         self._pending_bytes -= mark.size
+        self._first_at = time.monotonic()  # about: what is left goes at once
         return pending, mark
 
     def _chunks(self, pending: list[AnyEvent]) -> list[Chunk]:
@@ -320,7 +348,8 @@ class Recorder:
             return []
         last_seq = pending[-1].seq
         try:
-            chunks = encode_chunks(coalesce(pending) if self._merges else pending, self._epoch)
+            merged = coalesce(pending) if self.rate and len(pending) > 1 else pending
+            chunks = encode_chunks(merged, self._epoch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's alone
             return [self._spoiled(pending[0], error)]
         if moved := chunks[-1].last_seq - last_seq:
@@ -339,13 +368,14 @@ class Recorder:
         # ends here, and no other run's chunks are held up.
         log.error("Run %s emitted what can't be encoded.", self.lease.run_id, exc_info=error)
         failed = {"code": "bad_yield", "message": f"An event can't be encoded: {error}.", "hint": ""}
+        seq = first.seq - first.n + 1
         with self._lock:
             self._closed = True
             self._pending = []
             self._mark = None
-            self._seq = first.seq
+            self._seq = seq
             self.outcome = Outcome(RunState.FAILED, None, failed)
-        return encode_chunk([End("failed", None, failed, seq=first.seq, at_ms=first.at_ms)], self._epoch)
+        return encode_chunk([End("failed", None, failed, seq=seq, at_ms=first.at_ms)], self._epoch)
 
     @property
     def settled(self) -> bool:

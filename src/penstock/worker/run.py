@@ -50,6 +50,10 @@ class Sink(Protocol):
         """Take one event; see `Recorder.emit`."""
         ...
 
+    def say(self, position: int, text: str, span: str | None, size: int) -> None:
+        """Take a piece of text; as `emit` of its event."""
+        ...
+
     def checkpoint(self, saved: bytes) -> None:
         """Keep the run's state; see `Recorder.checkpoint`."""
         ...

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ from ...models import (
     Tally,
 )
 from ..base import ANYTHING, Listener, WorkerSign
-from ..listeners import tell_all
+from ..listeners import tell_all, tell_chunks
 from . import claims, records, work
 from .connection import schema_version
 from .file import StoreFile
@@ -122,16 +123,14 @@ class SqliteStore:
 
         def append(connection: sqlite3.Connection) -> list[bool]:
             taken = work.append(connection, batch)
-            writer.watch.wrote((item.stream, item.chunk) for item, ok in zip(batch, taken, strict=True) if ok)
+            writer.watch.wrote(compress(batch, taken))
             return taken
 
         taken: list[bool] = await writer.do(append, lambda taken: self._tell_of(batch, taken))
         return taken
 
     def _tell_of(self, batch: Sequence[Append], taken: list[bool]) -> None:
-        for item, ok in zip(batch, taken, strict=True):
-            if ok and not item.chunk.empty:
-                self._tell(item.stream, item.chunk)
+        tell_chunks(self._listeners, compress(batch, taken))
 
     async def read(self, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
         return await self._read(
@@ -203,7 +202,7 @@ class SqliteStore:
 
         def finish(connection: sqlite3.Connection) -> list[bool]:
             done = work.finish(connection, ends)
-            writer.watch.wrote((end.lease.run_id, end.last) for end, ok in zip(ends, done, strict=True) if ok)
+            writer.watch.ended(compress(ends, done))
             return done
 
         done: list[bool] = await writer.do(finish, lambda done: self._tell_of_ends(ends, done))

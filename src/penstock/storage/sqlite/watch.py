@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ...models import Chunk
+from ...models import Append, Ending
 from .connection import STATEMENTS
 
 __all__ = ["Watch"]
@@ -25,9 +25,13 @@ class Watch:
         if self._seen is None:
             self._seen = _last_row(connection)
 
-    def wrote(self, chunks: Iterable[tuple[str, Chunk]]) -> None:
-        """This process has appended these chunks, each to its stream."""
-        self._own.update((stream, chunk.last_seq) for stream, chunk in chunks)
+    def wrote(self, batch: Iterable[Append]) -> None:
+        """This process has appended these."""
+        self._own.update({item.stream: item.chunk.last_seq for item in batch})
+
+    def ended(self, batch: Iterable[Ending]) -> None:
+        """It has ended these runs."""
+        self._own.update({end.lease.run_id: end.last.last_seq for end in batch})
 
     def look(self, connection: sqlite3.Connection) -> set[str] | None:
         """Streams that others have appended to since the last look; None if no one else has written at all."""

@@ -45,6 +45,20 @@ def _insert(rows: int) -> str:
     return f"INSERT INTO appends (stream, fence, first_seq, last_seq, final, data) VALUES {values}"  # noqa: S608
 
 
+@cache
+def _insert_together(rows: int) -> str:
+    # What the trigger proves, for all rows at once and from one look at each stream: a row less than given is a
+    # refusal. Each stream may be there once only, as all are compared with what was stored before the statement.
+    values = ", ".join(["(?, ?, ?, ?, ?)"] * rows)
+    return f"""
+        INSERT INTO chunks (stream_id, last_seq, first_seq, final, data)
+        WITH given (stream, fence, first_seq, last_seq, data) AS (VALUES {values})
+        SELECT s.id, g.last_seq, g.first_seq, 0, g.data
+        FROM given AS g CROSS JOIN streams AS s ON s.name = g.stream
+        WHERE s.fence = g.fence AND NOT s.ended
+          AND g.first_seq = 1 + coalesce((SELECT max(last_seq) FROM chunks WHERE stream_id = s.id), 0)"""  # noqa: S608
+
+
 def append(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool]:
     """Append all of a batch that the file accepts; one truth value an item.
 
@@ -62,7 +76,8 @@ def _append(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[boo
     taken: list[bool] = []
     for start in range(0, len(batch), MAX_ROWS):
         part = batch[start : start + MAX_ROWS]
-        taken += [True] * len(part) if _try_insert(connection, part) else _one_by_one(connection, part)
+        together = _try_together(connection, part) or _try_insert(connection, part)
+        taken += [True] * len(part) if together else _one_by_one(connection, part)
     for ok, item in zip(taken, batch, strict=True):
         if ok and item.checkpoint is not None:
             connection.execute(STATEMENTS["keep_checkpoint"], _kept(item))
@@ -85,6 +100,24 @@ def _kept(item: Append) -> dict[str, object]:
 
 def _one_by_one(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool]:
     return [_try_insert(connection, [item]) for item in batch]
+
+
+def _try_together(connection: sqlite3.Connection, batch: Sequence[Append]) -> bool:
+    """The usual case, in half the time: one chunk each for many streams that go on."""
+    given: list[object] = []
+    for item in batch:
+        chunk = item.chunk
+        if chunk.final:
+            return False
+        given += (item.stream, item.fence, chunk.first_seq, chunk.last_seq, chunk.data)
+    if len(batch) < 2 or len(set(given[::5])) < len(batch):
+        return False
+    connection.execute("SAVEPOINT together")
+    done = connection.execute(_insert_together(len(batch)), given).rowcount == len(batch)
+    if not done:
+        connection.execute("ROLLBACK TO together")
+    connection.execute("RELEASE together")
+    return done
 
 
 def _try_insert(connection: sqlite3.Connection, batch: Sequence[Append]) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "read_begins_after_the_cursor",
     "read_stays_within_its_limit",
     "read_what_is_not_there",
+    "refusals_are_told_apart_in_a_batch_of_many_streams",
     "refusals_leave_their_neighbours_alone",
     "rivals_for_one_stream_leave_no_gap",
     "streams_are_described_as_they_stand",
@@ -91,6 +92,26 @@ async def refusals_leave_their_neighbours_alone(store: Store) -> None:
     assert await store.append(batch) == [True, False, False, True, False, False, True, True]
     assert await read_all(store, "one") == [chunk(1), chunk(2)]
     assert await read_all(store, "other") == [chunk(1), chunk(2)]
+
+
+async def refusals_are_told_apart_in_a_batch_of_many_streams(store: Store) -> None:
+    runs = {name: await started(store, name) for name in ("a", "b", "c", "d", "e")}
+    fence = {name: run.lease.fence for name, run in runs.items()}
+    await store.finish(runs["e"].lease, RunState.SUCCEEDED, None, end(1), 5000)
+    wrong = [
+        Append("b", fence["b"], chunk(2)),  # a gap
+        Append("c", fence["c"] + 1, chunk(1)),  # another's lease
+        Append("nobody's", 1, chunk(1)),
+        Append("e", fence["e"], chunk(2)),  # after the end
+    ]
+    good = [Append("a", fence["a"], chunk(1)), Append("d", fence["d"], chunk(1, 3))]
+    for item in wrong:
+        assert await store.append([good[0], item, good[1]]) == [True, False, True]
+        good = [
+            Append(one.stream, one.fence, chunk(one.chunk.last_seq + 1, one.chunk.last_seq + 3))
+            for one in good
+        ]
+    assert [(await store.stream(name)).tail for name in "abcde"] == [10, 0, 0, 12, 1]  # type: ignore[union-attr]
 
 
 async def append_to_many_streams_is_one_batch(store: Store) -> None:

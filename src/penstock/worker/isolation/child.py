@@ -15,13 +15,14 @@ from typing import BinaryIO, NoReturn
 import msgspec
 
 from ...errors import BufferFull, PenstockError
-from ...events import AnyEvent
+from ...events import AnyEvent, Text
 from ...memory import Hold, Pressure
 from ...models import RunRecord, RunState
 from ..emission import check_size
 from ..execute import Execution
 from ..function import Function
-from ..recorder import MAX_BACKLOG_BYTES, Outcome, RunStopped
+from ..outcome import Outcome, RunStopped
+from ..recorder import MAX_BACKLOG_BYTES
 from ..run import Run
 from .descendants import Process, kill_below
 from .pipe import GO_ON, HOLD, STOP, Ended, Saved, decode_job, encode
@@ -115,6 +116,10 @@ class PipeSink:
         check_size(size)
         event.at_ms = time.time_ns() // 1_000_000
         self._put(encode(event), closing=closing)
+
+    def say(self, position: int, text: str, span: str | None, size: int) -> None:
+        """Send a piece of text; as `emit` of its event."""
+        self.emit(Text(position, text, span=span), size)
 
     def checkpoint(self, saved: bytes) -> None:
         """Send the run's state; raises as `Recorder.checkpoint` does."""

@@ -13,7 +13,8 @@ from ...memory import Pressure
 from ...models import RunRecord, RunState
 from ..emission import message_of, plain_text
 from ..execute import STOP_GRACE_S
-from ..recorder import Outcome, Recorder, RunStopped
+from ..outcome import Outcome, RunStopped
+from ..recorder import Recorder
 from .children import Child, Children
 from .pipe import GO_ON, HOLD, STOP, Ended, Item, Saved, decode_items, encode
 

@@ -13,7 +13,7 @@ import msgspec
 from ...events import Bytes, Json, Log, Progress, Replace, SpanEnd, SpanStart, Text
 from ...models import RunRecord, RunState
 from ..function import Function
-from ..recorder import Outcome
+from ..outcome import Outcome
 
 __all__ = [
     "GO_ON",

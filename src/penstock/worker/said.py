@@ -1,0 +1,40 @@
+"""Tokens between two chunks: kept as they come, and made one event when they are taken."""
+
+import time
+
+from ..events import Text
+from ..protocol.coalesce import MERGED_TEXT
+
+__all__ = ["SAID_BYTES", "Said"]
+
+SAID_BYTES = MERGED_TEXT
+"""Bytes, so no more code points than a merged `text` may have."""
+
+
+class Said:
+    """Texts of one span that follow each other, nothing else between them."""
+
+    __slots__ = ("_position", "at", "pieces", "size", "span")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.size = 0
+        """Bytes, about."""
+        self.span: str | None = None
+        self.at = 0.0
+        """When the last one came, in monotonic seconds."""
+        self._position = 0
+
+    def begin(self, position: int, text: str, span: str | None, size: int) -> None:
+        """The first of them."""
+        self._position, self.span, self.size = position, span, size
+        self.pieces.append(text)
+
+    def event(self, seq: int, *, edge: bool) -> Text:
+        """All of them as one event, the last of which is `seq`. There are none then."""
+        pieces, self.pieces = self.pieces, []
+        # The clock of the wall was not asked for each.
+        at_ms = int((time.time() - time.monotonic() + self.at) * 1000)
+        count = len(pieces)
+        text = pieces[0] if count == 1 else "".join(pieces)
+        return Text(self._position, text, seq=seq, at_ms=at_ms, span=self.span, n=count, edge=edge)
