@@ -4,16 +4,21 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Callable
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from backports import zstd
+from hypothesis import given
+from hypothesis import strategies as st
 
 import penstock
 from penstock.events import End, Json
+from penstock.hub import Frames
 from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder
+from penstock.server.compressed import coding_for
 from penstock.testing import live_server, until
 
 from .transports import whole_events
@@ -160,6 +165,28 @@ async def test_readers_at_one_place_share_what_was_compressed(
         "the wait before a next try has three or four digits"
     )
     assert len(made) == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 20, 130, 5_000, 600_000]), st.integers(0, 3)), max_size=12))
+def test_whatever_is_written_a_reader_of_gzip_gets_it_at_once(writes: list[tuple[int, int]]) -> None:
+    """Large and small in any order, the same frames again, and the first ones large."""
+    known = {(size, kind): Frames([random_text(size, kind)] * 2) for size, kind in writes}
+    coding = coding_for("gzip")
+    assert coding is not None
+    reader, checksum = gunzipping(), b""
+    assert reader(coding.begin) == b""
+    for key in writes:
+        assert reader(coding.encode(known[key]).data) == known[key].data
+        checksum += known[key].data
+    packed = coding_for("gzip")
+    assert packed is not None
+    whole_stream = packed.begin + b"".join([packed.encode(known[key]).data for key in writes]) + packed.end
+    assert gzip.decompress(whole_stream) == checksum
+
+
+def random_text(size: int, kind: int) -> bytes:
+    text = Random(kind).randbytes(size // 2).hex().encode()
+    return b'id: %d\ndata: {"type":"text","text":"%b"}\n\n' % (kind, text)
 
 
 async def test_live_readers_share_updates_that_look_back_at_the_one_before(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from penstock.events import End, Folded, Json, decode, decode_message
 from penstock.hub import folds
 from penstock.protocol.coalesce import Fold
 from penstock.protocol.sse import Decoder, Message, encode_fold
-from penstock.testing import until
+from penstock.testing import live_server, until
 
 from .transports import whole_events
 
@@ -107,9 +108,9 @@ async def test_a_large_state_of_a_run_under_way_is_not_made_anew_for_each_reader
 ) -> None:
     made: list[int] = []
 
-    def counted(folded: Folded, epoch: str) -> list[bytes]:
-        made.append(folded.seq)
-        return encode_fold(folded, epoch)
+    def counted(data: bytes, seq: int, epoch: str) -> list[bytes]:
+        made.append(seq)
+        return encode_fold(data, seq, epoch)
 
     @app.function(rate=0)
     async def large() -> AsyncIterator[dict[str, str]]:
@@ -136,6 +137,39 @@ async def test_a_large_state_of_a_run_under_way_is_not_made_anew_for_each_reader
     assert len(made) == 2, "that of the end has all"
     whole = whole_events(msgspec.json.decode(one.data) for one in fold if one.event == "message")
     assert same(state_of(events), state_of(whole))
+
+
+async def test_what_a_large_state_leaves_out_follows_at_once_in_another_process_too(
+    tmp_path: Path, make_app: "MakeApp", connect: "type[Api]", gate: "Gate", reading: "Reading"
+) -> None:
+    store = f"sqlite:///{tmp_path / 'runs.db'}"
+    here, there = make_app(store=store, heartbeat_s=60), make_app(store=store, heartbeat_s=60)
+    for app in (here, there):
+
+        @app.function(rate=0)
+        async def large() -> AsyncIterator[dict[str, Any]]:
+            yield {"row": "x" * 400_000}
+            yield {"number": 1}
+            await gate.open.wait()
+            yield {"number": 2}
+            await asyncio.Event().wait()
+
+    async with (
+        live_server(here) as url,
+        live_server(there) as other_url,
+        connect(url) as api,
+        connect(other_url) as other,
+    ):
+        run_id = await api.submit("large")
+        async with reading(api, run_id) as early:
+            await early.until(b'{"number":1}')
+            async with reading(other, run_id, fold=1) as first:
+                await first.until(b'"fold')
+                gate.open.set()
+                await first.until(b'{"number":2}')
+        (await there.start()).hub._tails.clear()  # and nobody has read there for long
+        async with reading(other, run_id, fold=1) as late:
+            await late.until(b'{"number":2}')
 
 
 async def test_a_run_that_has_written_nothing_has_an_empty_fold(

@@ -204,6 +204,18 @@ async def test_the_page_and_its_files(api: "Api") -> None:
     assert refusal(await api.get("/web/%2e%2e/server/auth.py")) == (404, "not_found", None)
 
 
+async def test_a_large_result_that_grows_on_its_way(api: "Api", app: penstock.App) -> None:
+    """In pieces it is JSON in JSON: here each of its bytes but the commas is escaped."""
+
+    @app.function
+    def quotes() -> list[str]:
+        return [""] * 5_500_000
+
+    run_id = await api.submit("quotes")
+    await api.ended(run_id)
+    assert (await api.get(f"/api/runs/{run_id}")).json()["result"] == [""] * 5_500_000
+
+
 async def test_white_space_is_json(api: "Api") -> None:
     headers = {"Content-Type": "application/json; charset=utf-8"}
     body = b' { "function" : "add" , "input" :\n\t { "a" : 1 } } '

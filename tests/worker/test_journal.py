@@ -3,13 +3,15 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import penstock
 from penstock.errors import BufferFull, StoreFull, StoreUnavailable
+from penstock.events import Json, Log
 from penstock.models import Append, Chunk, Ending
 from penstock.storage.memory import MemoryStore
 from penstock.testing import until
@@ -330,3 +332,68 @@ async def test_a_fault_in_one_write_is_not_the_others(
     assert (await bench.services.queue.get(talking.id)).state == "running", (
         "until its worker looks for strays"
     )
+
+
+async def test_large_events_of_threads_and_of_the_function_keep_their_order(
+    make_bench: "type[Bench]", tmp_path: Path
+) -> None:
+    sizes = (3, 50_000, 200_000)
+
+    def emits(run: penstock.Run) -> Iterator[dict[str, Any]]:
+        def logs(thread: int) -> None:
+            for number in range(30):
+                run.log("x" * sizes[(thread + number) % 3], thread=thread, number=number)
+
+        threads = [threading.Thread(target=logs, args=(thread,)) for thread in range(4)]
+        for thread in threads:
+            thread.start()
+        for number in range(30):
+            yield {"number": number, "row": "y" * sizes[number % 3]}
+            if number % 7 == 0:
+                run.checkpoint(number)
+        for thread in threads:
+            thread.join()
+
+    async with make_bench(store=f"sqlite:///{tmp_path / 'runs.db'}") as bench:
+        events = await (await bench.start(emits)).events()
+    place = 0
+    for event in events:
+        assert event.seq - event.n == place
+        place = event.seq
+    assert [event.value["number"] for event in events if isinstance(event, Json)] == list(range(30))
+    for thread in range(4):
+        mine = [
+            event.fields for event in events if isinstance(event, Log) and event.fields["thread"] == thread
+        ]
+        assert [fields["number"] for fields in mine] == list(range(30))
+
+
+async def test_a_large_end_whose_writes_fail_after_they_were_carried_out(
+    bench: "Bench", store: Store
+) -> None:
+    def large() -> Generator[str, None, list[str]]:
+        yield "y" * 1_000_000
+        return ["r"] * 50_000
+
+    store.lies = 3
+    fold = await (await bench.start(large)).fold()
+    assert store.lies == 0
+    assert fold.text == "y" * 1_000_000
+    assert fold.end is not None
+    assert fold.end.result == ["r"] * 50_000
+
+
+async def test_a_lease_that_is_lost_in_the_middle_of_a_large_event_is_noticed_once(
+    bench: "Bench", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuses(batch: list[Any]) -> list[bool]:
+        return [False] * len(batch)
+
+    async def large() -> AsyncIterator[str]:
+        yield "y" * 3_000_000
+
+    monkeypatch.setattr(bench.services.store, "append", refuses)
+    await bench.start(large)
+    await until(lambda: "lease is lost" in caplog.text)
+    await until(lambda: bench.running == 0)
+    assert caplog.text.count("lease is lost") == 1

@@ -23,6 +23,9 @@ ASK_FOR_S = 5.0
 FOLLOW_FOR_S = 600.0
 """How long a run is waited for while its server can't be reached: who follows one rather waits than asks again."""
 
+SHORT_S = 2.0
+"""A wait for the first try to come back that nobody is told of."""
+
 
 def _client(given: argparse.Namespace, retry_for_s: float = ASK_FOR_S) -> Client:
     return Client(given.url, token=load({"token": given.token}).token or None, retry_for_s=retry_for_s)
@@ -143,8 +146,7 @@ class _Status:
     def __call__(self, status: dict[str, Any]) -> None:
         if self._quiet:
             return
-        # A first try that succeeds is nothing to speak of: proxies cut, and streams end to be resumed (max_age_s).
-        if status.get("connection") == "reconnecting" and not self._lost and status["attempt"] > 1:
+        if status.get("connection") == "reconnecting" and not self._lost and _is_felt(status):
             self._lost = True
             note(f"\n(connection lost: {status.get('reason', '')}; reconnecting)")
         elif status.get("connection") == "live" and self._lost:
@@ -156,6 +158,11 @@ class _Status:
         elif "cancel" in status and status["cancel"] != self._receipt:
             self._receipt = status["cancel"]
             note(f"(stop {self._receipt})")
+
+
+def _is_felt(status: dict[str, Any]) -> bool:
+    # A first try that soon succeeds is nothing to speak of: proxies cut, streams end to be resumed (max_age_s).
+    return bool(status["attempt"] > 1 or status["wait_s"] > SHORT_S)
 
 
 class _Json:

@@ -48,6 +48,7 @@ class Intake:
         self._epoch = None if start is None else start.epoch
         self._position = Position(0 if start is None else start.seq)
         self._pieces = Pieces()
+        self._begun_after: int | None = None
         self._restarts = 0
 
     @property
@@ -108,7 +109,9 @@ class Intake:
         try:
             return self._pieces.add(event)
         except Begun as begun:
-            self._position, self.begun = Position(begun.after), True
+            if self._begun_after == begun.after:  # it was asked for what follows that
+                raise
+            self._position, self.begun, self._begun_after = Position(begun.after), True, begun.after
             return None
         except NOT_JSON as error:
             raise ProtocolError(f"What came in pieces is not an event: {error}.") from error
@@ -207,7 +210,7 @@ class Reader:
             async with aclosing(self._batches(response)) as batches:
                 async for batch in batches:
                     yield batch
-        if not self._intake.ended:
+        if not (self._intake.ended or self._intake.begun):
             raise Failed(Trouble.ENDED, ConnectionLost("The stream ended before the run did."))
 
     async def _batches(self, response: httpx.Response) -> AsyncGenerator[list[AnyEvent], None]:

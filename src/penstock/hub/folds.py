@@ -27,7 +27,7 @@ MEASURE_BYTES = 1024 * 1024
 """Read before the state is measured for the first time; it is again whenever twice as much was read."""
 
 
-NEAR = 256
+NEAR = 32
 """Events by which a large state may be behind that of a run under way: its readers get those after it. To make one
 of 8 MiB takes 30 ms, which every late reader of a run that never pauses would cost all others."""
 
@@ -46,7 +46,7 @@ class Folds:
         """The state as one event, in pieces where it is large; None for one of over `FOLD_BYTES`, which is read as
         it is stored.
 
-        It is as late as the store was when this was called, or `NEAR` that. Raises StoreError.
+        It is as late as the store was when this was called, or at most `NEAR` events earlier. Raises StoreError.
         """
         folding = self._kept.get(stream.name)
         if folding is None or folding.epoch != stream.epoch:
@@ -112,13 +112,13 @@ class _Folding:
         """What is sent; None where it is too large."""
         if self._made is None and not self._too_large:
             # An event that is not complete yet comes whole, after this.
-            folded = ev.Folded(self._fold.events, seq=self._fold.seq)
-            frames = sse.encode_fold(folded, self.epoch)
-            self.size_bytes = sum(map(len, frames))
+            seq = self._fold.seq
+            data = ev.encode(ev.Folded(self._fold.events, seq=seq))
+            self.size_bytes = len(data)
             self._too_large = self.size_bytes > FOLD_BYTES
             if self._too_large:  # noted, so that nobody tries again
-                self._fold, self.size_bytes = Fold(), 0
+                self._fold, self._pieces, self.size_bytes = Fold(), Pieces(), 0
             else:
-                last = Frames(frames[-1], self._fold.seq, 1, final=self._final)
-                self._made = [*map(Frames, frames[:-1]), last]
+                *frames, last = sse.encode_fold(data, seq, self.epoch)
+                self._made = [*map(Frames, frames), Frames(last, seq, 1, final=self._final)]
         return self._made

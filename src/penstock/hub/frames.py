@@ -7,6 +7,7 @@ from ..errors import ProtocolError
 from ..models import Chunk
 from ..protocol import sse, websocket
 from ..protocol.coalesce import coalesce
+from ..protocol.pieces import WHOLE_BYTES
 
 __all__ = ["NOTHING", "Frames", "Merge", "make_frames"]
 
@@ -27,6 +28,12 @@ those of a replay took as long as to read and send them."""
 SAMPLED_PARTS = 8
 SAMPLE_BYTES = 2 * 1024
 """So much of the beginning, the middle and the end of as many chunks: some tens of frames, in 10 µs."""
+
+LARGEST_BYTES = 2 * WHOLE_BYTES
+"""Where a merged frame would be larger, they all go as they are stored: so large is what is stored at most."""
+
+HISTORIES = 8
+"""What readers at one place were sent before that is kept apart: nearly all have been sent the same."""
 
 _MERGEABLE = tuple(b'\ndata: {"type":"%b",' % name for name in (b"text", b"replace", b"progress"))
 
@@ -73,7 +80,7 @@ class Frames:
         self.final = final
         self._chunked: bytes | None = None
         self._coded: dict[str, Frames] | None = None
-        self._coded_after: tuple[bytes, Frames, bytes] | None = None
+        self._coded_after: dict[bytes, tuple[Frames, bytes]] | None = None
         self._messages: list[bytes] | None = None
         self._framed: bytes | None = None
 
@@ -123,12 +130,15 @@ class Frames:
     ) -> tuple["Frames", bytes]:
         """The same for all who were sent `before` just before it, and what they have been sent then.
 
-        Of that the last `window_bytes`. One answer is kept: most have been sent the same.
+        Of that the last `window_bytes`.
         """
-        if self._coded_after is None or self._coded_after[0] != before:
+        known = self._coded_after = self._coded_after or {}
+        if before not in known:
+            if len(known) >= HISTORIES:
+                known.clear()
             coded = Frames(encode(self.data, before), self.last_seq, self.count, final=self.final)
-            self._coded_after = before, coded, (before + self.data)[-window_bytes:]
-        return self._coded_after[1:]
+            known[before] = coded, (before + self.data)[-window_bytes:]
+        return known[before]
 
 
 NOTHING = Frames(b"")
@@ -181,4 +191,6 @@ def _merged(data: bytes, epoch: str) -> tuple[bytes, int]:
         stored[id(event)] + b"\n\n" if id(event) in stored else sse.encode_event(event, epoch)
         for event in merged
     ]
+    if max(map(len, frames)) > LARGEST_BYTES:  # a network that cuts often may let only smaller ones through
+        return data, len(events)
     return b"".join(frames), len(frames)

@@ -146,7 +146,7 @@ class Hub:
             del self._tails[stream]
 
     def _keep_warm(self, tail: Tail) -> None:
-        tail.trim()
+        tail.trim(time.monotonic())
         self._tails[tail.stream] = tail
         self._warm[tail.stream] = None
         if len(self._warm) > WARM_TAILS:

@@ -92,12 +92,12 @@ class Tail:
         now = time.monotonic()
         if self.recent.push(chunk, now):
             self.written_at = now
-            self.trim()
+            self.trim(now)
 
-    def trim(self) -> None:
+    def trim(self, now: float) -> None:
         """Let the oldest chunks go; for subscribers the newest one stays, whatever its size."""
         if self.subscribers:
-            self.recent.trim(TAIL_BYTES, 1, HOT_BYTES, hot_since=self.written_at - HOT_S)
+            self.recent.trim(TAIL_BYTES, 1, HOT_BYTES, hot_since=now - HOT_S)
         else:
             self.recent.trim(WARM_BYTES, least=0)
             self.recent.forget_made()
@@ -147,6 +147,8 @@ class Tail:
         now = time.monotonic()
         if now - self._doubted_at >= after_s:
             self._doubted_at = now
+            self.trim(now)
+            self.recent.forget_made()  # of a stream that was fast before it paused, megabytes
             self.look_again()
 
     async def _follow_up(self) -> None:

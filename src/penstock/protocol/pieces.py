@@ -1,8 +1,8 @@
 """Large events: cut into pieces where they are stored, put together where they are read.
 
-A piece is an event with a place in the stream like any other, so nothing between the two has to hold a large event
-whole: not the store, not a server with a thousand slow readers, no proxy. A reader whose connection breaks goes on
-with the next piece.
+A piece is an event with a place in the stream like any other, so neither the store nor a server with a thousand
+slow readers nor a proxy has to hold a large event whole. A reader whose connection breaks goes on with the next
+piece.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,48 +11,47 @@ from itertools import pairwise
 import msgspec
 
 from ..errors import ProtocolError
-from ..events import AnyEvent, Bytes, Folded, Piece, Text, decode_message, encode
+from ..events import MAX_EVENT_BYTES, AnyEvent, Bytes, Folded, Piece, Text, decode_message, encode
 
 __all__ = ["MAX_WHOLE_BYTES", "WHOLE_BYTES", "Begun", "Pieces", "cut", "pieces_of"]
 
 WHOLE_BYTES = 32 * 1024
-"""An event's JSON up to this size goes as it is, and a larger one in pieces of this size, before they are JSON
-themselves. Small enough for the buffers of proxies and for a network that cuts every few seconds; what surrounds a
-piece is below 1 % of it."""
+"""A frame up to this size goes as it is; the JSON of an event with a larger one is cut into parts of it, which are
+strings in JSON again: twice as large at most, where all are quotes. Small enough for the buffers of proxies and
+for a network that cuts every few seconds."""
 
-MAX_WHOLE_BYTES = 24 * 1024 * 1024
-"""Most a reader holds of pieces: an event of `events.MAX_EVENT_BYTES`, whose escapes may grow it by half."""
+MAX_WHOLE_BYTES = MAX_EVENT_BYTES + 1024 * 1024
+"""Most a reader holds of one event's pieces: what was yielded, and what surrounds it."""
 
 TEXT_POINTS = 8 * 1024
 """Code points in a piece of a long text: at most four bytes each, or six where they are escaped."""
 
 
-def cut(batch: Iterable[AnyEvent]) -> Iterator[AnyEvent]:
-    """The same events with the large ones in pieces, which take a seq each, and move what follows them.
+def cut(batch: Iterable[tuple[AnyEvent, int]]) -> Iterator[AnyEvent]:
+    """Events, each given with the size of its frame; the large ones in pieces, which move what follows them.
 
-    A text is cut into texts. `bytes` have been already. Pieces are made as they are asked for: not all at once.
+    Each piece takes a seq. A text is cut into texts; `bytes` have been already. Pieces are made as they are asked
+    for, not all at once.
     """
     moved = 0
-    for event in batch:
+    for event, size_bytes in batch:
         event.seq += moved
-        count = 0
-        for count, part in enumerate(_parts_of(event)):
-            if part is not event:
-                part.seq, part.at_ms, part.span = event.seq + count, event.at_ms, event.span
-                # What it was merged from, and what it must not be merged with, lies before the first of them.
-                part.n, part.edge = (1, False) if count else (event.n, event.edge)
+        if size_bytes <= WHOLE_BYTES or isinstance(event, Bytes):
+            yield event
+            continue
+        for place, part in enumerate(_parts_of(event)):
+            part.seq, part.at_ms, part.span = event.seq + place, event.at_ms, event.span
+            if place == 0:  # what it was merged from, and what it must not be merged with, lies before it
+                part.n, part.edge = event.n, event.edge
             yield part
-        moved += count
+        moved += place
 
 
 def _parts_of(event: AnyEvent) -> Iterator[AnyEvent]:
-    if isinstance(event, Bytes) or len(encode(event)) <= WHOLE_BYTES:
-        yield event
-    elif isinstance(event, Text):
-        for start in range(0, len(event.text), TEXT_POINTS):
-            yield Text(event.pos + start, event.text[start : start + TEXT_POINTS])
-    else:
-        yield from pieces_of(encode(msgspec.structs.replace(event, seq=0, n=1)))
+    if not isinstance(event, Text):
+        return pieces_of(encode(msgspec.structs.replace(event, seq=0, n=1)))
+    starts = range(0, len(event.text), TEXT_POINTS)
+    return (Text(event.pos + start, event.text[start : start + TEXT_POINTS]) for start in starts)
 
 
 def pieces_of(data: bytes) -> Iterator[Piece]:

@@ -44,7 +44,7 @@ FIRST_BYTES = HEARTBEAT
 """Sent before anything is known, so that no proxy waits for a first event to pass the headers on."""
 
 MAX_LINE_BYTES = 24 * 1024 * 1024
-"""Most the decoder holds of a message: an event of `events.MAX_EVENT_BYTES`, whose escapes may grow it by half."""
+"""Most the decoder holds of a message. Ours are below 100 KB; another server may send what it has as a whole."""
 
 CHUNK_BYTES = 128 * 1024
 """Most that one chunk holds, a piece at least: readers are handed whole ones, and a stalled reader holds a few."""
@@ -60,12 +60,11 @@ def encode_event(event: Event, epoch: str) -> bytes:
     return b"id: %b-%d\ndata: %b\n\n" % (epoch.encode(), event.seq, events.encode(event))
 
 
-def encode_fold(folded: events.Folded, epoch: str) -> list[bytes]:
-    """A fold as a frame, or as those of its pieces. The last moves the cursor; that of nothing to the start."""
-    data = events.encode(folded)
+def encode_fold(data: bytes, seq: int, epoch: str) -> list[bytes]:
+    """A fold's JSON as a frame, or as those of its pieces. The last moves the cursor; for nothing to the start."""
     rows = [data] if len(data) <= WHOLE_BYTES else [events.encode(piece) for piece in pieces_of(data)]
     frames = [b"data: %b\n\n" % row for row in rows]
-    frames[-1] = b"id: %b-%d\n%b" % (epoch.encode(), folded.seq, frames[-1])
+    frames[-1] = b"id: %b-%d\n%b" % (epoch.encode(), seq, frames[-1])
     return frames
 
 
@@ -79,14 +78,18 @@ def encode_chunks(batch: list[AnyEvent], epoch: str) -> list[Chunk]:
 
     Where they end with an `end`, the last chunk is final.
     """
-    whole = encode_chunk(batch, epoch)
-    if len(whole.data) <= WHOLE_BYTES:
-        return [whole]
-    final = whole.final
-    del whole  # it may have many megabytes, and so have the chunks
-    chunks = [_chunk(row, frames) for row, frames in _rows(cut(batch), epoch)]
-    chunks[-1] = msgspec.structs.replace(chunks[-1], final=final)
-    return chunks
+    frames = [encode_event(event, epoch) for event in batch]
+    sizes = list(map(len, frames))
+    if sum(sizes) <= WHOLE_BYTES:
+        return [_chunk(batch, frames)]
+    if max(sizes) > WHOLE_BYTES:
+        del frames  # they may have many megabytes, and so have the chunks
+        parts = cut(zip(batch, sizes, strict=True))
+        rows = _rows((event, encode_event(event, epoch)) for event in parts)
+    else:
+        rows = _rows(zip(batch, frames, strict=True))
+    *chunks, last = [_chunk(*row) for row in rows]
+    return [*chunks, msgspec.structs.replace(last, final=isinstance(batch[-1], events.End))]
 
 
 def _chunk(batch: list[AnyEvent], frames: list[bytes]) -> Chunk:
@@ -95,12 +98,11 @@ def _chunk(batch: list[AnyEvent], frames: list[bytes]) -> Chunk:
     return Chunk(first.seq - first.n + 1, last.seq, data, final=isinstance(last, events.End))
 
 
-def _rows(batch: Iterable[AnyEvent], epoch: str) -> Iterator[tuple[list[AnyEvent], list[bytes]]]:
+def _rows(framed: Iterable[tuple[AnyEvent, bytes]]) -> Iterator[tuple[list[AnyEvent], list[bytes]]]:
     row: list[AnyEvent] = []
     frames: list[bytes] = []
     room = CHUNK_BYTES
-    for event in batch:
-        frame = encode_event(event, epoch)
+    for event, frame in framed:
         room -= len(frame)
         if row and room < 0:
             yield row, frames

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..errors import MemoryLimit, QueueFull, ServerClosing, StoreError, UnknownFunction, UnknownRun
+from ..events import MAX_EVENT_BYTES
 from ..hub import Hub, Status
 from ..memory import MemoryGuard
 from ..models import Chunk, RunPage, RunRecord, RunState, Stream, Submitted
-from ..protocol.pieces import MAX_WHOLE_BYTES
 from ..protocol.sse import json_in
 from ..storage.base import Store
 from ..worker import Function, Worker, end_unexecuted
@@ -22,6 +22,10 @@ from .standings import Standings
 __all__ = ["Queue", "Receipt"]
 
 log = logging.getLogger("penstock")
+
+
+STORED_BYTES = 3 * MAX_EVENT_BYTES
+"""Most that an event takes in the store: in pieces, strings in JSON, twice its size, and what surrounds them."""
 
 
 class _Last(msgspec.Struct):
@@ -155,7 +159,7 @@ class Queue:
             return None
         last = await asyncio.to_thread(_last_in, chunks[-1])  # it may have megabytes
         if last.parts:
-            chunks = await self._store.read(run.id, stream.tail - last.parts, MAX_WHOLE_BYTES)
+            chunks = await self._store.read(run.id, stream.tail - last.parts, STORED_BYTES)
             last = await asyncio.to_thread(_whole_in, chunks, last.parts)
         return last.result
 

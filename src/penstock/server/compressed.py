@@ -96,7 +96,8 @@ class _Gzip:
     def __init__(self) -> None:
         self._checksum = Checksum()
         self._begun = False
-        self._before = b""  # the end of what was sent, but for a greeting, which each has of its own
+        # The end of what was sent since the last that was large and the greeting, which each has of its own.
+        self._before = b""
 
     @property
     def end(self) -> bytes:
@@ -104,11 +105,8 @@ class _Gzip:
 
     def encode(self, frames: Frames) -> Frames:
         self._checksum.add(frames.data)
-        if frames.size_bytes > SMALL_BYTES:
-            self._before = frames.parts[-1][-WINDOW_BYTES:]
-            return frames.coded("gzip", blocks)
-        if not self._begun:
-            self._begun = True
+        if frames.size_bytes > SMALL_BYTES or not self._begun:
+            self._begun, self._before = True, b""
             return frames.coded("gzip", blocks)
         coded, self._before = frames.coded_after(self._before, blocks, WINDOW_BYTES)
         return coded

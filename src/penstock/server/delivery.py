@@ -57,7 +57,7 @@ class Delivery:
 
     __slots__ = (
         "_ends_at", "_folded", "_interval_s", "_merge", "_outlet", "_over", "_pulse", "_quiet_since", "_reading",
-        "_stream", "_subscriber", "_taken_at", "_taken_bytes", "due",
+        "_stream", "_subscriber", "_taken_at", "_taken_bytes", "_unfolds_soon", "due",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +74,8 @@ class Delivery:
         self._taken_bytes = 0
         self._over = False
         self.due = float("-inf")
-        self._folded: deque[Frames] = deque()
+        self._folded: list[Frames] | None = None  # the next one last
+        self._unfolds_soon = False
         self._ends_at = pulse.end_of_one_that_begins(self._quiet_since)
         outlet.on_room = self._look
         outlet.on_gone = self._close
@@ -85,7 +86,8 @@ class Delivery:
         self._pulse.add(self)
         first = sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting
         self._give(Frames(first, final=self._subscriber.ended and not folded))
-        self._folded.extend(folded)  # once there is room: of several streams each may have megabytes
+        if folded:  # once there is room: of several streams each may have megabytes
+            self._folded = [*reversed(folded)]
         self._look()
 
     def pace(self, rate: float) -> None:
@@ -130,10 +132,16 @@ class Delivery:
             return
 
     def _unfold(self) -> None:
-        for _ in range(min(UNFOLD_AT_ONCE, len(self._folded))):
-            if not self._outlet.full:
-                self._give(self._folded.popleft())
-        asyncio.get_running_loop().call_soon(self._look)
+        if not self._unfolds_soon:
+            self._unfolds_soon = True
+            asyncio.get_running_loop().call_soon(self._unfold_some)
+
+    def _unfold_some(self) -> None:
+        self._unfolds_soon = False
+        for _ in range(UNFOLD_AT_ONCE):
+            if self._folded and not (self._over or self._outlet.full):
+                self._give(self._folded.pop())
+        self._look()
 
     def _keep_up(self) -> None:
         if self._merge is Merge.MANY:  # it has what there was; from now on it is sent updates

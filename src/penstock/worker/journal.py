@@ -125,7 +125,8 @@ class Journal:
         taken = await self._persist(lambda: self._store.append([item for _, item in going]))
         self._note([recorder for recorder, item in going if not item.chunk.empty])
         for (recorder, item), ok in zip(going, taken, strict=True):
-            if not ok and not await self._is_stored(recorder, item.chunk):
+            given_up = recorder.done.done()  # with a chunk before this one
+            if not (ok or given_up or await self._is_stored(recorder, item.chunk)):
                 log.warning("Run %s: the lease is lost; its function is stopped here.", recorder.lease.run_id)
                 recorder.abandon()
 

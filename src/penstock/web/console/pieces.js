@@ -1,7 +1,7 @@
 // Large events come in pieces, each an event with a place of its own. Here they are put together; no DOM, no network.
 
-/** UTF-16 units held of one event: one of 16 MiB, whose escapes may grow it by half. */
-export const MAX_WHOLE_UNITS = 24 * 1024 * 1024;
+/** UTF-16 units held of one event: the 16 MiB that one may have, and what surrounds them. */
+export const MAX_WHOLE_UNITS = 17 * 1024 * 1024;
 
 /** Give it the events of a stream in order. What comes out has no pieces, and no gaps where there were none. */
 export class Pieces {
