@@ -143,7 +143,7 @@ class Recorder:
 
     def _settle_said(self) -> None:
         self._seq += len(self._said.pieces)
-        self._alive_at = self._said.at
+        self._alive_at = max(self._alive_at, self._said.at)
         self._pending_bytes += self._said.size + EVENT_OVERHEAD_BYTES
         self._pending.append(self._said.event(self._seq, edge=self._edge))
         self._edge = False
@@ -268,6 +268,8 @@ class Recorder:
         with self._lock:
             if self._closed:
                 return
+            if self._said.pieces:
+                self._settle_said()
             self.back = back
             self._closed = True
         self._let_go()
