@@ -8,7 +8,7 @@ import pytest
 
 from penstock.errors import StoreUnavailable
 from penstock.events import End, Json
-from penstock.hub import PIECE_BYTES, SHARED_BYTES, TAIL_BYTES, WARM_TAILS, Frames, Hub, Merge, Subscriber
+from penstock.hub import READ_BYTES, SHARED_BYTES, TAIL_BYTES, WARM_TAILS, Frames, Hub, Merge, Subscriber
 from penstock.hub import tail as tails
 from penstock.models import Append, Chunk, Claimed, Group, RunRecord, RunState, Stream
 from penstock.protocol.sse import encode_chunk
@@ -193,7 +193,7 @@ async def test_the_tail_is_bounded_and_who_is_behind_reads_the_store(
     assert sum(len(chunk.data) for chunk in tail.recent.chunks) == tail.recent.size_bytes <= TAIL_BYTES
     store.reads = 0
     await read_to(slow, 40)
-    assert store.reads >= 40 * 50_000 // PIECE_BYTES - 1
+    assert store.reads >= 40 * 50_000 // READ_BYTES - 1
 
 
 async def test_what_was_just_written_is_kept_for_those_who_keep_up(
@@ -238,13 +238,13 @@ def _all_frames(subscriber: Subscriber) -> list[Frames]:
 async def test_a_piece_is_bounded(hub: Hub, log: Log) -> None:
     for _ in range(20):
         await log.write(1, 50_000)
-    await log.write(1, 3 * PIECE_BYTES)
+    await log.write(1, 3 * READ_BYTES)
     await log.write(1, 10)
     subscriber = hub.subscribe(log.name, 0)
     while subscriber.position < log.tail:
         chunks = await subscriber.take()
         assert chunks
-        assert len(chunks) == 1 or sum(len(chunk.data) for chunk in chunks) <= PIECE_BYTES
+        assert len(chunks) == 1 or sum(len(chunk.data) for chunk in chunks) <= READ_BYTES
 
 
 async def test_a_second_farewell_takes_nobodys_place(hub: Hub, log: Log) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import penstock
 from penstock.events import End, Text, decode
-from penstock.hub import PIECE_BYTES, Hub
+from penstock.hub import READ_BYTES, Hub
 from penstock.protocol.sse import Decoder, Message
 from penstock.testing import live_server, until
 
@@ -205,7 +205,7 @@ async def test_a_long_backlog_comes_in_several_answers(api: "Api") -> None:
         found += [event["seq"] for event in body["events"]]
     assert found == list(range(1, 20_002))
     assert len(sizes) > 5
-    assert max(sizes) <= PIECE_BYTES
+    assert max(sizes) <= READ_BYTES
 
 
 async def test_a_poller_that_leaves_is_noticed(api: "Api", app: penstock.App) -> None:

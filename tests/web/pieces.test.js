@@ -1,4 +1,4 @@
-// node --test: large events put together, by the cases that the Python tests read too, and in the stream.
+// node --test: large events put together, by the cases that the Python tests read too.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -61,9 +61,12 @@ class PretendedSource extends EventTarget {
 function started(verdicts = {}) {
   PretendedSource.all = [];
   const clock = { ms: 0 };
-  const seen = { restarts: 0 };
+  const seen = { restarts: 0, taken: [] };
   const stream = new RunStream('events', {
-    take: (event) => verdicts[event.seq] ?? 'taken',
+    take: (event) => {
+      seen.taken.push(event);
+      return verdicts[event.seq] ?? 'taken';
+    },
     status: (status) => (seen.status = status),
     restart: () => (seen.restarts += 1),
     gone: async () => false,
@@ -152,4 +155,37 @@ test('a fold with the end in it ends the stream', () => {
   PretendedSource.all[0].open();
   PretendedSource.all[0].send({ type: 'fold', seq: 9, events: [{ type: 'end', seq: 9 }] }, 'epoch123-9');
   assert.equal(stream.state, 'ended');
+});
+
+const piece = (part, data, more) => ({ type: 'piece', part, parts: 3, data, ...more });
+const LARGE = ['{"type":"json",', '"value":"lar', 'ge"}'];
+
+test('a large event is put together, over two connections if need be, and is not told before', () => {
+  const { stream, seen } = started();
+  PretendedSource.all[0].open();
+  PretendedSource.all[0].send(piece(0, LARGE[0], { seq: 1 }), 'epoch123-1');
+  PretendedSource.all[0].send(piece(1, LARGE[1], { seq: 2 }), 'epoch123-2');
+  assert.deepEqual(seen.taken, []);
+  stream.pace(1);
+  assert.match(PretendedSource.all[1].url, /after=epoch123-2/);
+  PretendedSource.all[1].open();
+  PretendedSource.all[1].send(piece(2, LARGE[2], { seq: 3 }), 'epoch123-3');
+  assert.deepEqual(seen.taken, [{ type: 'json', value: 'large', seq: 3, n: 3 }]);
+});
+
+test('a piece that fits nowhere has everything read again', () => {
+  const { seen } = started();
+  PretendedSource.all[0].open();
+  PretendedSource.all[0].send(piece(1, LARGE[1], { seq: 2 }), 'epoch123-2');
+  assert.equal(seen.restarts, 1);
+  assert.deepEqual(seen.taken, []);
+});
+
+test('a large end in pieces closes the connection', () => {
+  const { stream } = started();
+  const texts = ['{"type":"end",', '"state":"succ', 'eeded"}'];
+  PretendedSource.all[0].open();
+  texts.forEach((data, part) => PretendedSource.all[0].send(piece(part, data, { seq: part + 1 }), `epoch123-${part + 1}`));
+  assert.equal(stream.state, 'ended');
+  assert.equal(PretendedSource.all[0].readyState, CLOSED);
 });

@@ -3,14 +3,14 @@
 from .folds import FOLD_BYTES, Folds
 from .frames import NOTHING, Frames, Merge, make_frames
 from .hub import WARM_TAILS, Hub, Lag
-from .recent import PIECE_BYTES, SHARED_BYTES
+from .recent import READ_BYTES, SHARED_BYTES
 from .subscriber import Subscriber
 from .tail import TAIL_BYTES, Status
 
 __all__ = [
     "FOLD_BYTES",
     "NOTHING",
-    "PIECE_BYTES",
+    "READ_BYTES",
     "SHARED_BYTES",
     "TAIL_BYTES",
     "WARM_TAILS",

@@ -10,7 +10,7 @@ from ..protocol.coalesce import Fold
 from ..protocol.pieces import Pieces
 from ..storage.base import Store
 from .frames import Frames
-from .recent import PIECE_BYTES
+from .recent import READ_BYTES
 
 __all__ = ["FOLD_BYTES", "KEPT_BYTES", "Folds"]
 
@@ -89,7 +89,7 @@ class _Folding:
         """Up to what the store has."""
         unmeasured_bytes = 0
         while not (self._final or self._too_large):
-            chunks = await store.read(self._name, self._seq, PIECE_BYTES)
+            chunks = await store.read(self._name, self._seq, READ_BYTES)
             if not chunks:
                 break
             unmeasured_bytes += self._take(chunks)

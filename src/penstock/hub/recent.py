@@ -6,9 +6,9 @@ from collections import deque
 from ..models import Chunk
 from .frames import Frames, Merge, make_frames
 
-__all__ = ["PIECE_BYTES", "SHARED_BYTES", "Recent", "first_piece"]
+__all__ = ["READ_BYTES", "SHARED_BYTES", "Recent", "first_of"]
 
-PIECE_BYTES = 256 * 1024
+READ_BYTES = 256 * 1024
 """Most a subscriber is handed at once of what it reads from the store (one chunk at least). A stalled reader holds
 it about twice, in chunks and in the kernel: half of the 1 MB that it may cost. In pieces of half the size a replay
 takes a fifth longer."""
@@ -96,14 +96,14 @@ class Recent:
             chunks = self.after(seq)
             if chunks is None:
                 return None
-            made = make_frames(first_piece(chunks, SHARED_BYTES), seq, merge)
+            made = make_frames(first_of(chunks, SHARED_BYTES), seq, merge)
             if len(self._made) >= MADE_MOST:
                 del self._made[next(iter(self._made))]
             self._made[seq, merge] = made
         return made
 
 
-def first_piece(chunks: list[Chunk], room: int = PIECE_BYTES) -> list[Chunk]:
+def first_of(chunks: list[Chunk], room: int = READ_BYTES) -> list[Chunk]:
     """As many of them as are handed out at once."""
     for index, chunk in enumerate(chunks):
         room -= len(chunk.data)

@@ -7,7 +7,7 @@ from typing import Self
 from ..models import Chunk
 from .beat import Look
 from .frames import Frames, Merge
-from .recent import first_piece
+from .recent import first_of
 from .tail import Status, Tail
 
 __all__ = ["Subscriber"]
@@ -98,7 +98,7 @@ class Subscriber:
     # Who asks
 
     async def take(self) -> list[Chunk]:
-        """The next chunks, about `PIECE_BYTES` at most, and moves past them; empty where there are none yet.
+        """The next chunks, about `READ_BYTES` at most, and moves past them; empty where there are none yet.
 
         The first may begin before the position. Raises StoreError, and has not moved then.
         """
@@ -109,7 +109,7 @@ class Subscriber:
         elif not found and self._tail.stale:
             await self._tail.refresh()
             found = self._tail.recent.after(self.position) or []
-        chunks = first_piece(found)
+        chunks = first_of(found)
         if chunks:
             self._move(chunks[-1].last_seq, final=chunks[-1].final)
         return chunks

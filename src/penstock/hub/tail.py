@@ -10,7 +10,7 @@ from ..errors import StoreError
 from ..models import Chunk
 from ..storage.base import Store
 from .beat import Beat, Bell, Look
-from .recent import PIECE_BYTES, Recent
+from .recent import READ_BYTES, Recent
 
 __all__ = ["TAIL_BYTES", "Status", "Tail"]
 
@@ -106,7 +106,7 @@ class Tail:
 
     async def read_past(self, seq: int) -> list[Chunk]:
         """What the store holds past `seq`, for a reader that memory can't serve. Raises StoreError."""
-        found = await self._store.read(self.stream, seq, PIECE_BYTES)
+        found = await self._store.read(self.stream, seq, READ_BYTES)
         if not found:
             self.anchor(seq)
         return found
@@ -126,7 +126,7 @@ class Tail:
     async def _read_on(self) -> None:
         self.stale = False  # before reading: what is written meanwhile makes it stale again
         try:
-            found = await self._store.read(self.stream, self.recent.end, PIECE_BYTES)
+            found = await self._store.read(self.stream, self.recent.end, READ_BYTES)
         except StoreError:
             self.stale = True  # nobody has looked yet
             raise
