@@ -164,8 +164,12 @@ class Emission:
                 piece = view[start : start + BYTES_PIECE]
                 yield Bytes(piece, span=span), len(piece)
         else:
-            data = json_of(value)
-            yield Json(data, span=span), size_of(data)
+            yield self.json(value, span)
+
+    def json(self, value: Any, span: str | None) -> tuple[Json, int]:
+        """The event of one yielded value, and how many bytes it takes. Raises YieldError."""
+        data = json_of(value)
+        return Json(data, span=span), size_of(data)
 
     def text(self, text: str, span: str | None) -> tuple[Text, int]:
         """The event of one yielded text, and about how many bytes it takes. Raises EventTooLarge."""

@@ -85,6 +85,8 @@ class Execution:
         span = current_span(self._run)
         if self._cumulative:
             return (self._run.frames.of(value, span),)
+        if type(value) is dict:  # what is yielded most, after text
+            return (self._emission.json(value, span),)
         return self._emission.events(value, span)
 
     # async def
