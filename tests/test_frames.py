@@ -77,11 +77,11 @@ def test_frames_are_the_same_bytes_in_whatever_form() -> None:
     plain = b"".join(chunk.data for chunk in chunks)
     for frames in (make_frames(chunks, 0, Merge.NONE), Frames(plain)):
         whole = b"%x\r\n%b\r\n" % (len(plain), plain)
-        assert b"".join(frames.chunk) == whole
+        assert b"".join(frames.chunk_parts) == whole
         assert frames.chunked == whole
         assert frames.data == plain
-        assert b"".join(frames.chunk) == whole
-    assert Frames(b"").chunk == []
+        assert b"".join(frames.chunk_parts) == whole
+    assert Frames(b"").chunk_parts == []
     assert Frames(b"").chunked == b""
 
 

@@ -302,3 +302,15 @@ async def test_after_a_shutdown_the_next_process_goes_on_from_it(
         fold = await folds(run)
         assert fold.text == "".join(f"{number} " for number in range(10)) + "by attempt 2"
         assert len([event for event in await run.events() if isinstance(event, Text)]) >= 3
+
+
+async def test_a_thread_may_speak_right_after_a_checkpoint_and_a_large_value(bench: "Bench") -> None:
+    async def function(run: penstock.Run) -> AsyncIterator[Any]:
+        yield "a"
+        await asyncio.sleep(0.2)
+        run.checkpoint(1)
+        yield {"row": "x" * 100_000}
+        await asyncio.to_thread(run.log, "from a thread")
+        yield "end"
+
+    assert (await (await bench.start(function)).fold()).text == "aend"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from penstock.models import Chunk, Claimed, Lease, RunRecord, RunState, Stream
 from penstock.protocol.coalesce import MERGED_TEXT, Fold
 from penstock.protocol.sse import events_in
 from penstock.worker.outcome import Outcome
-from penstock.worker.recorder import AT_ONCE, Recorder
+from penstock.worker.recorder import AT_ONCE, FLUSH_BYTES, Recorder
 from penstock.worker.said import SAID_BYTES
 
 RUN = RunRecord("r", "f", "g", RunState.RUNNING, 0)
@@ -96,6 +97,16 @@ async def test_what_comes_after_large_events_stands_after_their_pieces() -> None
     log, text, *pieces = [event for item in (*before, last, end) for event in events_in(item.chunk.data)]
     assert [log.seq, log.edge, text.seq, pieces[0].seq] == [3, True, 4, 5]
     assert [piece.part for piece in pieces if isinstance(piece, Piece)] == list(range(len(pieces)))
+
+
+@pytest.mark.parametrize("text", ["", "x"])
+async def test_who_says_next_to_nothing_has_to_wait_too(text: str) -> None:
+    recorder = Recorder(CLAIMED, 20, lambda *_: None)
+    for _ in range(FLUSH_BYTES):
+        recorder.say(0, text, None, len(text))
+        if recorder.full:
+            return
+    raise AssertionError("it was never full")
 
 
 async def test_tokens_between_two_chunks_are_one_event() -> None:

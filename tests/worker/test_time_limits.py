@@ -332,14 +332,14 @@ async def test_one_that_has_waited_too_long_delays_nobody_before_it_is_looked_fo
 async def test_waiting_for_another_attempt_is_not_the_wait_in_line(
     bench: "Bench", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.worker.executor.retry_delay_s", lambda attempt, chance: 4 * SHORT_S)
+    monkeypatch.setattr("penstock.worker.executor.retry_delay_s", lambda attempt, chance: 24 * SHORT_S)
 
     async def function(run: penstock.Run) -> int:
         if run.attempt == 1:
             raise ValueError
         return run.attempt
 
-    run = await bench.start(function, retries=1, queue_timeout_s=SHORT_S * 2)
+    run = await bench.start(function, retries=1, queue_timeout_s=SHORT_S * 20)
     assert (await run.end()).result == 2
 
 

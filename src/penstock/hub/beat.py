@@ -33,10 +33,12 @@ class Bell:
 
     def _ring(self) -> None:
         now = self._loop.time()
-        for _ in range(min(AT_ONCE, len(self._due))):
-            self._due.popleft().ring(now)
-        if self._due:
-            self._loop.call_soon(self._ring)
+        try:
+            for _ in range(min(AT_ONCE, len(self._due))):
+                self._due.popleft().ring(now)
+        finally:  # whatever is raised, the others are rung
+            if self._due:
+                self._loop.call_soon(self._ring)
 
 
 class Beat:

@@ -92,7 +92,7 @@ class Frames:
         return self.parts[0]
 
     @property
-    def chunk(self) -> list[bytes]:
+    def chunk_parts(self) -> list[bytes]:
         """As `chunked`, for a write of several pieces."""
         return [b"%x\r\n" % self.size_bytes, *self.parts, b"\r\n"] if self.size_bytes else []
 

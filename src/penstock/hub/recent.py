@@ -89,7 +89,7 @@ class Recent:
         if self.chunks and seq == (latest := self.chunks[-1]).first_seq - 1:  # who keeps up
             if self._latest is None:
                 self._latest = make_frames([latest], seq, Merge.NONE)
-            if self._latest.count == 1:  # whatever the merge
+            if self._latest.count == 1 or merge is Merge.NONE:
                 return self._latest
         made = self._made.get((seq, merge))
         if made is None:

@@ -53,7 +53,7 @@ class DirectOutlet:
 
     def write(self, frames: Frames) -> None:
         if frames.size_bytes > CORK_BYTES:
-            pieces = frames.chunk if self._is_chunked else frames.parts
+            pieces = frames.chunk_parts if self._is_chunked else frames.parts
             self._written_bytes += sum(map(len, pieces))
             self._transport.writelines_now(pieces)
         else:

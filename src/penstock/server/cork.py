@@ -30,6 +30,8 @@ class Corked:
         self._loop = loop
         self._held: list[bytes] = []
         self._held_bytes = 0
+        # asyncio's own, of Python 3.12 and some later ones, does not say when its buffer is full (CVE-2024-12254).
+        self._gathers = not type(transport).__module__.startswith("asyncio")
 
     def write(self, data: bytes) -> None:
         """Send soon."""
@@ -53,8 +55,8 @@ class Corked:
 
     def writelines_now(self, pieces: list[bytes]) -> None:
         """The same of several pieces, of which no copy is made."""
-        if self._held:
-            self.writelines(pieces)
+        if self._held or not self._gathers:
+            self.write_now(b"".join(pieces))
         else:
             self._transport.writelines(pieces)
 

@@ -25,21 +25,26 @@ T = TypeVar("T")
 Given = TypeVarTuple("Given")
 log = logging.getLogger("penstock")
 
-TICK_S = (0.01, 0.025)
-"""Chunks that fall due within one tick go together: one timer, one commit and one wake-up for all. The second is
-for when there are `MANY` of them, as is `LINGER_S`."""
+TICK_S = 0.01
+"""Chunks that fall due within one tick go together: one timer, one commit and one wake-up for all."""
 
+MANY = 64
+"""Chunks in one tick from which many runs speak at once: about 200 that say 30 tokens a second."""
+
+STILL_MANY = 32
+"""And in one of the longer ticks that are kept then. 1,000 runs have 250 in each."""
+
+CALM_S = 0.2
+"""Ticks are short again when there were not so many for as long: a few old ones with few chunks say nothing."""
+
+LONG_TICK_S = 0.025
 LINGER_S = 0.055
-"""How long what a run has to say waits for more of it while there are `MANY`, a tick more at most: 30 tokens a
-second then go by threes, every 100 ms, and none waits longer than with an update every 75 ms; 1,000 runs cost a
-quarter less (benchmarks). What is said after a pause still goes at once."""
+"""How long what a run has to say waits for more of it while many speak, a long tick more at most: 30 tokens a
+second then go by threes, every 100 ms, and none waits for more than 80; 1,000 runs cost a quarter less
+(benchmarks). What is said after a pause still goes at once."""
 
 LINGER_RATE = 20
-"""Updates a second, the default. Who asks for more is not held up so."""
-
-MANY = (64, 32)
-"""Chunks in one tick from which it is so, and below which it is no more. 1,000 runs have 160 in 10 ms, and once it
-is so 250 in 25 ms."""
+"""Updates a second, the default. A run that is to have more is not held up so, nor by long ticks."""
 
 RETRY_S = (0.05, 2.0)
 """First and longest wait before an append is tried again while the store can't take it."""
@@ -59,7 +64,7 @@ class Journal:
         self._wake = asyncio.Event()
         self._ready: dict[Recorder, None] = {}
         self._ticks: dict[float, list[Recorder]] = {}
-        self._busy = False
+        self._many_until = 0.0
 
     def record(self, claimed: Claimed, rate: float) -> Recorder:
         """A recorder for one attempt of a run."""
@@ -77,9 +82,9 @@ class Journal:
             self._ready[recorder] = None
             self._wake.set()
             return
-        if self._busy and recorder.rate <= LINGER_RATE:
-            due = max(due, now + LINGER_S)
-        tick_s = TICK_S[self._busy]
+        tick_s = TICK_S
+        if now < self._many_until and recorder.rate <= LINGER_RATE:
+            due, tick_s = max(due, now + LINGER_S), LONG_TICK_S
         tick = math.ceil(due / tick_s) * tick_s
         if tick not in self._ticks:
             self._ticks[tick] = []
@@ -88,7 +93,9 @@ class Journal:
 
     def _ring(self, tick: float) -> None:
         recorders = self._ticks.pop(tick)
-        self._busy = len(recorders) >= MANY[self._busy]
+        now = time.monotonic()
+        if len(recorders) >= (STILL_MANY if now < self._many_until else MANY):
+            self._many_until = now + CALM_S
         self._ready.update(dict.fromkeys(recorders))
         self._wake.set()
 

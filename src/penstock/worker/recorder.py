@@ -17,7 +17,7 @@ from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk, encode_chunks
 from .emission import check_size
 from .outcome import GiveBack, Outcome, RunStopped
-from .said import SAID_BYTES, Said
+from .said import SAID_BYTES, SAID_OVERHEAD_BYTES, Said
 
 __all__ = ["FLUSH_BYTES", "MAX_BACKLOG_BYTES", "Recorder"]
 
@@ -117,15 +117,16 @@ class Recorder:
         if threading.get_ident() != self._loop_thread:
             self._pause_thread(closing=False)
         said = self._said
+        weight = size + SAID_OVERHEAD_BYTES
         with self._lock:
-            if said.pieces and span == said.span and said.size + size <= SAID_BYTES:
+            if said.pieces and span == said.span and said.size + weight <= SAID_BYTES:
                 said.pieces.append(text)
-                said.size += size
+                said.size += weight
                 said.at = time.monotonic()
                 return
             due = None
-            if begins := self._may_begin_to_say(size):
-                said.begin(position, text, span, size)
+            if begins := self._may_begin_to_say(weight):
+                said.begin(position, text, span, weight)
                 said.at = now = time.monotonic()
                 if not self._pending:
                     self._first_at = now
@@ -136,10 +137,10 @@ class Recorder:
         elif due is not None:
             self._schedule(self, due)
 
-    def _may_begin_to_say(self, size: int) -> bool:
+    def _may_begin_to_say(self, weight: int) -> bool:
         if self._said.pieces or self._closed or not self.rate:
             return False
-        return size <= SAID_BYTES and self._pending_bytes < FLUSH_BYTES - SAID_BYTES
+        return weight <= SAID_BYTES and self._pending_bytes < FLUSH_BYTES - SAID_BYTES
 
     def _settle_said(self) -> None:
         self._seq += len(self._said.pieces)
@@ -216,7 +217,7 @@ class Recorder:
         with self._lock:
             if self._thread_room is None:
                 self._thread_room = threading.Event()
-                if self._pending_bytes < FLUSH_BYTES or self.stopping or self._closed:
+                if not self.full or self.stopping or self._closed:
                     self._thread_room.set()
             return self._thread_room
 
@@ -278,12 +279,14 @@ class Recorder:
     def abandon(self) -> None:
         """Write no more: the run is another worker's now."""
         with self._lock:
-            self._closed = True
-            self._pending = []
-            self._said.pieces = []
-            self._mark = self._end = None
+            self._drop()
         self._let_go()
         self.settle(stored=False)
+
+    def _drop(self) -> None:
+        self._closed = True
+        self._pending, self._said.pieces = [], []
+        self._mark = self._end = None
 
     def _let_go(self) -> None:
         self.full = False
@@ -372,9 +375,7 @@ class Recorder:
         failed = {"code": "bad_yield", "message": f"An event can't be encoded: {error}.", "hint": ""}
         seq = first.seq - first.n + 1
         with self._lock:
-            self._closed = True
-            self._pending = []
-            self._mark = None
+            self._drop()
             self._seq = seq
             self.outcome = Outcome(RunState.FAILED, None, failed)
         return encode_chunk([End("failed", None, failed, seq=seq, at_ms=first.at_ms)], self._epoch)

@@ -5,10 +5,13 @@ import time
 from ..events import Text
 from ..protocol.coalesce import MERGED_TEXT
 
-__all__ = ["SAID_BYTES", "Said"]
+__all__ = ["SAID_BYTES", "SAID_OVERHEAD_BYTES", "Said"]
 
 SAID_BYTES = MERGED_TEXT
 """Bytes, so no more code points than a merged `text` may have."""
+
+SAID_OVERHEAD_BYTES = 8
+"""What a piece weighs besides, in memory: who says nothing, again and again, comes to an end too."""
 
 
 class Said:
@@ -19,7 +22,7 @@ class Said:
     def __init__(self) -> None:
         self.pieces: list[str] = []
         self.size = 0
-        """Bytes, about."""
+        """Bytes, about, the overhead of each included."""
         self.span: str | None = None
         self.at = 0.0
         """When the last one came, in monotonic seconds."""

@@ -92,18 +92,22 @@ class Readers:
                 raise StoreUnavailable(f"{self._path} has been closed.")
             if self._idle:
                 self._idle.pop().put(job)
-            elif len(self._threads) < self._most:
-                self._start(job)
-            else:
+            elif len(self._threads) >= self._most or not self._starts(job):
                 self._waiting.append(job)
 
-    def _start(self, job: _Job) -> None:
+    def _starts(self, job: _Job) -> bool:
         inbox: _Inbox = SimpleQueue()
         inbox.put(job)
         name = f"penstock-sqlite-reader_{len(self._threads)}"
         thread = threading.Thread(target=self._work, args=(inbox,), name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more
+            if not self._threads:
+                raise StoreUnavailable(f"{self._path} can't be read: {error}.") from error
+            return False
         self._threads.append(thread)
+        return True
 
     def _work(self, inbox: _Inbox) -> None:
         while (job := inbox.get()) is not None:

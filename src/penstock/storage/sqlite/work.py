@@ -38,6 +38,9 @@ __all__ = [
 MAX_ROWS = 1024
 """Appends in one statement; SQLite takes 32,766 variables, and a longer one gains nothing (benchmarks)."""
 
+ROUNDED_ROWS = 64
+"""To a multiple of it their number is rounded up, and below it to a power of two."""
+
 
 @cache
 def _insert(rows: int) -> str:
@@ -76,8 +79,7 @@ def _append(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[boo
     taken: list[bool] = []
     for start in range(0, len(batch), MAX_ROWS):
         part = batch[start : start + MAX_ROWS]
-        together = _try_together(connection, part) or _try_insert(connection, part)
-        taken += [True] * len(part) if together else _one_by_one(connection, part)
+        taken += [True] * len(part) if _try_together(connection, part) else _in_blocks(connection, part)
     for ok, item in zip(taken, batch, strict=True):
         if ok and item.checkpoint is not None:
             connection.execute(STATEMENTS["keep_checkpoint"], _kept(item))
@@ -98,6 +100,15 @@ def _kept(item: Append) -> dict[str, object]:
     }
 
 
+def _in_blocks(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool]:
+    taken: list[bool] = []
+    while len(taken) < len(batch):
+        rest = batch[len(taken) :]
+        block = rest[: 1 << (len(rest).bit_length() - 1)]  # few sizes: each is a statement that is kept
+        taken += [True] * len(block) if _try_insert(connection, block) else _one_by_one(connection, block)
+    return taken
+
+
 def _one_by_one(connection: sqlite3.Connection, batch: Sequence[Append]) -> list[bool]:
     return [_try_insert(connection, [item]) for item in batch]
 
@@ -114,12 +125,19 @@ def _try_together(connection: sqlite3.Connection, batch: Sequence[Append]) -> bo
         given += (item.stream, item.fence, chunk.first_seq, chunk.last_seq, chunk.data)
     if len(set(given[::5])) < len(batch):
         return False
+    rows = _rounded(len(batch))
+    given += [None] * (5 * (rows - len(batch)))  # no stream is of that name
     connection.execute("SAVEPOINT together")
-    done = connection.execute(_insert_together(len(batch)), given).rowcount == len(batch)
+    done = connection.execute(_insert_together(rows), given).rowcount == len(batch)
     if not done:
         connection.execute("ROLLBACK TO together")
     connection.execute("RELEASE together")
     return done
+
+
+def _rounded(rows: int) -> int:
+    # Each number of rows is a statement of its own, and connections keep hundreds: 200 MB where all differed.
+    return 1 << (rows - 1).bit_length() if rows <= ROUNDED_ROWS else -(-rows // ROUNDED_ROWS) * ROUNDED_ROWS
 
 
 def _try_insert(connection: sqlite3.Connection, batch: Sequence[Append]) -> bool:

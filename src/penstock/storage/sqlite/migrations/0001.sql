@@ -20,6 +20,7 @@ CREATE UNIQUE INDEX chunks_by_seq ON chunks (stream_id, last_seq);
 
 -- The one door into `chunks`: any number of appends are one statement, and the file itself refuses a gap, a
 -- repeat, a stale lease and anything after the end, whichever process asks.
+-- (`_insert_together` in work.py proves the same of many streams at once: what is added here is added there.)
 CREATE VIEW appends AS
     SELECT '' AS stream, 0 AS fence, 0 AS first_seq, 0 AS last_seq, 0 AS final, x'' AS data WHERE 0;
 
