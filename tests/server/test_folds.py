@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 import penstock
+from penstock.errors import ProtocolError
 from penstock.events import End, Folded, Json, decode, decode_message
 from penstock.hub import folds
 from penstock.protocol.coalesce import Fold
@@ -255,6 +256,20 @@ async def test_many_who_come_at_once_share_one_reading(
     answers = await asyncio.gather(*[api.messages(run_id, fold=1) for _ in range(20)])
     assert len({first_of(answer)[0].seq for answer in answers}) == 1
     assert len(applied) <= 2005
+
+
+async def test_a_stream_that_can_not_be_folded_comes_as_it_is_stored(
+    api: "Api", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(*_: object) -> None:
+        raise ProtocolError("no such event")
+
+    run_id = await api.submit("tells", pieces=3)
+    await api.ended(run_id)
+    monkeypatch.setattr(Fold, "apply", refuses)
+    messages = await api.messages(run_id, rate=0, fold=1)
+    assert [decode(one.data).seq for one in messages if one.event == "message"] == [1, 2, 3, 4]
+    assert "can't be folded" in caplog.text
 
 
 async def test_a_large_event_among_others_comes_whole(api: "Api", reading: "Reading") -> None:

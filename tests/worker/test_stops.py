@@ -216,6 +216,27 @@ async def other(bench: "Bench") -> "AsyncIterator[Started]":
     assert await other.outcome() == ("succeeded", "")
 
 
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda run, text: run.log(text, more="x" * (MAX_EVENT_BYTES * 3 // 4)),
+        lambda run, text: run.log(text, level=text),
+        lambda run, text: run.span(text, kind=text).__enter__(),
+        lambda run, text: run.span(text, input="x" * (MAX_EVENT_BYTES * 3 // 4)).__enter__(),
+    ],
+    ids=["fields", "level", "kind", "input"],
+)
+async def test_words_that_are_too_large_together_fail_their_run(
+    say: Callable[[penstock.Run, str], None], bench: "Bench"
+) -> None:
+    """Each by itself would do, and as JSON the first is six times as large."""
+
+    async def function(run: penstock.Run) -> None:
+        say(run, "\0" * (MAX_EVENT_BYTES // 6 - 100))
+
+    assert await (await bench.start(function)).outcome() == ("failed", "event_too_large")
+
+
 @pytest.mark.parametrize("text", [LARGE, ESCAPED], ids=["large", "escaped"])
 @pytest.mark.parametrize("say", SAYS)
 async def test_too_large_a_word_fails_its_run_alone(

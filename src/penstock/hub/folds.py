@@ -1,9 +1,11 @@
 """Streams folded to their current state, for readers that come late: one event in place of all."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 
 from .. import events as ev
+from ..errors import ProtocolError
 from ..models import Chunk, Stream
 from ..protocol import sse
 from ..protocol.coalesce import Fold
@@ -13,6 +15,8 @@ from .frames import Frames
 from .recent import READ_BYTES
 
 __all__ = ["FOLD_BYTES", "KEPT_BYTES", "Folds"]
+
+log = logging.getLogger("penstock")
 
 FOLD_BYTES = 8 * 1024 * 1024
 """Largest state that is sent as one: a slow reader can't go on in the middle of more."""
@@ -54,10 +58,17 @@ class Folds:
         self._kept.move_to_end(stream.name)
         async with folding.turn:  # who waits finds it nearly done
             if not folding.is_near(stream):
-                await folding.read_on(self._store)
+                await self._read_on(folding)
             frames = folding.frames()
         self._make_room()
         return frames
+
+    async def _read_on(self, folding: "_Folding") -> None:
+        try:
+            await folding.read_on(self._store)
+        except ProtocolError as error:  # its readers shall see that, each for itself
+            log.warning("A stream can't be folded: %s", error.message)
+            folding.give_up()
 
     def _make_room(self) -> None:
         size_bytes = sum(folding.size_bytes for folding in self._kept.values())
@@ -76,7 +87,7 @@ class _Folding:
         self._fold = Fold()
         self._pieces = Pieces()
         self._seq = 0
-        self._final = self._too_large = False
+        self._final = self._given_up = False
         self._made: list[Frames] | None = None
 
     def is_near(self, stream: Stream) -> bool:
@@ -88,7 +99,7 @@ class _Folding:
     async def read_on(self, store: Store) -> None:
         """Up to what the store has."""
         unmeasured_bytes = 0
-        while not (self._final or self._too_large):
+        while not (self._final or self._given_up):
             chunks = await store.read(self._name, self._seq, READ_BYTES)
             if not chunks:
                 break
@@ -110,15 +121,19 @@ class _Folding:
 
     def frames(self) -> list[Frames] | None:
         """What is sent; None where it is too large."""
-        if self._made is None and not self._too_large:
+        if self._made is None and not self._given_up:
             # An event that is not complete yet comes whole, after this.
             seq = self._fold.seq
             data = ev.encode(ev.Folded(self._fold.events, seq=seq))
             self.size_bytes = len(data)
-            self._too_large = self.size_bytes > FOLD_BYTES
-            if self._too_large:  # noted, so that nobody tries again
-                self._fold, self._pieces, self.size_bytes = Fold(), Pieces(), 0
+            if self.size_bytes > FOLD_BYTES:
+                self.give_up()
             else:
                 *frames, last = sse.encode_fold(data, seq, self.epoch)
                 self._made = [*map(Frames, frames), Frames(last, seq, 1, final=self._final)]
         return self._made
+
+    def give_up(self) -> None:
+        """It is noted, so that nobody tries again."""
+        self._given_up, self._made = True, None
+        self._fold, self._pieces, self.size_bytes = Fold(), Pieces(), 0

@@ -27,8 +27,9 @@ __all__ = [
 
 _scanner = msgspec.json.Decoder(msgspec.Raw)
 
-PLAIN_CHARS = MAX_EVENT_BYTES // 6
-"""An ASCII text of so few characters is within `MAX_EVENT_BYTES` whatever it says: a control character has six."""
+PLAIN_CHARS = 16 * 1024
+"""A text of so few is not measured as JSON, where a control character has six bytes: several of them in one event
+are off by a small part of what a reader holds beyond `MAX_EVENT_BYTES`."""
 
 ERROR_CHARS = 4000
 """What is kept of an error's text: each run in a list of runs carries it."""
