@@ -15,13 +15,19 @@ TOKENS = 300
 TOKENS_PER_S = 30
 
 
-async def tokens(count: int, per_s: float) -> AsyncIterator[str]:
-    """`count` tokens at a steady pace, each carrying the time at which it was made, as a model would send."""
+async def paced(count: int, per_s: float) -> AsyncIterator[int]:
+    """Numbers from 0 at a steady pace."""
     start = time.monotonic()
     for number in range(count):
         wait_s = start + number / per_s - time.monotonic()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
+        yield number
+
+
+async def tokens(count: int, per_s: float) -> AsyncIterator[str]:
+    """`count` tokens at a steady pace, each carrying the time at which it was made, as a model would send."""
+    async for _ in paced(count, per_s):
         yield f"{time.time_ns() // 1_000_000} "
 
 

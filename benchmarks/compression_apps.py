@@ -13,6 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 import penstock
 
+from .apps import paced
+
 UPDATES_PER_S = 20
 
 WORDS = sorted(sys.stdlib_module_names)
@@ -20,11 +22,8 @@ WORDS = sorted(sys.stdlib_module_names)
 
 async def words(count: int, per_s: float) -> AsyncIterator[str]:
     """As a model would send them, the same ones each time."""
-    chance, start = Random(1), time.monotonic()
-    for number in range(count):
-        wait_s = start + number / per_s - time.monotonic()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
+    chance = Random(1)
+    async for _ in paced(count, per_s):
         yield f"{chance.choice(WORDS)} "
 
 

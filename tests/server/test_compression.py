@@ -147,9 +147,9 @@ async def test_it_can_be_turned_off(make_app: "MakeApp", connect: "type[Api]", h
         assert (await raw(api, run_id, "gzip"))[0] == ""
 
 
-async def test_readers_at_one_place_share_what_was_compressed(
-    api: "Api", monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with each part that is compressed."""
     made: list[int] = []
     real = zlib.compressobj
 
@@ -158,6 +158,10 @@ async def test_readers_at_one_place_share_what_was_compressed(
         return real(*args)
 
     monkeypatch.setattr("penstock.protocol.gzip.zlib.compressobj", counted)
+    return made
+
+
+async def test_readers_at_one_place_share_what_was_compressed(api: "Api", made: list[int]) -> None:
     run_id = await api.submit("rows")
     await api.ended(run_id)
     answers = await asyncio.gather(*[raw(api, run_id, "gzip", fold=1) for _ in range(20)])
@@ -190,15 +194,8 @@ def random_text(size: int, kind: int) -> bytes:
 
 
 async def test_live_readers_share_updates_that_look_back_at_the_one_before(
-    api: "Api", app: penstock.App, gate: "Gate", monkeypatch: pytest.MonkeyPatch
+    api: "Api", app: penstock.App, gate: "Gate", made: list[int]
 ) -> None:
-    made: list[int] = []
-    real = zlib.compressobj
-
-    def counted(*args: Any) -> Any:
-        made.append(1)
-        return real(*args)
-
     @app.function(concurrency_limit=None)
     async def tokens() -> AsyncIterator[str]:
         await gate.open.wait()
@@ -206,7 +203,6 @@ async def test_live_readers_share_updates_that_look_back_at_the_one_before(
             yield f"token {number} "
             await asyncio.sleep(0.02)
 
-    monkeypatch.setattr("penstock.protocol.gzip.zlib.compressobj", counted)
     run_id = await api.submit("tokens")
     reading = [asyncio.create_task(raw(api, run_id, "gzip", rate=60)) for _ in range(10)]
     hub = (await app.start()).hub
