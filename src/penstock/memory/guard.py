@@ -17,12 +17,15 @@ __all__ = ["EASED_SHARE", "LOOK_S", "MemoryGuard"]
 
 log = logging.getLogger("penstock")
 
-LOOK_S = (0.01, 0.2)
-"""Least and longest time between two looks, of some dozens of microseconds each; see `FILL_BYTES_S`."""
+LOOK_S = (0.01, 1.0)
+"""Least and longest time between two looks, of up to a fifth of a millisecond each; see `FILL_BYTES_S`."""
+
+TIGHT_LOOK_S = 0.2
+"""The longest while memory is tight: functions wait for its being eased."""
 
 FILL_BYTES_S = 4e9
 """How fast a function may fill memory, by measurement. What is left up to the next mark may be gone so soon, and
-by then there is another look: with a gigabyte left that is the longest time, near the limit the least."""
+by then there is another look: with four gigabytes left that is the longest time, near the limit the least."""
 
 LOOKING_SHARE = 0.05
 """Of a core, at most: a look at many large processes may take milliseconds."""
@@ -89,12 +92,12 @@ class MemoryGuard(Pressure):
             wait_s = max(self._next_look_s(), (time.thread_time() - begun_s) / LOOKING_SHARE)
 
     def _next_look_s(self) -> float:
-        least, most = LOOK_S
+        least, most = LOOK_S[0], TIGHT_LOOK_S if self.tight else LOOK_S[1]
         if self.reading is None:
             return most
         mark = self.reading.limit * (SPARE_SHARE if self.tight else 1.0)
         left_s = (mark - self.reading.used) / FILL_BYTES_S
-        return most if left_s < 0 else min(most, max(least, left_s))
+        return TIGHT_LOOK_S if left_s < 0 else min(most, max(least, left_s))
 
     def look(self) -> None:
         """Look now, and turn if it is time to."""
