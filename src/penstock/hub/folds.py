@@ -30,7 +30,6 @@ KEPT_MOST = 1024
 MEASURE_BYTES = 1024 * 1024
 """Read before the state is measured for the first time; it is again whenever twice as much was read."""
 
-
 NEAR = 32
 """Events by which a large state may be behind that of a run under way: its readers get those after it. To make one
 of 8 MiB takes 30 ms, which every late reader of a run that never pauses would cost all others."""

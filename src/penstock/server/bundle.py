@@ -105,7 +105,7 @@ class _Member:
         for frame in frames.data.split(b"\n\n")[:-1]:
             if frame.startswith(b"id: "):
                 self.cursor = frame[len(b"id: ") : frame.index(b"\n")].decode()
-            elif frame.startswith(b"data: "):  # the reset
+            elif frame.startswith(b"data: "):  # a reset, or part of a fold: it stands there
                 self.cursor = self._start
             parts += sse.of_stream(frame, self._member, self._bundle.cursor.encode()), b"\n\n"
         return Frames(b"".join(parts), frames.last_seq, frames.count, final=frames.final)

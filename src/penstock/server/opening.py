@@ -53,9 +53,8 @@ async def open_stream(context: Context, run_id: str, asked: Asked) -> Opening:
         raise
     if folded is not None:
         last = folded[-1]
-        subscriber.begin(
-            last.last_seq, max(last.last_seq, stream.tail)
-        )  # it may be behind what was looked at
+        # It may be behind what was looked at.
+        subscriber.begin(last.last_seq, max(last.last_seq, stream.tail))
         subscriber.ended = last.final
         return Opening(stream, Start(last.last_seq), subscriber, folded)
     start = start_reading(asked.cursor, stream)

@@ -15,7 +15,7 @@ def tell_chunks(listeners: Iterable[Listener], appended: Iterable[Append]) -> No
     """Tell each of what was appended, one chunk after the other: as `tell_all`, which would cost twice as much."""
     for item in appended:
         stream, chunk = item.stream, item.chunk
-        if chunk.last_seq >= chunk.first_seq:
+        if not chunk.empty:
             for listener in tuple(listeners):
                 try:
                     listener(stream, chunk)

@@ -174,12 +174,15 @@ class Emission:
 
     def text(self, text: str, span: str | None) -> tuple[Text, int]:
         """The event of one yielded text, and about how many bytes it takes. Raises EventTooLarge."""
-        said: list[tuple[Text, int]] = []
-        self.say(text, span, lambda pos, piece, of, size: said.append((Text(pos, piece, span=of), size)))
-        return said[0]
+        position, text, size = self._placed(text, span)
+        return Text(position, text, span=span), size
 
     def say(self, text: str, span: str | None, take: Take) -> None:
         """Hand a yielded text over to `take`. Raises EventTooLarge."""
+        position, text, size = self._placed(text, span)
+        take(position, text, span, size)
+
+    def _placed(self, text: str, span: str | None) -> tuple[int, str, int]:
         size = len(text)
         if type(text) is not str or not text.isascii() or size > PLAIN_CHARS:
             text = plain_text(text)
@@ -187,4 +190,4 @@ class Emission:
             check_size(size)
         position = self._lengths.get(span, 0)
         self._lengths[span] = position + len(text)
-        take(position, text, span, size)
+        return position, text, size

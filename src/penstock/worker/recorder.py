@@ -5,12 +5,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 import msgspec
 
 from ..errors import BufferFull
-from ..events import MAX_EVENT_BYTES, AnyEvent, End, Reset, Text
+from ..events import AnyEvent, End, Reset, Text
 from ..models import Append, Chunk, Claimed, Lease, RunState
 from ..protocol.coalesce import coalesce
 from ..protocol.pacing import Pacer
@@ -96,8 +95,7 @@ class Recorder:
             EventTooLarge: `size` is over what one event may have.
             BufferFull: In the event loop, when `MAX_BACKLOG_BYTES` are waiting.
         """
-        if size > MAX_EVENT_BYTES:
-            check_size(size)
+        check_size(size)
         if threading.get_ident() != self._loop_thread:
             self._pause_thread(closing=closing)
         with self._lock:
@@ -105,8 +103,7 @@ class Recorder:
                 if closing:
                     return
                 raise RunStopped
-            if self._pending_bytes >= MAX_BACKLOG_BYTES:
-                self._refuse()
+            self._check_backlog()
             self._push(event, size)
             due = self._due(urgent=urgent)
         if due is not None:
@@ -143,6 +140,8 @@ class Recorder:
         return weight <= SAID_BYTES and self._pending_bytes < FLUSH_BYTES - SAID_BYTES
 
     def _settle_said(self) -> None:
+        if not self._said.pieces:
+            return
         self._seq += len(self._said.pieces)
         self._alive_at = max(self._alive_at, self._said.at)
         self._pending_bytes += self._said.size + EVENT_OVERHEAD_BYTES
@@ -160,10 +159,8 @@ class Recorder:
         with self._lock:
             if self._closed:
                 raise RunStopped
-            if self._pending_bytes >= MAX_BACKLOG_BYTES:
-                self._refuse()
-            if self._said.pieces:
-                self._settle_said()
+            self._check_backlog()
+            self._settle_said()
             self._mark = _Mark(len(self._pending), self._pending_bytes, saved)
             self._edge = True
             self._alive_at = time.monotonic()
@@ -172,8 +169,7 @@ class Recorder:
             self._schedule(self, due)
 
     def _push(self, event: AnyEvent, size: int) -> None:
-        if self._said.pieces:
-            self._settle_said()
+        self._settle_said()
         self._alive_at = time.monotonic()
         self._seq += 1
         event.seq = self._seq
@@ -201,11 +197,12 @@ class Recorder:
         self._scheduled = self._pacer.due(self._alive_at)
         return self._scheduled
 
-    def _refuse(self) -> NoReturn:
-        raise BufferFull(
-            f"{self._pending_bytes} bytes of events are waiting for the store.",
-            hint="Yield, or await between calls, so that the store can keep up.",
-        )
+    def _check_backlog(self) -> None:
+        if self._pending_bytes >= MAX_BACKLOG_BYTES:
+            raise BufferFull(
+                f"{self._pending_bytes} bytes of events are waiting for the store.",
+                hint="Yield, or await between calls, so that the store can keep up.",
+            )
 
     def _pause_thread(self, *, closing: bool) -> None:
         if self.stopping and not self._told and not closing:
@@ -269,8 +266,7 @@ class Recorder:
         with self._lock:
             if self._closed:
                 return
-            if self._said.pieces:
-                self._settle_said()
+            self._settle_said()
             self.back = back
             self._closed = True
         self._let_go()
@@ -304,8 +300,7 @@ class Recorder:
         """
         now = time.monotonic()
         with self._lock:
-            if self._said.pieces:
-                self._settle_said()
+            self._settle_said()
             pending, mark = self._cut()
             self._scheduled = AT_ONCE if self._pending else NEVER
             if self.full:
