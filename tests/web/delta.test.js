@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { applyDelta } from '../../src/penstock/web/console/delta.js';
-import { Fold } from '../../src/penstock/web/console/fold.js';
+import { applyDelta } from '../../src/penstock/web/client/delta.js';
+import { Fold } from '../../src/penstock/web/client/fold.js';
 
 const VECTORS = JSON.parse(readFileSync(new URL('../vectors/delta.json', import.meta.url), 'utf8'));
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Fold, isLast, KEPT_ITEMS, KEPT_STEPS, KEPT_TEXT, countPoints, skipPoints } from '../../src/penstock/web/console/fold.js';
+import { Fold, isLast, KEPT_ITEMS, KEPT_STEPS, KEPT_TEXT, countPoints, skipPoints } from '../../src/penstock/web/client/fold.js';
 
 const text = (seq, pos, words, more = {}) => ({ type: 'text', seq, at_ms: seq, pos, text: words, ...more });
 const fold = (...events) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { MAX_WHOLE_UNITS, Pieces } from '../../src/penstock/web/console/pieces.js';
+import { MAX_WHOLE_UNITS, Pieces } from '../../src/penstock/web/client/pieces.js';
 
 const VECTORS = JSON.parse(readFileSync(new URL('../vectors/pieces.json', import.meta.url), 'utf8'));
 

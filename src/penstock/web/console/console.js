@@ -1,9 +1,9 @@
 // Wires the rooms together: hash to run, form to run, stream to fold to view.
 
 import { call, clock, submit } from './api.js';
-import { Fold, isLast } from './fold.js';
+import { Fold, isLast } from '../client/fold.js';
 import { Form } from './form.js';
-import { RunStream } from './stream.js';
+import { RunStream } from '../client/stream.js';
 import { RunView, duration, h, isLive, put, span, stateOf } from './view.js';
 
 const RECENT = 20; // runs listed

@@ -1,6 +1,6 @@
 // State to DOM. Each part looks at what it has drawn and adds what is new; nothing here decides anything.
 
-import { KEPT_ITEMS } from './fold.js';
+import { KEPT_ITEMS } from '../client/fold.js';
 import { TextView } from './text.js';
 
 /** Of one value's JSON, in UTF-16 units: what a person reads, not what a browser chokes on. */
@@ -39,8 +39,8 @@ export function duration(ms) {
  * @property {string} id
  * @property {any} record of GET api/runs/ID, null until it has come
  * @property {{state?: string, position?: number|null, eta_s?: number|null}} status the latest
- * @property {import('./fold.js').Fold} fold
- * @property {import('./stream.js').RunStream} stream
+ * @property {import('../client/fold.js').Fold} fold
+ * @property {import('../client/stream.js').RunStream} stream
  * @property {string[]} notices of this page: events missing, a run that is not there
  * @property {string} receipt of a stop
  */
