@@ -4,7 +4,8 @@ import { call, clock, submit } from './api.js';
 import { Fold, isLast } from '../client/fold.js';
 import { Form } from './form.js';
 import { RunStream } from '../client/stream.js';
-import { RunView, duration, h, isLive, put, span, stateOf } from './view.js';
+import { duration, h, put, span } from './dom.js';
+import { RunView, isLive, stateOf } from './view.js';
 
 const RECENT = 20; // runs listed
 const TICK_MS = 500; // of the running clocks

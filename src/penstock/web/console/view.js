@@ -1,6 +1,7 @@
 // State to DOM. Each part looks at what it has drawn and adds what is new; nothing here decides anything.
 
 import { KEPT_ITEMS } from '../client/fold.js';
+import { duration, h, number, put, span } from './dom.js';
 import { TextView } from './text.js';
 
 /** Of one value's JSON, in UTF-16 units: what a person reads, not what a browser chokes on. */
@@ -8,31 +9,6 @@ const SHOWN_VALUE = 20_000;
 const SHORT_VALUE = 90; // fits on a line: needs no unfolding
 
 const byId = (id) => document.getElementById(id);
-
-/**
- * An element.
- * @param {string} tag
- * @param {Record<string, any>} props properties; `data` is the dataset
- * @param {...(Node|string)} children
- */
-export function h(tag, { data = {}, ...props } = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), props);
-  Object.assign(element.dataset, data);
-  element.append(...children);
-  return element;
-}
-
-/** @param {string} className @param {string} text */
-export const span = (className, text) => h('span', { className }, text);
-
-/** @param {number} ms @returns {string} as a person says it */
-export function duration(ms) {
-  const s = Math.max(0, ms) / 1000;
-  if (s < 10) return `${s.toFixed(1)} s`;
-  if (s < 60) return `${Math.floor(s)} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-}
 
 /**
  * @typedef {object} Model what is shown of a run
@@ -280,13 +256,4 @@ function logLine({ atMs, level, message, fields }) {
   element.append(h('span', {}, message));
   if (fields) element.append(h('code', {}, JSON.stringify(fields).slice(0, SHOWN_VALUE)));
   return element;
-}
-
-function number(x) {
-  return Number.isInteger(x) ? x.toLocaleString('en') : String(x);
-}
-
-/** Text into an element, only if it differs: an unchanged one is not announced again. */
-export function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }
