@@ -1,8 +1,8 @@
 // State to DOM. Each part looks at what it has drawn and adds what is new; nothing here decides anything.
 
 import { KEPT_ITEMS } from '../client/fold.js';
-import { duration, h, number, put, span } from './dom.js';
-import { TextView } from './text.js';
+import { duration, h, number, put, span } from '../client/dom.js';
+import { TextView } from '../client/text.js';
 
 /** Of one value's JSON, in UTF-16 units: what a person reads, not what a browser chokes on. */
 const SHOWN_VALUE = 20_000;

@@ -1,6 +1,6 @@
 // Streaming text to DOM: appends only, so that the ten-thousandth token costs what the first one did.
 
-import { KEPT_TEXT } from '../client/fold.js';
+import { KEPT_TEXT } from './fold.js';
 
 const BLOCK_UNITS = 2_000; // new text lays out its own block, not all that stands above it
 const LINE_UNITS = 2_000; // of an unfinished line, redrawn until its links and code are complete
@@ -24,7 +24,7 @@ export class TextView {
 
   /**
    * Show what is new in `text`; all of it anew after a withdrawal.
-   * @param {import('../client/fold.js').Text | undefined} text
+   * @param {import('./fold.js').Text | undefined} text
    * @param {number} generation the fold's
    */
   update(text, generation) {
