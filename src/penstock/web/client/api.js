@@ -37,7 +37,8 @@ export async function submit(base, name, input, { key, session } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await call(base, 'api/runs', { function: name, input, key: key ?? random, session });
-    } catch (error) {
+    } catch (caught) {
+      const error = /** @type {PenstockError} */ (caught);
       const away = [0, 502, 504].includes(error.status) || error.code === 'server_closing';
       if (!away || attempt === SUBMIT_ATTEMPTS) throw error;
       await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt * (0.5 + Math.random() / 2)));

@@ -15,14 +15,17 @@ export { PenstockError } from './errors.js';
 /** One server, as one page sees it. */
 export class Client {
   /**
-   * @param {object} [options]
-   * @param {string} [options.base] address of the server's root, with its mount prefix; where this module came from
+   * @param {{base?: string}} options `base`: address of the server's root, with its mount prefix; where this module came from
    */
   constructor({ base = new URL('../../', import.meta.url).href } = {}) {
     this.base = base.endsWith('/') ? base : `${base}/`;
   }
 
-  /** GET, or POST where there is a body. @param {string} path @param {object} [body] @returns {Promise<any>} */
+  /**
+   * GET, or POST where there is a body.
+   * @param {string} path @param {object} [body]
+   * @returns {Promise<any>}
+   */
   call(path, body) {
     return callServer(this.base, path, body);
   }
@@ -32,13 +35,13 @@ export class Client {
    * @param {string} name of the function
    * @param {object} [input] one member per parameter
    * @param {{key?: string, session?: string}} [options]
-   * @returns {Promise<{run_id: string, state: string, position: number|null, eta_s: number|null}>}
+   * @returns {Promise<import('./events.js').Submitted>}
    */
   submit(name, input = {}, options = {}) {
     return submitTo(this.base, name, input, options);
   }
 
-  /** @param {string} run its id @returns {Promise<{run_id: string, state: string, cancel: string}>} the receipt */
+  /** @param {string} run its id @returns {Promise<import('./events.js').Cancelled>} the receipt */
   cancel(run) {
     return this.call(`api/runs/${encodeURIComponent(run)}/cancel`, {});
   }

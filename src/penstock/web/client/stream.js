@@ -9,7 +9,7 @@ import { CLOSED, OPEN, decide, backoffMs } from './reconnect.js';
 /**
  * @typedef {object} Handlers
  * @property {(event: any) => 'taken'|'duplicate'|'gap'} take what the fold says to an event
- * @property {(status: {state: string, position?: number|null, eta_s?: number|null}) => void} status
+ * @property {(status: import('./events.js').Status) => void} status
  * @property {() => void} restart events are missing: what has been taken is void, all comes again
  * @property {() => Promise<boolean>} gone whether the server, asked again, will never serve this run
  * @property {() => void} change the connection's state or a counter has changed
@@ -33,8 +33,8 @@ export class RunStream {
   #sourceRate = 0;
   #repaced = false;
   #pieces = new Pieces();
-  #timer;
-  #source;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {any} */ #source;
 
   /**
    * @param {string} url of the run's events
@@ -91,6 +91,7 @@ export class RunStream {
     this.#sourceRate = this.#rate;
     this.#source = source;
     this.#seenMs = this.env.now();
+    /** @param {(message: any) => void} handler @returns {(message: any) => void} */
     const mine = (handler) => (message) => {
       if (source !== this.#source) return;
       this.#seenMs = this.env.now();
@@ -113,6 +114,7 @@ export class RunStream {
     this.#keepPace();
   }
 
+  /** @param {{data: string, lastEventId: string}} message */
   #message(message) {
     const event = this.#whole(message.data);
     const verdict = event ? this.handlers.take(event) : event === null ? 'taken' : 'gap';
@@ -124,6 +126,7 @@ export class RunStream {
   }
 
   // Undefined for what is no event, or can't be put together; null for a piece of one that goes on.
+  /** @param {string} data */
   #whole(data) {
     try {
       return this.#pieces.add(JSON.parse(data));
@@ -140,6 +143,7 @@ export class RunStream {
     if (closed) this.handlers.gone().then((gone) => gone && this.close());
   }
 
+  /** @param {{data: string}} message */
   #drain(message) {
     this.draining = true;
     this.#retryMs = parse(message.data)?.retry_ms ?? 0;
@@ -156,6 +160,7 @@ export class RunStream {
     this.#later(backoffMs(this.#gaps++, this.env.random()));
   }
 
+  /** @param {'error'|'wake'} signal */
   #follow(signal) {
     const { act, afterMs } = decide({
       signal,
@@ -169,6 +174,7 @@ export class RunStream {
     if (act === 'reopen') this.#later(afterMs);
   }
 
+  /** @param {number} afterMs */
   #later(afterMs) {
     this.#attempt += 1;
     this.#set(this.#opened ? 'reconnecting' : 'connecting');
@@ -177,12 +183,14 @@ export class RunStream {
     this.#timer = setTimeout(() => this.#connect(), afterMs);
   }
 
+  /** @param {Connection} state */
   #set(state) {
     this.state = state;
     this.handlers.change();
   }
 }
 
+/** @param {string} data @returns {any} */
 function parse(data) {
   try {
     return JSON.parse(data);

@@ -7,10 +7,10 @@ import { RunStream } from './stream.js';
  * @typedef {object} SubscribeOptions
  * @property {string} [after] a cursor; from the start (of the state: by a fold) without it
  * @property {number} [rate] updates a second at most, 1 to 60; 0: everything at once and unmerged; 20 by default
- * @property {(event: any) => void} [onEvent] each event once, in order
+ * @property {(event: import('./events.js').StreamEvent) => void} [onEvent] each event once, in order
  * @property {(fold: Fold, changed: Changed) => void} [onState] at most once a frame; never while nothing changed
- * @property {(status: any) => void} [onStatus] queue position, receipt of a stop
- * @property {(subscription: Subscription) => void} [onConnection] its `connection`, `transport`, `draining` or a counter has changed
+ * @property {(status: import('./events.js').Status) => void} [onStatus] queue position, receipt of a stop
+ * @property {(subscription: Subscription) => void} [onConnection] its connection or a counter has changed
  * @property {AbortSignal} [signal] closes it
  */
 
@@ -25,19 +25,22 @@ import { RunStream } from './stream.js';
 
 /** What a page holds of a subscription. All fields are for reading. */
 export class Subscription {
-  /** @type {'connecting'|'live'|'reconnecting'|'ended'|'stopped'} stopped: closed, or `error` says why */ connection = 'connecting';
+  /** @type {'connecting'|'live'|'reconnecting'|'ended'|'stopped'} stopped: closed, or `error` says why */
+  connection = 'connecting';
   /** @type {''|'fetch'|'eventsource'|'websocket'|'poll'} */ transport = 'eventsource';
   /** over the browser's one connection, which a SharedWorker holds */ shared = false;
-  /** of events, from the server's clock to ours, in milliseconds; null before the first */ lagMs = /** @type {number|null} */ (null);
+  /** @type {number|null} of events, from the server's clock to ours, in milliseconds; null before the first */
+  lagMs = null;
   resumes = 0;
   duplicates = 0;
   draining = false;
   /** @type {null | import('./errors.js').PenstockError} */ error = null;
-  /** @type {any} the latest */ status = {};
+  /** @type {import('./events.js').Status} the latest */ status = {};
   /** the state, live: what `onState` gets */ fold = new Fold();
   #changed = nothing();
   #due = false;
 
+  /** @param {{base: string}} client @param {string} run its id @param {SubscribeOptions} options */
   constructor(client, run, options) {
     this.run = run;
     this.options = options;
@@ -62,11 +65,15 @@ export class Subscription {
     this.options = {};
   }
 
-  /** Read on at another pace, from where this reader stands. @param {number} rate */
+  /**
+   * Read on at another pace, from where this reader stands.
+   * @param {number} rate
+   */
   pace(rate) {
     this.stream.pace(rate);
   }
 
+  /** @param {any} event */
   #take(event) {
     const verdict = this.fold.apply(event);
     if (verdict !== 'taken') return verdict;
@@ -76,6 +83,7 @@ export class Subscription {
     return verdict;
   }
 
+  /** @param {any} event */
   #note({ type, span = '', events }) {
     for (const event of events ?? []) this.#note(event);
     this.#changed.kinds.add(type);
@@ -99,6 +107,7 @@ export class Subscription {
     this.options.onState?.(this.fold, changed);
   }
 
+  /** @param {import('./events.js').Status} status */
   #status(status) {
     this.status = status;
     this.options.onStatus?.(status);
