@@ -91,9 +91,10 @@ export class Server {
    * @param {string} name of the function
    * @param {object} input
    * @param {{key?: string, session?: string}} [options]
-   * @returns {Promise<any>}
+   * @returns {Promise<import('./events.js').Submitted>}
    */
-  async submit(name, input, { key = randomKey(), session } = {}) {
+  async submit(name, input, options = {}) {
+    const { key = randomKey(), session } = options;
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.call('api/runs', { function: name, input, key, session });

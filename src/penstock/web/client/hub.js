@@ -107,7 +107,13 @@ export class Hub {
 
   // ---- for readers
 
-  /** What follows a cursor, unmerged. @param {string} run @param {string} after @param {boolean} fold @returns {Promise<any>} */
+  /**
+   * What follows a cursor, unmerged.
+   * @param {string} run
+   * @param {string} after
+   * @param {boolean} fold
+   * @returns {Promise<{events: any[], cursor: string, done: boolean}>}
+   */
   ask(run, after, fold) {
     const query = new URLSearchParams({ poll: '0', rate: '0', ...(after ? { after } : fold ? { fold: '1' } : {}) });
     return this.server.call(`api/runs/${encodeURIComponent(run)}/events?${query}`);
@@ -202,7 +208,10 @@ export class Hub {
     }
   }
 
-  /** How its connection is, to its readers. @param {Source} source */
+  /**
+   * How its connection is, to its readers.
+   * @param {Source} source
+   */
   tell(source) {
     const connection = this.#lines.find(({ sources }) => sources.includes(source))?.connection;
     for (const reader of source.readers) reader.on.connection({
@@ -250,9 +259,11 @@ export class Hub {
 
   /** @param {string} run */
   async #probe(run) {
-    const signal = AbortSignal.timeout?.(PROBE_MS);
-    const asked = this.server.call(`api/runs/${encodeURIComponent(run)}`, undefined, signal);
-    return asked.then(() => 200, (error) => (error instanceof PenstockError ? error.status : 0));
+    const abort = new AbortController();
+    const timer = this.env.setTimeout(() => abort.abort(), PROBE_MS);
+    const asked = this.server.call(`api/runs/${encodeURIComponent(run)}`, undefined, abort.signal);
+    const answered = asked.then(() => 200, (error) => (error instanceof PenstockError ? error.status : 0));
+    return answered.finally(() => this.env.clearTimeout(timer));
   }
 
   #repace() {

@@ -36,7 +36,8 @@ export class Client {
   #link = /** @type {import('./tabs.js').Link|null} */ (null);
 
   /** @param {ClientOptions} [options] */
-  constructor({ base = new URL('../../', import.meta.url).href, token = null, transports, share = true } = {}) {
+  constructor(options = {}) {
+    const { base = new URL('../../', import.meta.url).href, token = null, transports, share = true } = options;
     this.base = new URL(base.endsWith('/') ? base : `${base}/`, globalThis.location?.href).href;
     this.server = new Server(this.base, token);
     this.transports = transports ?? [...TRANSPORTS.keys()];
@@ -65,7 +66,7 @@ export class Client {
    * @param {string} name of the function
    * @param {object} [input] one member per parameter
    * @param {{key?: string, session?: string}} [options]
-   * @returns {Promise<{run_id: string, state: string, position: number|null, eta_s: number|null}>}
+   * @returns {Promise<import('./events.js').Submitted>}
    * @throws {import('./errors.js').PenstockError} with the `field` that was refused, where it was one
    */
   submit(name, input = {}, options = {}) {
@@ -75,7 +76,7 @@ export class Client {
   /**
    * Stop a run.
    * @param {string} run its id
-   * @returns {Promise<{run_id: string, state: string, cancel: 'requested'|'acknowledged'|'stopped'}>} the receipt
+   * @returns {Promise<import('./events.js').Cancelled>} the receipt
    */
   cancel(run) {
     return this.call(`api/runs/${encodeURIComponent(run)}/cancel`, {});

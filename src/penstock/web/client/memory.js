@@ -65,7 +65,11 @@ export function once(act) {
   };
 }
 
-/** A shelf, unless the browser denies it (a sandboxed frame, a person's settings). @param {'sessionStorage'|'localStorage'} name @returns {Shelf|null} */
+/**
+ * A shelf, unless the browser denies it (a sandboxed frame, a person's settings).
+ * @param {'sessionStorage'|'localStorage'} name
+ * @returns {Shelf|null}
+ */
 export function shelfOf(name) {
   try {
     return globalThis[name] ?? null;

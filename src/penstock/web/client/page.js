@@ -57,5 +57,5 @@ function tick() {
 
 /** @param {keyof Watcher} name @param {any} [what] */
 function tell(name, what) {
-  for (const watcher of [...watchers]) watcher[name]?.(what);
+  for (const watcher of [...watchers]) /** @type {((what: any) => void)|undefined} */ (watcher[name])?.(what);
 }

@@ -75,7 +75,10 @@ export class Source {
     this.cursor = this.position && this.#epoch ? cursorOf(this.#epoch, this.position) : '';
   }
 
-  /** The cursor is no use any more. @param {string} reason */
+  /**
+   * The cursor is no use any more.
+   * @param {string} reason
+   */
   reset(reason) {
     this.rewind();
     this.take({ type: 'reset', to: 0, reason }, '');

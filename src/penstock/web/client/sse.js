@@ -16,12 +16,12 @@ const MAX_RETRY_DIGITS = 9; // a wait of eleven days is a mistake
 /** One stream's parser. Feed it what arrives, however it was cut. */
 export class Parser {
   /** the last `id:` of a message that is complete */ lastId = '';
-  /** the last `retry:` @type {number|null} */ retryMs = null;
+  /** the last `retry:` */ retryMs = /** @type {number|null} */ (null);
   #decoder = new TextDecoder();
   #rest = '';
   #searched = 0;
   #afterCr = false;
-  /** @type {string[]} */ #data = [];
+  #data = /** @type {string[]} */ ([]);
   #units = 0;
   #event = '';
   #id = '';

@@ -68,14 +68,20 @@ export class Connection {
     this.#connect();
   }
 
-  /** Let go. Nothing is called afterwards. @param {State} [state] */
+  /**
+   * Let go. Nothing is called afterwards.
+   * @param {'stopped'|'ended'} [state]
+   */
   close(state = 'stopped') {
     this.#drop();
     this.env.clearTimeout(this.#timer);
     this.state = state;
   }
 
-  /** The tab was shown, or the network came back: look whether the connection survived. @param {'wake'|'online'} signal */
+  /**
+   * The tab was shown, or the network came back: look whether the connection survived.
+   * @param {'wake'|'online'} signal
+   */
   wake(signal) {
     if (this.#over) return;
     if (this.#handle === null) this.#connect(); // it was only waiting for its next attempt
@@ -120,6 +126,7 @@ export class Connection {
     const mine = (act) => (...given) => {
       if (sink === this.#sink) act(...given);
     };
+    /** @type {import('./transports/index.js').Sink} */
     const sink = {
       opened: false,
       alive: mine(() => this.#alive(sink)),

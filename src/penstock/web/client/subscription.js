@@ -39,7 +39,7 @@ export class Subscription {
   /** @type {import('./stream.js').State} stopped: closed, or `error` says why */ connection = 'connecting';
   /** @type {import('./transports/index.js').Transport|''} */ transport = '';
   /** over the browser's one connection, which a SharedWorker holds */ shared = false;
-  /** of events, from the server's clock to ours, in milliseconds; null before the first @type {number|null} */ lagMs = null;
+  /** of events, from the server's clock to ours, in milliseconds; null before the first */ lagMs = /** @type {number|null} */ (null);
   /** everything up to this seq has come */ received = 0;
   /** of the last event that was handed over */ cursor = '';
   resumes = 0;
@@ -84,7 +84,10 @@ export class Subscription {
     this.options = {};
   }
 
-  /** Read on at another pace, from where this reader stands. @param {number|undefined} rate */
+  /**
+   * Read on at another pace, from where this reader stands.
+   * @param {number|undefined} rate
+   */
   pace(rate) {
     this.options = { ...this.options, rate };
     this.#joined?.pace(rate);

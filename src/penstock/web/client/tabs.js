@@ -142,16 +142,11 @@ export class SharedLink {
 
   /** @param {number} id */
   #enter(id) {
-    const { wish, cursor } = /** @type {any} */ (this.#joined.get(id));
-    const { on, ...plainly } = { ...wish, after: cursor };
-    if (this.#own) this.#enterOwn(id, { ...plainly, on });
-    else this.#post({ type: 'join', id, wish: plainly });
-  }
-
-  /** @param {number} id @param {Wish} wish */
-  #enterOwn(id, wish) {
     const joined = this.#joined.get(id);
-    if (joined && !joined.own) joined.own = /** @type {OwnLink} */ (this.#own).join(wish);
+    if (!joined) return;
+    const { on, ...wish } = { ...joined.wish, after: joined.cursor };
+    if (!this.#own) this.#post({ type: 'join', id, wish });
+    else joined.own ??= this.#own.join({ ...wish, on });
   }
 
   #suspend() {
@@ -177,8 +172,9 @@ export class SharedLink {
     this.#port?.postMessage(message);
   }
 
-  /** @param {any} message */
-  #heard({ type, id, ...message }) {
+  /** @param {any} said */
+  #heard(said) {
+    const { type, id, ...message } = said;
     this.#heardMs = Date.now() + 1; // later than the asking, even within its millisecond
     const joined = this.#joined.get(id);
     if (type === 'lost') for (const one of this.#joined.keys()) this.#enter(one);
