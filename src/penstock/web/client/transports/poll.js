@@ -13,6 +13,9 @@ const SHORT_WAIT_S = 2;
 
 const LEAST_GAP_MS = 50; // the pace of a reader that polls is that of its asking: 20 updates a second
 
+/** Between two answers with nothing in them. */
+const EMPTY_GAP_MS = 1_000;
+
 let polling = 0;
 /** @type {(() => void)[]} */ const waiting = [];
 
@@ -24,12 +27,15 @@ export function open(server, { streams: [{ run, cursor, fold }], rate }, sink, e
   const place = { cursor, fold };
   const loop = async () => {
     for (let first = true; !abort.signal.aborted; first = false) {
+      const askedMs = env.now();
       const answer = await inTurn(() => ask(server, `${path}?${query(place, rate, first)}`, abort.signal), abort.signal);
       sink.alive();
       hand(answer, sink);
       place.cursor = answer.cursor;
       if (answer.done) return;
-      if (answer.events.length) await pause(gapMs, env);
+      // A server, or something on the way, that does not wait is not asked at full speed.
+      const leastMs = answer.events.length || first ? gapMs : EMPTY_GAP_MS - (env.now() - askedMs);
+      if (leastMs > 0) await pause(leastMs, env);
     }
   };
   loop().then(
