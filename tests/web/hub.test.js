@@ -234,7 +234,7 @@ const mergeTexts = (world) => (events) => {
 function nextEvent(world, state) {
   const word = `${state.count} `;
   state.count += 1;
-  if (world.chance() < 0.5) {
+  if (world.chance() < 0.7) {
     state.value += word;
     return state.value === word ? { type: 'replace', value: word } : { type: 'replace', delta: [['append', [], word]] };
   }
@@ -246,7 +246,8 @@ function nextEvent(world, state) {
 // From the start, or from anywhere in what is stored: a restored tab may be ahead of the one that reads.
 function newcomer(world, server, hub) {
   const run = ['a', 'b', 'c'][world.pick(3)];
-  const seq = world.pick(server.log(run).length + 1);
+  const { length } = server.log(run);
+  const seq = world.chance() < 0.5 ? world.pick(length + 1) : Math.max(0, length - world.pick(5));
   const wish = { auto: world.chance() < 0.7, rate: [undefined, 1, 0, 30][world.pick(4)] };
   return read(hub, run, world.chance() < 0.5 || !seq ? wish : { ...wish, after: `epoch123-${seq}` });
 }
@@ -274,7 +275,7 @@ async function live(seed) {
   const readers = [read(hub, 'a'), read(hub, 'b', { auto: false })];
   for (let step = 0; step < 60; step += 1) {
     for (const [run, state] of states) for (let n = world.pick(4); n > 0; n -= 1) server.append(run, nextEvent(world, state));
-    if (world.chance() < 0.7) server.flush();
+    if (world.chance() < 0.5) server.flush();
     await disturb(world, server, hub, readers);
     await world.pass(world.pick(300));
   }
