@@ -163,7 +163,7 @@ export class Hub {
       status: (data) => this.#status(asked, data),
       change: (change) => this.#change(line, change),
       reset: () => asked.forEach((source) => source.reset('The place where this page stood is not there any more.')),
-      fallBack: () => this.#fallBack(),
+      fallBack: (held) => this.#fallBack(held),
       end: () => this.#ended(line),
       refused: (error) => this.#refused(line, error),
       probe: () => this.#probe(sources[0].run),
@@ -238,10 +238,12 @@ export class Hub {
     this.#lines = this.#lines.filter((other) => other !== line);
   }
 
-  #fallBack() {
-    this.#lost = this.#lines.some(({ connection }) => connection.wasLive);
+  /** @param {boolean} held bodies are held back: EventSource would wait for the same ones */
+  #fallBack(held) {
+    this.#lost ||= this.#lines.some(({ connection }) => connection.wasLive);
     this.#drop();
     this.#which = (this.#which + 1) % this.#transports.length;
+    if (held && this.transport === 'eventsource') this.#which = (this.#which + 1) % this.#transports.length;
     this.#gather(this.#which === 0 ? ALL_FAILED_MS : 0);
   }
 
@@ -251,18 +253,18 @@ export class Hub {
     this.#lines = this.#lines.filter((other) => other !== line);
     const several = line.sources.length > 1 && error instanceof PenstockError && error.status === 404;
     for (const source of line.sources) {
-      if (several && (await this.#probe(source.run)) !== 404) continue;
+      if (several && (await this.#probe(source.run))?.status !== 404) continue;
       for (const reader of [...source.readers]) this.refuse(reader, error);
     }
     this.#gather();
   }
 
-  /** @param {string} run */
+  /** @param {string} run @returns {Promise<PenstockError|null>} */
   async #probe(run) {
     const abort = new AbortController();
     const timer = this.env.setTimeout(() => abort.abort(), PROBE_MS);
     const asked = this.server.call(`api/runs/${encodeURIComponent(run)}`, undefined, abort.signal);
-    const answered = asked.then(() => 200, (error) => (error instanceof PenstockError ? error.status : 0));
+    const answered = asked.then(() => null, (error) => (error instanceof PenstockError ? error : new PenstockError(0)));
     return answered.finally(() => this.env.clearTimeout(timer));
   }
 
