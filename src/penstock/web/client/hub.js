@@ -21,7 +21,13 @@ const PROBE_MS = 5_000;
 /** When every transport has failed it is not the way, and asking at full speed would add to the trouble. */
 const ALL_FAILED_MS = 5_000;
 
-/** @typedef {{connection: Connection, sources: import('./source.js').Source[]}} Line */
+/** Wait before reading on where something other than what follows has come. */
+const TORN_MS = 1_000;
+
+/** Times in a row that this may happen: more is no accident. */
+const MAX_TORN = 8;
+
+/** @typedef {{connection: Connection, sources: import('./source.js').Source[], torn: number}} Line */
 
 /** Readers in, connections out. */
 export class Hub {
@@ -152,7 +158,7 @@ export class Hub {
 
   /** @param {Source[]} sources @returns {Line} */
   #line(sources) {
-    const line = /** @type {Line} */ ({ sources });
+    const line = /** @type {Line} */ ({ sources, torn: 0 });
     let asked = sources; // in the order of the cursors that come back
     line.connection = new Connection(this.server, this.transport, {
       asked: () => {
@@ -181,17 +187,24 @@ export class Hub {
     const data = typeof given === 'string' ? given : undefined;
     const event = data === undefined ? given : JSON.parse(data);
     const at = asked.length > 1 ? asked.findIndex(({ run }) => run === event.stream) : 0;
-    const source = asked[at];
     const cursor = asked.length > 1 ? cursors.split(',')[at] ?? '' : cursors;
     try {
-      source.take(plain(event), cursors && cursor, data);
+      asked[at].take(plain(event), cursors && cursor, data);
     } catch (error) {
-      if (!(error instanceof Torn)) throw error;
-      source.rewind();
-      return line.connection.later(1_000);
+      return this.#torn(line, asked[at], error);
     }
+    line.torn = 0;
     this.onProven(this.transport);
-    if (source.ended) this.#ended(line);
+    if (asked[at].ended) this.#ended(line);
+  }
+
+  /** @param {Line} line @param {Source} source @param {unknown} error */
+  #torn(line, source, error) {
+    if (!(error instanceof Torn)) throw error;
+    line.torn += 1;
+    source.rewind();
+    if (line.torn <= MAX_TORN) line.connection.later(TORN_MS);
+    else line.connection.stop(new PenstockError(0, { code: 'protocol', message: 'The server sends events that do not follow each other.' }));
   }
 
   /** @param {Source[]} asked @param {string} data */

@@ -180,7 +180,9 @@ export class Connection {
   /** @param {import('./transports/index.js').Closing | {signal: 'silent'}} closing */
   async #closed(closing) {
     const sink = this.#sink;
+    if (this.state === 'live' && this.env.now() - this.openedMs > GOOD_MS) this.#attempt = 0;
     this.#drop();
+    this.#set(this.wasLive ? 'reconnecting' : 'connecting');
     this.#sink = sink; // until the answer of the probe: an opening in between makes another
     const explained = 'unexplained' in closing && closing.unexplained ? await this.#explain(closing) : closing;
     if (this.#sink !== sink || this.#over) return;
@@ -202,9 +204,7 @@ export class Connection {
   /** @param {any} closing */
   #follow(closing) {
     const { signal, sure = false } = closing;
-    const lastedMs = this.env.now() - this.openedMs;
     if (signal === 'mute' || signal === 'silent') this.#mutes += sure ? 2 : 1;
-    if (signal === 'ended' && lastedMs > GOOD_MS) this.#attempt = 0;
     const { act, afterMs } = decide({
       ...closing,
       attempt: this.#attempt,
