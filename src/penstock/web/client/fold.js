@@ -30,7 +30,7 @@ export class Fold {
   /** @type {{seq: number, message: string}[]} resets, in words */ notices = [];
   /** @type {null | {seq: number, atMs: number, state: string, result: any, error: any}} */ end = null;
   #units = 0;
-  #latest = new Map();
+  /** @type {Map<string, any[]>} */ #latest = new Map();
 
   /**
    * Take one event. Applying one again changes nothing.
@@ -74,12 +74,14 @@ export class Fold {
 
   // What follows is for the table of events below.
 
+  /** @param {string} key @param {{seq: number, [member: string]: any}} entry */
   keepLatest(key, entry) {
-    if (!this.#latest.has(key)) this.#latest.set(key, []);
-    bounded(this.#latest.get(key), entry, KEPT_LATEST);
+    const row = this.#latest.get(key) ?? [];
+    this.#latest.set(key, row);
+    bounded(row, entry, KEPT_LATEST);
   }
 
-  /** @returns {boolean} false for a delta against a value that is not here */
+  /** @param {any} event @returns {boolean} false for a delta against a value that is not here */
   replace({ seq, n = 1, span = '', value, delta }) {
     const key = `replace/${span}`;
     if (delta === undefined) this.keepLatest(key, { seq, span, value });
@@ -93,20 +95,22 @@ export class Fold {
     return true;
   }
 
-  /** @returns {boolean} false if it begins beyond what has come */
+  /** @param {any} event @returns {boolean} false if it begins beyond what has come */
   appendText({ span = '', pos, text, seq }) {
-    if (!this.texts.has(span)) this.texts.set(span, { pieces: [], length: 0, cut: null });
-    const kept = this.texts.get(span);
+    const kept = this.texts.get(span) ?? { pieces: [], length: 0, cut: null };
+    this.texts.set(span, kept);
     const have = kept.length ?? pos; // unknown after a reset into what was cut: then the event is believed
     if (pos > have) return false;
     const fresh = skipPoints(text, have - pos); // a merge made since may begin in what is here already
-    kept.length = have + countPoints(fresh);
-    kept.pieces.push({ seq, text: fresh, end: kept.length });
+    const end = have + countPoints(fresh);
+    kept.length = end;
+    kept.pieces.push({ seq, text: fresh, end });
     this.#units += fresh.length;
     this.#cutText(kept);
     return true;
   }
 
+  /** @param {Step} step */
   addStep(step) {
     this.steps.set(step.id, step);
     if (this.steps.size <= KEPT_STEPS) return;
@@ -116,7 +120,9 @@ export class Fold {
     if (oldest) this.#dropStep(oldest);
   }
 
+  /** @param {{to: number, reason?: string, seq?: number}} reset */
   withdraw({ to, reason = 'Part of this run was withdrawn.', seq = 0 }) {
+    /** @param {{seq: number}} entry */
     const stays = (entry) => entry.seq <= to;
     for (const step of [...this.steps.values()]) {
       if (!stays(step)) this.#dropStep(step);
@@ -132,6 +138,7 @@ export class Fold {
   }
 
   // In place of all events up to its seq; what was withdrawn is not among them, so there may be gaps.
+  /** @param {any} event */
   #unfold({ seq = 0, events }) {
     if (this.position > 0) return seq > this.position ? 'gap' : 'duplicate';
     for (const event of events) {
@@ -142,6 +149,7 @@ export class Fold {
     return 'taken';
   }
 
+  /** @param {Text} kept */
   #cutText(kept) {
     let count = 0;
     for (; this.#units > KEPT_TEXT && kept.pieces.length - count > 1; count += 1) {
@@ -150,21 +158,28 @@ export class Fold {
     if (count) [kept.cut] = kept.pieces.splice(0, count).slice(-1).map(({ seq, end }) => ({ seq, end }));
   }
 
+  /** @param {Step} step */
   #dropStep({ id }) {
     for (const piece of this.texts.get(id)?.pieces ?? []) this.#units -= piece.text.length;
     this.texts.delete(id);
     this.steps.delete(id);
   }
 
+  /** @param {Text} text @param {number} to */
   #withdrawText(text, to) {
-    for (; text.pieces.at(-1)?.seq > to; text.pieces.pop()) this.#units -= text.pieces.at(-1).text.length;
+    for (let piece; (piece = text.pieces.at(-1)) && piece.seq > to; text.pieces.pop()) {
+      this.#units -= piece.text.length;
+    }
     if (to === 0) text.cut = null;
     const last = text.pieces.at(-1) ?? text.cut ?? { seq: 0, end: 0 };
     text.length = last.seq <= to ? last.end : null;
   }
 }
 
-/** Event type to what it does. Types of a later version are passed over: their seq still counts. */
+/**
+ * Event type to what it does. Types of a later version are passed over: their seq still counts.
+ * @type {Record<string, (fold: Fold, event: any) => unknown>}
+ */
 const TAKE = {
   text: (fold, event) => fold.appendText(event),
   json: (fold, { seq, span = '', value }) => bounded(fold.values, { seq, span, value }, KEPT_ITEMS),
@@ -185,6 +200,7 @@ const TAKE = {
   },
 };
 
+/** @template T @param {() => T} make @returns {{value: T} | null} */
 function attempt(make) {
   try {
     return { value: make() };
@@ -193,11 +209,13 @@ function attempt(make) {
   }
 }
 
+/** @param {any[]} row @param {any} entry @param {number} limit */
 function bounded(row, entry, limit) {
   row.push(entry);
   if (row.length > limit) row.shift();
 }
 
+/** @param {string} data */
 function base64Size(data) {
   return (data.length / 4) * 3 - (data.endsWith('==') ? 2 : data.endsWith('=') ? 1 : 0);
 }
@@ -221,6 +239,6 @@ export function countPoints(text) {
 /** @param {string} text @param {number} points @returns {string} `text` without its first code points */
 export function skipPoints(text, points) {
   let units = 0;
-  for (; points > 0 && units < text.length; points -= 1) units += text.codePointAt(units) > 0xffff ? 2 : 1;
+  for (; points > 0 && units < text.length; points -= 1) units += Number(text.codePointAt(units)) > 0xffff ? 2 : 1;
   return text.slice(units);
 }

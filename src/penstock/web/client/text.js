@@ -7,6 +7,8 @@ const LINE_UNITS = 2_000; // of an unfinished line, redrawn until its links and 
 
 const MARKS = /(https?:\/\/[^\s<>"'`)\]]*[^\s<>"'`)\].,;:!?])|(\[\d{1,3}\])|(`[^`\n]+`)/g;
 
+/** @typedef {HTMLElement & {units?: number}} Block with the length of its finished lines */
+
 /** A text that grows. `textContent` of its element is the text, unchanged. */
 export class TextView {
   #shownSeq = 0;
@@ -32,12 +34,14 @@ export class TextView {
     const pieces = text?.pieces ?? [];
     let from = pieces.length;
     while (from > 0 && pieces[from - 1].seq > this.#shownSeq) from -= 1;
-    if (from === pieces.length) return;
+    const last = pieces.at(-1);
+    if (!last || from === pieces.length) return;
     this.#append(pieces.slice(from).map((piece) => piece.text).join(''));
-    this.#shownSeq = pieces.at(-1).seq;
-    if (text.cut) this.element.dataset.cut = 'Earlier text is not shown.';
+    this.#shownSeq = last.seq;
+    if (text?.cut) this.element.dataset.cut = 'Earlier text is not shown.';
   }
 
+  /** @param {number} generation */
   #clear(generation) {
     this.#generation = generation;
     this.#shownSeq = this.#units = 0;
@@ -48,6 +52,7 @@ export class TextView {
     delete this.element.dataset.cut;
   }
 
+  /** @param {string} text */
   #append(text) {
     const rest = this.#line + text;
     let cut = rest.lastIndexOf('\n') + 1;
@@ -58,6 +63,7 @@ export class TextView {
     this.#block().append(this.tail);
   }
 
+  /** @param {string} line */
   #commit(line) {
     const block = this.#block();
     const isFence = this.#lineStart && /^\s*```/.test(line);
@@ -74,38 +80,46 @@ export class TextView {
     this.#bound();
   }
 
+  /** @returns {Block} the one that grows */
   #block() {
-    const last = this.element.lastElementChild;
-    if (last && !(this.#lineStart && last.units > BLOCK_UNITS)) return last;
+    const last = /** @type {Block|null} */ (this.element.lastElementChild);
+    if (last && !(this.#lineStart && (last.units ?? 0) > BLOCK_UNITS)) return last;
     return this.element.appendChild(document.createElement('div'));
   }
 
   #bound() {
     while (this.#units > KEPT_TEXT && this.element.childElementCount > 1) {
-      this.#units -= this.element.firstElementChild.units;
-      this.element.firstElementChild.remove();
+      const oldest = /** @type {Block} */ (this.element.firstElementChild);
+      this.#units -= oldest.units ?? 0;
+      oldest.remove();
     }
   }
 
+  /** @param {string} line */
   #render(line, isFence = false) {
     if (!this.#fenced && !isFence) return inline(line);
     return line ? [make('code', isFence ? 'fence edge' : 'fence', line)] : [];
   }
 }
 
-/** One line as strings and elements: links, citations such as [3], `code`. Every character stays. */
+/**
+ * One line as strings and elements: links, citations such as [3], `code`. Every character stays.
+ * @param {string} line
+ */
 function inline(line) {
-  const nodes = [];
+  /** @type {(string|HTMLElement)[]} */ const nodes = [];
   let done = 0;
   for (const match of line.matchAll(MARKS)) {
-    if (match.index > done) nodes.push(line.slice(done, match.index));
+    const { index = 0 } = match;
+    if (index > done) nodes.push(line.slice(done, index));
     nodes.push(mark(match));
-    done = match.index + match[0].length;
+    done = index + match[0].length;
   }
   if (done < line.length) nodes.push(line.slice(done));
   return nodes;
 }
 
+/** @param {RegExpMatchArray} match */
 function mark([text, url, citation]) {
   if (citation) return make('span', 'cite', text);
   if (!url) return make('code', '', text);
@@ -114,6 +128,7 @@ function mark([text, url, citation]) {
   return link;
 }
 
+/** @param {'span'|'code'|'a'} tag @param {string} className @param {string} text */
 function make(tag, className, text) {
   const element = document.createElement(tag);
   if (className) element.className = className;
