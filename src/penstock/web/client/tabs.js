@@ -76,6 +76,8 @@ export class SharedLink {
   #heardMs = 0;
   #askedMs = 0;
   #release = () => {};
+  #heardOf = new AbortController(); // ends the wait for the worker's end
+  #again = false; // whether another worker may be asked for
   /** @type {any} */ #timer;
 
   /** @param {import('./api.js').Server} server @param {import('./transports/index.js').Transport[]} transports */
@@ -114,6 +116,7 @@ export class SharedLink {
     const name = JSON.stringify([VERSION, base, this.transports]);
     const worker = new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name });
     worker.onerror = () => this.#giveUp();
+    this.#heardOf = new AbortController();
     this.#port = worker.port;
     this.#port.onmessage = ({ data }) => this.#heard(data);
     const tab = `penstock-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`;
@@ -128,10 +131,17 @@ export class SharedLink {
   // A page that was frozen has not listened: only an answer that is late while it listens counts.
   #watch() {
     const frozen = Date.now() - this.#askedMs > 2 * PING_MS;
-    if (this.#heardMs <= this.#askedMs && !frozen) return this.#giveUp();
+    if (this.#heardMs <= this.#askedMs && !frozen) return this.#again ? this.#renew() : this.#giveUp();
     this.#askedMs = Date.now();
     this.#post({ type: 'ping' });
     this.#timer = setTimeout(() => this.#watch(), PING_MS);
+  }
+
+  // It is dead, not refused: another takes its place. If that one does not answer either, it can't be had here.
+  #renew() {
+    this.#again = false;
+    this.#leavePort();
+    this.#resume();
   }
 
   #giveUp() {
@@ -163,8 +173,17 @@ export class SharedLink {
   #leavePort() {
     clearTimeout(this.#timer);
     this.#release();
+    this.#heardOf.abort();
     this.#port?.close();
     this.#port = null;
+  }
+
+  // The worker holds its lock while it lives. A renderer that crashes takes it along, without a word to other tabs.
+  /** @param {string} lock */
+  #meet(lock) {
+    this.#again = true;
+    const { signal } = this.#heardOf;
+    if (lock) navigator.locks.request(lock, { mode: 'shared', signal }, () => this.#renew()).catch(() => {});
   }
 
   /** @param {any} message */
@@ -177,7 +196,8 @@ export class SharedLink {
     const { type, id, ...message } = said;
     this.#heardMs = Date.now() + 1; // later than the asking, even within its millisecond
     const joined = this.#joined.get(id);
-    if (type === 'lost') for (const one of this.#joined.keys()) this.#enter(one);
+    if (type === 'hello') this.#meet(message.lock);
+    else if (type === 'lost') for (const one of this.#joined.keys()) this.#enter(one);
     else if (type === 'proven') rememberTransport(shelfOf('localStorage'), this.server.base, message.name, Date.now());
     else if (joined) HEARD[type]?.(joined, message);
   }

@@ -13,6 +13,10 @@ const [, base, transports] = JSON.parse(worker.name);
 /** @type {Set<Tab>} */ const tabs = new Set();
 /** @type {Hub|null} */ let hub = null;
 
+/** Held for life: tabs wait for it, and know at once when this worker has been ended. */
+const LIFE = navigator.locks ? `penstock-worker-${crypto.getRandomValues(new Uint32Array(3)).join('-')}` : '';
+navigator.locks?.request(LIFE, () => new Promise(() => {}));
+
 const proven = once((name) => tabs.forEach((tab) => tab.post({ type: 'proven', name })));
 
 /** One tab's side of it. */
@@ -56,7 +60,7 @@ class Tab {
 const SAID = {
   hello(tab, { tab: lock, proven: name }) {
     hub ??= new Hub(new Server(base), BROWSER, { transports, proven: name, onProven: proven });
-    tab.post({ type: 'hello' });
+    tab.post({ type: 'hello', lock: LIFE });
     if (lock) navigator.locks.request(lock, () => tab.leave());
   },
   join(tab, { id, wish }) {
