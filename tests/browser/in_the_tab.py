@@ -2,7 +2,7 @@
 
 import asyncio
 
-from .scene import STEPS, Scene, disturbance
+from .scene import STEPS, TRANSPORTS, Scene, disturbance
 
 FREEZE_S = 60.0
 """Chromium freezes tabs after minutes; what matters is more than two heartbeats of 15 s."""
@@ -10,7 +10,7 @@ FREEZE_S = 60.0
 
 @disturbance("frozen for 60 s", idles=True)
 async def frozen(scene: Scene) -> None:
-    tab = await scene.begin(steps=STEPS, pause_ms=500)
+    tab = await scene.begin(pause_ms=250)
     await tab.freeze()
     await asyncio.sleep(FREEZE_S)
     await tab.thaw()
@@ -20,7 +20,7 @@ async def frozen(scene: Scene) -> None:
 
 @disturbance("frozen for 60 s, and its socket dies", idles=True)
 async def frozen_and_cut(scene: Scene) -> None:
-    tab = await scene.begin(steps=STEPS, pause_ms=500)
+    tab = await scene.begin(pause_ms=250)
     await tab.freeze()
     await asyncio.sleep(FREEZE_S / 4)
     scene.proxy.cut_all()
@@ -32,26 +32,24 @@ async def frozen_and_cut(scene: Scene) -> None:
 
 @disturbance("hidden, its timers throttled, and its socket dies")
 async def hidden(scene: Scene) -> None:
-    tab = await scene.begin(steps=200, shut=(199,))
+    tab = await scene.begin()
     await tab.hide()
     await scene.gets(tab, 20)
     scene.proxy.cut_all()
     await scene.gets(tab, 20)
     await tab.show()
     scene.over()
-    scene.let(199)
 
 
 @disturbance("shown and hidden again and again")
 async def switched(scene: Scene) -> None:
-    tab = await scene.begin(steps=200, shut=(199,))
+    tab = await scene.begin()
     for _ in range(4):
         await tab.hide()
         await scene.gets(tab, 1)
         await tab.show()
         await scene.gets(tab, 10)
     scene.over()
-    scene.let(199)
 
 
 @disturbance("reloaded while the run waits in the queue")
@@ -102,12 +100,11 @@ async def reloaded_at_the_end(scene: Scene) -> None:
 
 @disturbance("duplicated, with its session storage")
 async def duplicated(scene: Scene) -> None:
-    tab = await scene.begin(shut=(60,))
+    tab = await scene.begin()
     # A window that its page opens begins with a copy of that page's storage, as a duplicated tab does.
     twin = await scene.chromium.opened_by(tab, "void window.open(location.href)")
     scene.tabs.append(twin)
     await scene.gets(twin, 10)
-    scene.let(60)
     scene.over()
     await scene.check(tab)
     await twin.show()
@@ -115,7 +112,7 @@ async def duplicated(scene: Scene) -> None:
 
 @disturbance("left, and come back to by the back button")
 async def back_and_forth(scene: Scene) -> None:
-    tab = await scene.begin(steps=200, shut=(199,))
+    tab = await scene.begin()
     await tab.page.evaluate(
         "addEventListener('pageshow', ({persisted}) => { globalThis.persisted = persisted; })"
     )
@@ -125,7 +122,6 @@ async def back_and_forth(scene: Scene) -> None:
     assert await tab.page.evaluate("persisted") is True
     scene.over()
     await scene.gets(tab, 10)
-    scene.let(199)
 
 
 PHONE = """
@@ -134,10 +130,9 @@ Object.defineProperty(navigator, 'maxTouchPoints', { value: 5 });
 """
 
 
-@disturbance("a phone, without SharedWorker, whose screen goes dark")
+@disturbance("a phone, without SharedWorker, whose screen goes dark", ways=(*TRANSPORTS, "auto"))
 async def phone(scene: Scene) -> None:
-    await scene.start(steps=200, shut=(199,))
-    tab = await scene.open(before=PHONE)
+    tab = await scene.begin(before=PHONE)
     await tab.send(
         "Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=3, mobile=True
     )
@@ -149,4 +144,3 @@ async def phone(scene: Scene) -> None:
     await tab.thaw()
     scene.over()
     await scene.gets(tab, 10)
-    scene.let(199)

@@ -19,7 +19,6 @@ TABS = 10
 async def ten_tabs(scene: Scene) -> str:
     tabs = await _opened(scene, TABS)
     assert await readers(scene) == 1
-    scene.let(60)
     await _all_have_it(scene, tabs)
     return f"✓ {TABS} tabs, one connection"
 
@@ -35,7 +34,6 @@ async def ten_runs(scene: Scene) -> str:
     open_sockets = await sockets(scene)
     assert open_sockets <= 6
     scene.proxy.cut_all()
-    scene.let(60)
     for tab, run_id in zip(tabs, runs, strict=True):
         scene.run_id = run_id
         await scene.check(tab)
@@ -67,8 +65,7 @@ async def first_frozen(scene: Scene) -> str:
 
 
 async def _opened(scene: Scene, count: int) -> list[Tab]:
-    await scene.start(shut=(60,))
-    tabs = [await scene.open() for _ in range(count)]
+    tabs = [await scene.begin(), *[await scene.open() for _ in range(count - 1)]]
     for tab in tabs:
         await tab.until("probe.subscription.received >= 10")
     return tabs
@@ -76,7 +73,6 @@ async def _opened(scene: Scene, count: int) -> list[Tab]:
 
 async def _go_on(scene: Scene, tabs: Sequence[Tab]) -> str:
     scene.over()
-    scene.let(60)
     await _all_have_it(scene, tabs[1:])
     return await scene.result(tabs[-1])
 

@@ -4,7 +4,7 @@ const given = new URLSearchParams(location.search);
 const mount = given.get('mount') ?? 'penstock';
 const { Client, fold } = await import(`/${mount}/web/client/index.js`);
 
-const transports = given.get('transport')?.split(',');
+const transports = given.get('transport')?.split(',').filter(Boolean);
 const lives = given.get('lives_s');
 let tokens = 0;
 
@@ -16,7 +16,7 @@ async function fresh() {
 const client = new Client({
   base: new URL(`/${mount}/`, location.href).href,
   ...(lives && { token: fresh }),
-  ...(transports && { transports }),
+  ...(transports?.length && { transports }),
   share: given.get('share') === '1',
 });
 
@@ -29,19 +29,24 @@ const probe = {
   /** @type {any[]} */ statuses: [],
   draws: 0,
   subscription: /** @type {any} */ (null),
+  /** a second reader, of the state only, which so begins with a fold @type {any} */ watcher: null,
   read(run = given.get('run')) {
     probe.subscription = client.subscribe(run, {
       onEvent(event) {
         probe.events.push(structuredClone(event));
         probe.timesMs.push(Date.now());
       },
-      onState(state) {
+      onState() {
         probe.draws += 1;
-        document.getElementById('text').textContent = state.textOf('');
       },
       onStatus: (status) => probe.statuses.push(status),
       onConnection({ connection }) {
         if (probe.went.at(-1) !== connection) probe.went.push(connection);
+      },
+    });
+    probe.watcher = client.subscribe(run, {
+      onState(state) {
+        document.getElementById('text').textContent = state.textOf('');
       },
     });
   },
@@ -51,11 +56,18 @@ const probe = {
     const last = probe.timesMs.at(-1) ?? 0;
     return { connection, transport, shared, received, resumes, duplicates, draining, error: failed, last_ms: last };
   },
+  /** whether nothing more will change */
+  rests() {
+    const { connection, error, fold: state } = probe.subscription;
+    const watches = error || (probe.watcher.connection === 'ended' && probe.watcher.fold.position === state.position);
+    const drawn = document.getElementById('text').textContent === probe.watcher.fold.textOf('');
+    return connection === 'stopped' || (connection === 'ended' && watches && drawn);
+  },
   after: (ms) => probe.timesMs.find((time) => time > ms) ?? 0,
   examine() {
     const { events, went, draws } = probe;
-    const [state, again] = [shape(probe.subscription.fold), shape(fold(events))];
-    return { ...probe.stands(), events, went, draws, state, again, drawn: document.getElementById('text').textContent };
+    const [state, again, watched] = [probe.subscription.fold, fold(events), probe.watcher.fold].map(shape);
+    return { ...probe.stands(), events, went, draws, state, again, watched, drawn: document.getElementById('text').textContent };
   },
 };
 
@@ -80,4 +92,4 @@ function shape(state) {
 }
 
 globalThis.probe = probe;
-if (given.has('run')) probe.read();
+if (given.get('run')) probe.read();

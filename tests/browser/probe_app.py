@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from http.cookies import SimpleCookie
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -37,15 +38,18 @@ GATE_POLL_S = 0.02
 async def story(
     seed: int, steps: int, pause_ms: float, run: penstock.Run, lane: str, gate: str = ""
 ) -> AsyncGenerator[Any, None]:
-    """All kinds of events.
+    """All kinds of events, in at least so many steps.
 
     lane: runs of one lane come one after the other.
-    gate: a folder; before the step that a file in it is named after, `N.shut`, the story waits for it to go away.
+    gate: a folder. Before the step that a file in it is named after, `N.shut`, the story waits for it to go away;
+        while there is a file `more`, it goes on.
     """
     chance = Random(seed)
-    for number in range(steps):
+    for number in count():
         while gate and Path(gate, f"{number}.shut").exists():
             await asyncio.sleep(GATE_POLL_S)
+        if number >= steps and not (gate and Path(gate, "more").exists()):
+            break
         yield f"{number} {chance.choice(WORDS)}"
         if number % 5 == 0:
             run.progress(number, steps, "steps")

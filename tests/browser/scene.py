@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,13 @@ from .servers import probe_server
 
 __all__ = ["DISTURBANCES", "WAYS", "Disturbance", "Scene", "disturbance"]
 
-WAYS = ("fetch", "eventsource", "websocket", "poll", "shared")
-"""The four transports, each in a tab of its own, and the browser's one connection for all tabs."""
+TRANSPORTS = ("fetch", "eventsource", "websocket", "poll")
 
-STEPS, PAUSE_MS = 100, 20.0
-"""A story of 2 s: long enough for a disturbance in its middle."""
+WAYS = (*TRANSPORTS, "shared")
+"""Each transport for a tab by itself, and the browser's one connection for all tabs. `auto` is what a tab picks."""
+
+STEPS, PAUSE_MS = 50, 20.0
+"""A story of 1 s, where nothing needs it to be longer."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,10 @@ class Scene:
 
     def url(self, **query: Any) -> str:
         """The probe page's address, for this way to read."""
-        shared = self.way == "shared"
-        way = {"share": "1"} if shared else {"share": "0", "transport": self.way}
+        way = {
+            "share": str(int(self.way == "shared")),
+            "transport": self.way if self.way in TRANSPORTS else "",
+        }
         return f"{self.proxy.url}/probe.html?{urlencode(way | {'run': self.run_id} | query)}"
 
     async def open(self, before: str = "", **query: Any) -> Tab:
@@ -109,11 +113,12 @@ class Scene:
         await tab.until("!!globalThis.probe")
         return tab
 
-    async def begin(self, **story: Any) -> Tab:
-        """A run under way, on a page that has some of it."""
+    async def begin(self, *, before: str = "", query: Mapping[str, Any] | None = None, **story: Any) -> Tab:
+        """A run under way, on a page that has some of it. It goes on until its page is examined."""
+        (self.folder / "more").touch()
         await self.start(**story)
-        tab = await self.open()
-        await self.gets(tab, 10)
+        tab = await self.open(before, **(query or {}))
+        await tab.until("probe.subscription.received >= 10")
         return tab
 
     async def gets(self, tab: Tab, more: int = 1, deadline_s: float = 30) -> None:
@@ -135,9 +140,9 @@ class Scene:
     # --- The proof ---
 
     async def check(self, tab: Tab, deadline_s: float = 40) -> dict[str, Any]:
-        """The page comes to rest, and has what the store has."""
-        await tab.until("['ended', 'stopped'].includes(probe.subscription.connection)", deadline_s, "it ends")
-        await tab.until("probe.subscription.fold.textOf('') === document.getElementById('text').textContent")
+        """The run ends, the page comes to rest, and has what the store has."""
+        (self.folder / "more").unlink(missing_ok=True)
+        await tab.until("probe.rests()", deadline_s, "it ends")
         seen: dict[str, Any] = await tab.page.evaluate("probe.examine()")
         proof.check(seen, await proof.stored(f"{self.server.url}/penstock", self.run_id))
         assert tab.bugs == []
@@ -145,10 +150,9 @@ class Scene:
         return seen
 
     def _check_way(self, seen: dict[str, Any]) -> None:
-        if self.way == "shared":
-            assert seen["shared"]
-        else:
+        if self.way in TRANSPORTS:
             assert seen["transport"] == self.way
+        assert seen["shared"] == (self.way == "shared")
 
     async def result(self, tab: Tab) -> str:
         """The proof in short, for the table."""
@@ -182,7 +186,9 @@ async def play(
 
 async def _last_words(tab: Tab) -> str:
     try:
-        stands = await asyncio.wait_for(tab.page.evaluate("({...probe.stands(), went: probe.went})"), 2)
+        stands = await asyncio.wait_for(
+            tab.page.evaluate("({...probe.stands(), went: probe.went, watcher: probe.watcher.received})"), 2
+        )
     except Exception as error:  # noqa: BLE001 - the page may be gone, and the first error matters
         stands = repr(error)[:100]
     return f"{tab.page.url}: {stands}; console: {tab.bugs + tab.troubles[-5:]}"

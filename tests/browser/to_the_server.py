@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 
-from .scene import STEPS, Scene, disturbance
+from .scene import Scene, disturbance
 
 
 @disturbance("server killed and started again; the run is tried again", own_server=True)
@@ -36,14 +36,15 @@ async def deployed(scene: Scene) -> None:
 
 @disturbance("store put back from a backup: reset", own_server=True)
 async def put_back(scene: Scene) -> None:
-    tab = await scene.begin(function="story-again", shut=(STEPS - 2,))  # so that the run is not over
+    tab = await scene.begin(function="story-again", shut=(20,))
     folder = scene.folder
     with (
         closing(sqlite3.connect(folder / "runs.db")) as store,
         closing(sqlite3.connect(folder / "copy.db")) as copy,
     ):
         store.backup(copy)
-    await tab.until(f"probe.subscription.received >= {STEPS}")
+    scene.let(20)
+    await scene.gets(tab, 50)
     await asyncio.to_thread(scene.server.kill)
     for path in folder.glob("runs.db*"):
         path.unlink()
@@ -54,7 +55,6 @@ async def put_back(scene: Scene) -> None:
         "probe.events.some(({type, seq}) => type === 'reset' && !seq)", 30, "it is told to forget"
     )
     scene.let(2)
-    scene.let(STEPS - 2)
     scene.over()
 
 
