@@ -93,9 +93,9 @@ export class Reader {
     if (this.source.ended) this.hub.tell(this.source);
   }
 
-  /** whether all that has come was handed over and taken */
+  /** whether all that has come was handed over and taken; the last event reaches one reader after the other */
   get settled() {
-    return this.#attached && !this.#busy && !this.#waiting.length;
+    return this.#attached && !this.#busy && !this.#waiting.length && this.position >= this.source.position;
   }
 
   /** @param {number|undefined} rate */
