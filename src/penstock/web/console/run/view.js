@@ -1,8 +1,9 @@
 // State to DOM. Each part looks at what it has drawn and adds what is new; nothing here decides anything.
 
-import { KEPT_ITEMS } from '../client/fold.js';
-import { duration, h, number, put, span } from '../client/dom.js';
-import { TextView } from '../client/text.js';
+import { KEPT_ITEMS } from '../../client/fold.js';
+import { duration, h, number, put, span } from '../../client/dom.js';
+import { TextView } from '../../client/text.js';
+import { runPath } from '../router.js';
 
 /** Of one value's JSON, in UTF-16 units: what a person reads, not what a browser chokes on. */
 const SHOWN_VALUE = 20_000;
@@ -15,8 +16,8 @@ const byId = (id) => document.getElementById(id);
  * @property {string} id
  * @property {any} record of GET api/runs/ID, null until it has come
  * @property {{state?: string, position?: number|null, eta_s?: number|null}} status the latest
- * @property {import('../client/fold.js').Fold} fold
- * @property {import('../client/stream.js').RunStream} stream
+ * @property {import('../../client/fold.js').Fold} fold
+ * @property {import('../../client/stream.js').RunStream} stream
  * @property {string[]} notices of this page: events missing, a run that is not there
  * @property {string} receipt of a stop
  */
@@ -61,7 +62,7 @@ export class RunView {
     const state = stateOf({ record, status, fold });
     put(byId('run-function'), record?.function ?? '');
     put(byId('run-link'), id);
-    byId('run-link').href = `#${encodeURIComponent(id)}`;
+    byId('run-link').href = runPath(id);
     put(byId('run-state'), describe(state, status));
     byId('run-state').dataset.state = state;
     byId('stop-button').hidden = !isLive(state);
