@@ -5,6 +5,7 @@ import { listen, showHelp } from './keyboard.js';
 import { polling } from './polling.js';
 import { routeOf } from './router.js';
 import { RunPage } from './run/page.js';
+import { RunsView } from './runs.js';
 import { clock } from './server.js';
 import { StartView } from './start.js';
 
@@ -25,6 +26,7 @@ const TICK_MS = 500; // of clocks that run
 
 const VIEWS = {
   start: StartView,
+  runs: RunsView,
   run: RunPage,
 };
 
@@ -88,6 +90,7 @@ const go = (path) => () => { location.hash = path; };
 /** @type {import('./keyboard.js').Shortcut[]} */
 const SHORTCUTS = [
   { keys: 'g s', does: 'Start', act: go('#/start') },
+  { keys: 'g r', does: 'Runs', act: go('#/runs') },
   { keys: '/', does: 'Search', act: () => /** @type {any} */ (main.querySelector('[type=search]'))?.focus() },
   { keys: '?', does: 'This list', act: help },
 ];

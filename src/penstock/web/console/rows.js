@@ -31,7 +31,7 @@ export class Rows {
   #shown = new Map();
   #spare = [];
   #due = false;
-  #rowHeight = 40;
+  #rowHeight = 36;
 
   /**
    * @param {HTMLElement} scroller @param {HTMLElement} sheet as high as all rows, in the scroller

@@ -14,6 +14,7 @@ const TYPING_MS = 250; // after the last key: a search looks through many runs
 /** The row above the list. */
 export class RunFilters {
   #typing = 0;
+  #given = ''; // states that a link named, and no button does
 
   /** @param {(filters: {function: string, state: string, q: string}) => void} changed */
   constructor(changed) {
@@ -28,12 +29,16 @@ export class RunFilters {
       clearTimeout(this.#typing);
       this.#typing = setTimeout(() => this.#tell(), TYPING_MS);
     });
-    this.element.addEventListener('submit', (event) => event.preventDefault() ?? this.#tell());
+    this.element.addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#tell();
+    });
     this.#loadFunctions();
   }
 
   get filters() {
-    const state = this.states.find((label) => label.firstElementChild.checked)?.firstElementChild.value ?? '';
+    const chosen = this.states.find((label) => label.firstElementChild.checked);
+    const state = chosen ? chosen.firstElementChild.value : this.#given;
     return { function: this.function.value, state, q: this.text.value.trim() };
   }
 
@@ -41,6 +46,7 @@ export class RunFilters {
   set({ function: name = '', state = '', q = '' }) {
     this.#offer(name);
     this.function.value = name;
+    this.#given = state;
     for (const label of this.states) label.firstElementChild.checked = label.firstElementChild.value === state;
     if (this.text.value.trim() !== q) this.text.value = q;
   }

@@ -24,15 +24,22 @@ export class RunList {
     return this.runs[this.indexOf(id)];
   }
 
+  /** @param {Page} page of the newest @returns {boolean} whether there may be runs between it and what is held */
+  misses({ runs, next }) {
+    if (next === null || this.runs.length === 0 || runs.length === 0) return false;
+    return !runs.some(({ run_id: id }) => this.#places.has(id)) && runs[runs.length - 1].created_at_ms > this.runs[0].created_at_ms;
+  }
+
   /**
    * The newest page has come, again perhaps.
    * @param {Page} page
    * @returns {{isGap: boolean}} `isGap`: what is held is older than the whole page, and what lies between is not known
    */
   takeNewest({ runs, next }) {
-    const isGap = next !== null && this.runs.length > 0 && runs.length > 0 && !runs.some(({ run_id: id }) => this.#places.has(id));
-    const rest = next === null || isGap || this.next === undefined ? [] : this.#after(runs);
-    if (next === null || isGap || this.next === undefined) this.next = next;
+    const isGap = this.misses({ runs, next });
+    const isAll = next === null || isGap || this.next === undefined;
+    const rest = isAll ? [] : this.#after(runs);
+    if (isAll) this.next = next;
     this.#put([...runs.map((run) => this.#kept(run)), ...rest]);
     return { isGap };
   }

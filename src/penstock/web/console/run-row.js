@@ -5,6 +5,8 @@ import { isLive } from './run-list.js';
 import { runPath } from './router.js';
 import { ageOf, detailOf, timeOf } from './run-words.js';
 
+const ID_CHARS = 5; // of the end, enough to tell the runs of a screen apart
+
 /**
  * @typedef {object} Hands what a row asks of its list
  * @property {(run: any) => void} select
@@ -24,13 +26,14 @@ export class RunRow {
     this.hands = hands;
     this.check = h('input', { type: 'checkbox', tabIndex: -1, onchange: () => hands.select(this.#run) });
     this.link = h('a', { tabIndex: -1 });
+    this.id = span('id', '');
     this.state = h('span', { className: 'state' });
     [this.session, this.detail] = [span('session', ''), span('detail', '')];
     [this.attempt, this.time, this.age] = [span('attempt', ''), span('time', ''), span('time', '')];
     this.stop = h('button', { type: 'button', className: 'plain', tabIndex: -1, onclick: () => hands.stop(this.#run) }, 'Stop');
     this.again = h('button', { type: 'button', className: 'plain', tabIndex: -1, onclick: () => hands.again(this.#run) }, 'Run again');
     const cells = [
-      ['check', this.check], ['state-cell', this.state], ['name', this.link], ['session-cell', this.session],
+      ['check', this.check], ['state-cell', this.state], ['name', this.link, ' ', this.id], ['session-cell', this.session],
       ['detail-cell', this.detail], ['attempt-cell', this.attempt], ['time-cell', this.time], ['age-cell', this.age],
       ['acts', this.stop, this.again],
     ];
@@ -63,6 +66,7 @@ export class RunRow {
     this.link.href = runPath(id);
     this.link.title = id;
     put(this.link, name);
+    put(this.id, id.slice(-ID_CHARS));
     put(this.state, state);
     put(this.session, session ?? '');
     put(this.detail, detailOf(run));

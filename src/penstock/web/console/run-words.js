@@ -17,7 +17,9 @@ export function ageOf(ms) {
 /** @param {any} run @param {number} nowMs @returns {string} how long it took, or has taken; '' before it starts */
 export function timeOf(run, nowMs) {
   const endMs = run.ended_at_ms ?? (run.state === 'running' ? nowMs : null);
-  return run.started_at_ms && endMs ? duration(endMs - run.started_at_ms) : '';
+  if (!run.started_at_ms || !endMs) return '';
+  const ms = Math.max(0, endMs - run.started_at_ms);
+  return run.ended_at_ms && ms < 1000 ? `${ms} ms` : duration(ms);
 }
 
 /** @param {any} run @returns {string} where it waits, how it is being stopped, or what went wrong */

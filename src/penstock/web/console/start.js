@@ -79,8 +79,11 @@ export class StartView {
   }
 
   #row({ name, description }) {
-    const chosen = () => history.replaceState(null, '', startPath(name)) ?? this.#choose(name);
-    const input = h('input', { type: 'radio', name: 'function', value: name, onchange: chosen });
+    const input = h('input', { type: 'radio', name: 'function', value: name });
+    input.addEventListener('change', () => {
+      history.replaceState(null, '', startPath(name));
+      this.#choose(name);
+    });
     return h('label', {}, input, span('name', name), span('help', (description ?? '').split('\n\n')[0]));
   }
 
