@@ -1,8 +1,10 @@
 // The shell: address to view, keys to deeds, and the state of the connection above all views.
 
 import { put } from '../client/dom.js';
+import { HealthView } from './health.js';
 import { listen, showHelp } from './keyboard.js';
 import { polling } from './polling.js';
+import { QueueView } from './queue.js';
 import { routeOf } from './router.js';
 import { RunPage } from './run/page.js';
 import { RunsView } from './runs.js';
@@ -27,6 +29,8 @@ const TICK_MS = 500; // of clocks that run
 const VIEWS = {
   start: StartView,
   runs: RunsView,
+  queue: QueueView,
+  health: HealthView,
   run: RunPage,
 };
 
@@ -91,6 +95,8 @@ const go = (path) => () => { location.hash = path; };
 const SHORTCUTS = [
   { keys: 'g s', does: 'Start', act: go('#/start') },
   { keys: 'g r', does: 'Runs', act: go('#/runs') },
+  { keys: 'g q', does: 'Queue', act: go('#/queue') },
+  { keys: 'g h', does: 'Health', act: go('#/health') },
   { keys: '/', does: 'Search', act: () => /** @type {any} */ (main.querySelector('[type=search]'))?.focus() },
   { keys: '?', does: 'This list', act: help },
 ];

@@ -36,3 +36,13 @@ export async function runAgain(run) {
     return { text: `Not submitted: ${sentence(error)}`, bad: true };
   }
 }
+
+/** @param {any} run that waits @param {number} priority minutes of head start @returns {Promise<Told>} */
+export async function setPriority(run, priority) {
+  try {
+    await client.call(`api/runs/${encodeURIComponent(run.run_id)}/priority`, { priority });
+    return { text: `Priority ${priority}:`, run: run.run_id };
+  } catch (error) {
+    return { text: `Its priority stays: ${sentence(error)}`, run: run.run_id, bad: true };
+  }
+}
