@@ -18,7 +18,7 @@ const MOST_FAILURES = 12;
 const PASSING = [0, 408, 409, 423, 425, 429, 500, 502, 503, 504];
 
 /** The upload is not there: it was finished with, or too old. */
-const GONE = [403, 404, 410];
+const GONE = [404, 410];
 
 /**
  * @typedef {object} Environment
@@ -109,8 +109,8 @@ export class Upload {
     if (this.at) return;
     const headers = { 'Upload-Length': String(this.file.size), 'Upload-Metadata': metadataOf(this.file.name, this.file.type) };
     const answer = await this.#ask(this.to, { method: 'POST', headers });
-    const { pathname, search } = new URL(answer.headers.get('Location') ?? '', this.to);
-    this.at = new URL(pathname + search, this.to).href; // a proxy may have another name than the server knows
+    const { upload_id: id } = await answer.json().catch(() => ({}));
+    this.at = `${this.to}/${encodeURIComponent(id)}`; // not the Location: a proxy may have put all this elsewhere
     this.began(this.at);
   }
 
