@@ -15,7 +15,7 @@ const MOST_ANSWERS = 200;
 export class Stored {
   /** @type {Window[]} the latest used last */ #windows = [];
   #epoch = '';
-  /** @type {Promise<void>|null} */ #reading = null;
+  /** @type {Promise<boolean>|null} */ #reading = null;
 
   /**
    * @param {(path: string) => Promise<any>} call
@@ -52,7 +52,7 @@ export class Stored {
    * Have the events of a range at hand, as far as they are stored. One request at a time: who scrolls fast asks for
    * what is seen when the last one was answered.
    * @param {number} from @param {number} to @param {boolean} [upwards] more of what is before is wanted
-   * @returns {Promise<void>|null} when something has come; null where all is there, or is on its way
+   * @returns {Promise<boolean>|null} whether something has come; null where all is there, or is on its way
    */
   want(from, to, upwards = false) {
     if (this.#reading) return null;
@@ -64,16 +64,17 @@ export class Stored {
     return this.#reading;
   }
 
-  /** @param {number} after */
+  /** @param {number} after @returns {Promise<boolean>} whether something has come */
   async #read(after) {
     const { events } = await this.after(after);
     const stored = events.filter(({ type, seq }) => type !== 'reset' || seq);
-    if (!stored.length) return;
+    if (!stored.length) return false;
     const window = { events: stored, from: stored[0].seq, to: stored.at(-1).seq };
-    if (window.to - window.from + 1 !== stored.length) return; // what retention merged can't be told apart
+    if (window.to - window.from + 1 !== stored.length) return false; // what retention merged can't be told apart
     this.#windows = this.#windows.filter(({ from, to }) => from < window.from || to > window.to);
     this.#windows.push(window);
     if (this.#windows.length > KEPT_WINDOWS) this.#windows.shift();
+    return true;
   }
 
   /**
