@@ -199,6 +199,7 @@ export class Fold {
   }
 
   // In place of all events up to its seq; what was withdrawn is not among them, so there may be gaps.
+  /** @param {any} event */
   #unfold({ seq = 0, events }) {
     if (this.position > 0) return seq > this.position ? 'gap' : 'duplicate';
     for (const event of events) {

@@ -26,7 +26,10 @@ export class Kept {
     if (this.items.length > this.most || this.#units > this.mostUnits) this.#trim();
   }
 
-  /** Keep those up to an event. @param {number} to its seq */
+  /**
+   * Keep those up to an event.
+   * @param {number} to its seq
+   */
   withdraw(to) {
     while ((this.items.at(-1)?.seq ?? 0) > to) this.#units -= this.items.pop()?.units ?? 0;
   }

@@ -42,7 +42,10 @@ export class TextView {
     this.#shown = end;
   }
 
-  /** Show that this is the text, whatever was shown: it is added to where it begins as that does. @param {string} text */
+  /**
+   * Show that this is the text, whatever was shown: it is added to where it begins as that does.
+   * @param {string} text
+   */
   replace(text) {
     const before = this.#whole;
     if (text === before) return;

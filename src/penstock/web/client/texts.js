@@ -42,13 +42,19 @@ export class Texts {
     return true;
   }
 
-  /** A step was let go, and its text with it. @param {string} span */
+  /**
+   * A step was let go, and its text with it.
+   * @param {string} span
+   */
   drop(span) {
     for (const piece of this.all.get(span)?.pieces ?? []) this.#units -= costOf(piece);
     this.all.delete(span);
   }
 
-  /** What came after an event was withdrawn. @param {number} to its seq */
+  /**
+   * What came after an event was withdrawn.
+   * @param {number} to its seq
+   */
   withdraw(to) {
     for (const text of this.all.values()) this.#withdraw(text, to);
     this.#oldest = null;
@@ -64,6 +70,7 @@ export class Texts {
   }
 
   // The oldest texts first, then the growing one's own beginning. Where one ends another goes on the next time.
+  /** @param {Text} growing */
   #trim(growing) {
     for (let rounds = 0; this.#units > TRIMMED && rounds < 2; ) {
       const { value: text, done } = (this.#oldest ??= this.all.values()).next();
@@ -75,6 +82,7 @@ export class Texts {
     this.#cut(growing, growing.pieces.length - 1);
   }
 
+  /** @param {Text} text @param {number} most */
   #cut(text, most) {
     let count = 0;
     for (; count < most && this.#units > TRIMMED; count += 1) this.#units -= costOf(text.pieces[count]);

@@ -54,7 +54,10 @@ export class FlowList {
     this.rows.scrolled?.();
   }
 
-  /** Draw one row anew, where it is in the page. @param {number} index */
+  /**
+   * Draw one row anew, where it is in the page.
+   * @param {number} index
+   */
   update(index) {
     this.#shown.get(index)?.update();
   }

@@ -8,6 +8,7 @@ const NEAR_PX = 40; // of the bottom, which counts as there: a finger does not h
 /** Keeps an element that scrolls at its bottom, while the reader wants that. */
 export class Follow {
   following = true;
+  #resting = false;
   #top = 0;
   #total = 0;
   #seenTotal = 0;
@@ -29,6 +30,18 @@ export class Follow {
     this.#show();
   }
 
+  /** A run that has ended is read from its beginning, and nothing in it is new. */
+  rest() {
+    this.following = false;
+    this.#resting = true;
+  }
+
+  begin() {
+    this.following = true;
+    this.#resting = false;
+    this.#total = this.#seenTotal = this.#top = 0;
+  }
+
   pause() {
     if (this.following) this.#seenTotal = this.#total;
     this.following = false;
@@ -39,7 +52,10 @@ export class Follow {
     this.toBottom();
   }
 
-  /** What there is has grown. @param {number} total of all */
+  /**
+   * What there is has grown.
+   * @param {number} total of all
+   */
   grown(total) {
     this.#total = total;
     if (total < this.#seenTotal) this.#seenTotal = total;
@@ -57,7 +73,7 @@ export class Follow {
   #show() {
     if (this.following) this.#seenTotal = this.#total;
     const fresh = this.#total - this.#seenTotal;
-    this.button.hidden = this.following || fresh <= 0;
+    this.button.hidden = this.following || this.#resting || fresh <= 0;
     if (!this.button.hidden) put(this.button, `${count(fresh)} new ${this.what} ↓`);
   }
 }

@@ -58,7 +58,10 @@ export class Head {
     this.#progress(fold);
   }
 
-  /** The clock alone. @param {RunModel} model @param {number} nowMs */
+  /**
+   * The clock alone.
+   * @param {RunModel} model @param {number} nowMs
+   */
   tick(model, nowMs) {
     const { startMs, state } = model;
     const lasted = model.endMs(nowMs) - startMs;

@@ -13,6 +13,8 @@ const OVER_ROWS = 8; // above and below what is seen: a wheel's notch shows no b
  * @property {(index: number, how: 'key'|'click'|'enter') => void} choose
  * @property {(index: number, key: string) => boolean} [key] another key on a row: whether it meant something
  * @property {() => void} [scrolled] other rows are seen
+ * @property {import('./heights.js').Heights} [heights] in rows, where some indexes have no row of their own, or nobody
+ *   knows: only those of a whole row are shown
  */
 
 /** A list in an element of its own that scrolls. */
@@ -33,7 +35,7 @@ export class RowList {
     this.element.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     this.element.addEventListener('keydown', (event) => this.#key(event));
     this.element.addEventListener('click', (event) => this.#click(event));
-    new ResizeObserver(() => this.draw(true)).observe(this.element);
+    new ResizeObserver(() => this.#resized()).observe(this.element);
   }
 
   /** @param {number} count of all rows */
@@ -49,16 +51,55 @@ export class RowList {
     return this.#count;
   }
 
+  // On a small screen rows are higher.
+  #resized() {
+    const before = this.#rowPx;
+    this.#rowPx = 0;
+    this.#size();
+    if (before !== this.#rowPx) this.#release(new Set());
+    this.draw(true);
+  }
+
   #size() {
     this.#rowPx ||= parseFloat(getComputedStyle(this.element).getPropertyValue('--row-px')) || 28;
-    this.canvas.style.height = `${this.#count * this.#rowPx}px`;
+    this.canvas.style.height = `${this.#topOf(this.#count)}px`;
+  }
+
+  /** @param {number} index @returns {number} pixels from the top */
+  #topOf(index) {
+    return (this.rows.heights ? this.rows.heights.before(index) : index) * this.#rowPx;
+  }
+
+  /** @param {number} px @returns {number} the row that is there */
+  #at(px) {
+    const row = Math.max(0, px / (this.#rowPx || 28));
+    return this.rows.heights ? this.rows.heights.at(row) : Math.floor(row);
+  }
+
+  /** @param {number} index */
+  #shows(index) {
+    return !this.rows.heights || this.rows.heights.of(index) >= 1;
   }
 
   /** @returns {{from: number, to: number}} the rows that are seen */
   get seen() {
-    const from = Math.floor(this.element.scrollTop / (this.#rowPx || 28));
-    const to = Math.ceil((this.element.scrollTop + this.element.clientHeight) / (this.#rowPx || 28));
-    return { from, to: Math.min(to, this.#count) - 1 };
+    const { scrollTop, clientHeight } = this.element;
+    return { from: this.#at(scrollTop), to: Math.min(this.#at(scrollTop + clientHeight), this.#count - 1) };
+  }
+
+  /**
+   * Change heights; what is seen stays where it is.
+   * @param {() => void} change
+   */
+  keepPlace(change) {
+    const { scrollTop } = this.element;
+    const first = this.#at(scrollTop);
+    const within = scrollTop - this.#topOf(first);
+    change();
+    this.#size();
+    const top = this.#topOf(first) + within;
+    if (Math.abs(top - scrollTop) >= 1) this.element.scrollTop = top;
+    this.draw(true);
   }
 
   #scrolled() {
@@ -72,12 +113,20 @@ export class RowList {
     this.#size();
     const { from, to } = this.seen;
     const wanted = [];
-    for (let index = Math.max(0, from - OVER_ROWS); index <= Math.min(this.#count - 1, to + OVER_ROWS); index += 1) wanted.push(index);
-    // The active one stays: the focus would be lost with it.
-    if (this.#count && !wanted.includes(this.active)) this.active < (wanted[0] ?? 0) ? wanted.unshift(this.active) : wanted.push(this.active);
+    const last = Math.min(this.#count - 1, to + OVER_ROWS);
+    for (let index = Math.max(0, from - OVER_ROWS); index <= last; index += 1) if (this.#shows(index)) wanted.push(index);
+    if (this.active < this.#count && !wanted.includes(this.active)) this.#keepActive(wanted);
     this.#release(new Set(wanted));
     /** @type {Element|null} */ let before = null;
     for (const index of wanted) before = this.#put(index, before, refill);
+  }
+
+  // The active one stays in the page: the focus would be lost with it.
+  /** @param {number[]} wanted */
+  #keepActive(wanted) {
+    if (!this.#rows.has(this.active) && wanted.length) return;
+    if (this.active < (wanted[0] ?? 0)) wanted.unshift(this.active);
+    else wanted.push(this.active);
   }
 
   /** @param {Set<number>} wanted */
@@ -100,8 +149,8 @@ export class RowList {
       row.setAttribute('role', 'row');
       row.setAttribute('aria-rowindex', String(index + 1));
       row.dataset.index = String(index);
-      row.style.transform = `translateY(${index * this.#rowPx}px)`;
     }
+    if (fresh || this.rows.heights) row.style.transform = `translateY(${this.#topOf(index)}px)`;
     if (fresh || refill) this.rows.fill(row, index);
     row.tabIndex = index === this.active ? 0 : -1;
     const next = before ? before.nextSibling : this.canvas.firstChild;
@@ -109,7 +158,10 @@ export class RowList {
     return row;
   }
 
-  /** Draw one row anew, where it is seen. @param {number} index */
+  /**
+   * Draw one row anew, where it is seen.
+   * @param {number} index
+   */
   refill(index) {
     const row = this.#rows.get(index);
     if (row) this.rows.fill(row, index);
@@ -120,11 +172,15 @@ export class RowList {
     for (const [index, row] of this.#rows) this.rows.fill(row, index);
   }
 
-  /** @param {number} index make it the active one, and seen @param {{focus?: boolean, middle?: boolean}} [how] */
+  /**
+   * Make a row the active one, and bring it into sight.
+   * @param {number} index
+   * @param {{focus?: boolean, middle?: boolean}} [how]
+   */
   reveal(index, { focus = false, middle = false } = {}) {
     this.active = Math.max(0, Math.min(index, this.#count - 1));
     this.#size();
-    const top = this.active * this.#rowPx;
+    const top = this.#topOf(this.active);
     const { clientHeight, scrollTop } = this.element;
     const hidden = top < scrollTop || top + this.#rowPx > scrollTop + clientHeight;
     if (hidden && (middle || Math.abs(top - scrollTop) > 2 * clientHeight)) this.element.scrollTop = top - clientHeight / 2;
@@ -137,15 +193,30 @@ export class RowList {
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.#count) return;
-    const page = Math.max(1, this.seen.to - this.seen.from - 1);
+    const page = Math.max(1, Math.floor(this.element.clientHeight / this.#rowPx) - 1);
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -this.#count, End: this.#count };
     const by = /** @type {Record<string, number>} */ (moves)[event.key];
     if (by) {
-      this.reveal(Math.max(0, Math.min(this.active + by, this.#count - 1)), { focus: true });
+      this.reveal(this.#moved(by), { focus: true });
       this.rows.choose(this.active, 'key');
     } else if (event.key === 'Enter') this.rows.choose(this.active, 'enter');
     else if (!this.rows.key?.(this.active, event.key)) return;
     event.preventDefault();
+  }
+
+  /** @param {number} by rows @returns {number} the index so many rows on */
+  #moved(by) {
+    if (!this.rows.heights || Math.abs(by) >= this.#count) return Math.max(0, Math.min(this.active + by, this.#count - 1));
+    const step = Math.sign(by);
+    let index = this.active;
+    let found = index;
+    for (let left = Math.abs(by); left > 0 && index + step >= 0 && index + step < this.#count; ) {
+      index += step;
+      if (!this.#shows(index)) continue;
+      found = index;
+      left -= 1;
+    }
+    return found;
   }
 
   /** @param {MouseEvent} event */

@@ -66,7 +66,10 @@ export class MessagesView {
     this.list.clear();
   }
 
-  /** Clocks of calls under way. @param {number} nowMs */
+  /**
+   * Clocks of calls under way.
+   * @param {number} nowMs
+   */
   tick(nowMs) {
     this.#nowMs = nowMs;
     const { from, to } = this.list.seen;
@@ -80,17 +83,17 @@ export class MessagesView {
     const { from, to } = this.list.seen;
     const last = rows.findLastIndex(({ kind, span }) => kind === 'text' && span === '');
     for (let index = from; index <= to; index += 1) {
-      const said = this.list.elementAt(index)?.querySelector('.said');
+      const said = this.list.elementAt(index)?.querySelector('.own');
       if (said) said.id = index === last ? 'answer' : '';
     }
   }
 
-  /** @param {number} seq */
-  reveal(seq) {
+  /** @param {number} seq @param {string} span */
+  reveal(seq, span) {
     const model = this.#model;
     if (!model?.transcript.rows.length) return;
     this.follow.pause();
-    const index = model.transcript.indexOf(seq);
+    const index = model.transcript.placeOf(seq, span);
     this.list.reveal(index);
     this.mark(index);
   }
@@ -114,7 +117,7 @@ export class MessagesView {
     const row = model.transcript.rows[index];
     const view = MAKE[row.kind](row, model, this);
     const offset = h('time', { className: 'offset' }, offsetOf(row, model));
-    const element = h('div', { className: `message ${row.kind}` }, offset, view.element);
+    const element = h('div', { className: `message kind-${row.kind}` }, offset, view.element);
     element.dataset.seq = String(row.seq);
     return { element, update: view.update };
   }
@@ -135,7 +138,7 @@ const MAKE = { text, call, value, latest, log, error, reset, end };
 
 /** @param {Row} row @param {RunModel} model @returns {RowView} */
 function text(row, model) {
-  const said = h('div', { className: row.span ? 'text told' : 'text said' });
+  const said = h('div', { className: row.span ? 'text told' : 'text own' });
   const view = new TextView(said);
   const step = model.fold.steps.get(row.span);
   const element = step ? h('div', {}, stepLink(model, step), said) : said;

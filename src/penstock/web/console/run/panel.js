@@ -149,7 +149,10 @@ export class Panel {
     this.facts?.replaceChildren(...rows.flatMap(([name, words]) => [h('dt', {}, name), h('dd', {}, words ?? '')]));
   }
 
-  /** Its values and logs. @param {RunModel} model */
+  /**
+   * Its values and logs.
+   * @param {RunModel} model
+   */
   #rest({ fold }) {
     const total = fold.values.length + fold.logs.length + (fold.replacedOf(this.span ?? '')?.seq ?? 0);
     if (total === this.#items) return;

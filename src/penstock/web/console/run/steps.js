@@ -144,7 +144,10 @@ export class StepsView {
 /** @param {number} share @param {number} [most] */
 const clamp = (share, most = 100) => Math.max(0, Math.min(share, most));
 
-/** What it says, as it says it; else what it was given and gave. @param {Node} node @param {RunModel} model */
+/**
+ * What it says, as it says it; else what it was given and gave.
+ * @param {Node} node @param {RunModel} model
+ */
 function previewOf({ id, step }, { fold }) {
   if (step?.end?.error) return step.end.error.message ?? '';
   const text = fold.texts.get(id);
@@ -164,7 +167,7 @@ function previewOf({ id, step }, { fold }) {
 function make() {
   const parts = /** @type {Parts} */ ({});
   for (const name of /** @type {const} */ (['state', 'words', 'kind', 'preview', 'tokens', 'cost', 'first', 'time', 'bar'])) {
-    parts[name] = span(name, '');
+    parts[name] = span(name === 'bar' ? 'span-bar' : name, '');
   }
   parts.state.className = 'sr';
   const twisty = h('span', { className: 'twisty', ariaHidden: 'true' });
@@ -172,14 +175,14 @@ function make() {
   parts.name = h('div', { className: 'name-cell', role: 'gridcell' }, twisty, mark, parts.words, parts.kind, parts.preview);
   const lane = h('div', { className: 'lane', role: 'gridcell', ariaHidden: 'true' }, parts.bar);
   for (const name of /** @type {const} */ (['tokens', 'cost', 'first', 'time'])) parts[name].setAttribute('role', 'gridcell');
-  const row = h('div', { className: 'row' }, parts.name, parts.tokens, parts.cost, parts.first, parts.time, lane);
+  const row = h('div', { className: 'run-row' }, parts.name, parts.tokens, parts.cost, parts.first, parts.time, lane);
   PARTS.set(row, parts);
   return row;
 }
 
 function head() {
   const cell = (/** @type {string} */ name, /** @type {string} */ words, title = '') => h('span', { className: name, title }, words);
-  return h('div', { className: 'row list-head', ariaHidden: 'true' }, cell('name-cell', 'Step'),
+  return h('div', { className: 'run-row list-head', ariaHidden: 'true' }, cell('name-cell', 'Step'),
     cell('tokens', 'Tokens', 'in → out, with those of the steps inside'), cell('cost', 'Cost', 'with that of the steps inside'),
     cell('first', 'First', 'Time to first output'), cell('time', 'Time'), cell('lane', ''));
 }

@@ -1,4 +1,4 @@
-// The events of a run as the store has them, one for each seq, read in windows where somebody looks. No DOM.
+// The events of a run as the store has them, read in windows where somebody looks. No DOM.
 
 import { Pieces } from '../../client/pieces.js';
 
@@ -9,13 +9,13 @@ const BEFORE = 300;
 /** Pieces of one event: 16 MiB of at least 32 KiB each, and some of them shorter. */
 const MOST_ANSWERS = 200;
 
-/** @typedef {{events: any[], from: number, to: number}} Window its events are `from` to `to` */
+/** @typedef {{events: any[], from: number, to: number}} Window its events stand for `from` to `to` */
 
 /** Reads the stored events of one run. */
 export class Stored {
   /** @type {Window[]} the latest used last */ #windows = [];
   #epoch = '';
-  /** @type {Promise<boolean>|null} */ #reading = null;
+  /** @type {Promise<Window|null>|null} */ #reading = null;
 
   /**
    * @param {(path: string) => Promise<any>} call
@@ -39,11 +39,15 @@ export class Stored {
     return answer;
   }
 
-  /** @param {number} seq @returns {any} the event, where it is at hand */
+  /**
+   * The event that stands for a place, where it is at hand: neighbours that merge were stored as one.
+   * @param {number} seq
+   * @returns {any}
+   */
   at(seq) {
     for (let index = this.#windows.length - 1; index >= 0; index -= 1) {
       const { events, from, to } = this.#windows[index];
-      if (seq >= from && seq <= to) return events[seq - from];
+      if (seq >= from && seq <= to) return events[indexOf(events, seq)];
     }
     return undefined;
   }
@@ -52,29 +56,29 @@ export class Stored {
    * Have the events of a range at hand, as far as they are stored. One request at a time: who scrolls fast asks for
    * what is seen when the last one was answered.
    * @param {number} from @param {number} to @param {boolean} [upwards] more of what is before is wanted
-   * @returns {Promise<boolean>|null} whether something has come; null where all is there, or is on its way
+   * @returns {Promise<Window|null>|null} what has come, if anything; null where all is there, or is on its way
    */
   want(from, to, upwards = false) {
     if (this.#reading) return null;
     let missing = from;
-    while (missing <= to && this.at(missing)) missing += 1;
+    for (let event; missing <= to && (event = this.at(missing)); ) missing = event.seq + 1;
     if (missing > to) return null;
     const begin = upwards ? Math.max(0, missing - 1 - BEFORE) : missing - 1;
     this.#reading = this.#read(begin).finally(() => { this.#reading = null; });
     return this.#reading;
   }
 
-  /** @param {number} after @returns {Promise<boolean>} whether something has come */
+  /** @param {number} after @returns {Promise<Window|null>} */
   async #read(after) {
     const { events } = await this.after(after);
     const stored = events.filter(({ type, seq }) => type !== 'reset' || seq);
-    if (!stored.length) return false;
-    const window = { events: stored, from: stored[0].seq, to: stored.at(-1).seq };
-    if (window.to - window.from + 1 !== stored.length) return false; // what retention merged can't be told apart
+    if (!stored.length) return null;
+    const [first] = stored;
+    const window = { events: stored, from: first.seq - (first.n ?? 1) + 1, to: stored[stored.length - 1].seq };
     this.#windows = this.#windows.filter(({ from, to }) => from < window.from || to > window.to);
     this.#windows.push(window);
     if (this.#windows.length > KEPT_WINDOWS) this.#windows.shift();
-    return true;
+    return window;
   }
 
   /**
@@ -85,7 +89,7 @@ export class Stored {
    */
   async whole(seq) {
     const { events: [last] } = await this.after(seq - 1);
-    if (last?.seq !== seq) throw new Error('The store does not have this event any more.');
+    if (!last || last.seq !== seq) throw new Error('The store does not have this event any more.');
     if (last.type !== 'piece') return last;
     const pieces = new Pieces();
     let position = seq - last.part - 1;
@@ -108,8 +112,20 @@ export class Stored {
       const { events, done } = await this.after(position);
       const stored = events.filter(({ seq }) => seq > position);
       if (stored.length) yield stored;
-      position = stored.at(-1)?.seq ?? position;
+      if (stored.length) position = stored[stored.length - 1].seq;
       if (done || !stored.length) return;
     }
   }
+}
+
+/** @param {{seq: number}[]} events @param {number} seq @returns {number} the first that reaches as far */
+function indexOf(events, seq) {
+  let low = 0;
+  let high = events.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (events[middle].seq >= seq) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

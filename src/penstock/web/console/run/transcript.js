@@ -123,8 +123,19 @@ export class Transcript {
     this.rows.push(row);
   }
 
-  /** @param {number} seq @returns {number} the row in which that event is, or the last before it */
-  indexOf(seq) {
+  /**
+   * The row that shows an event: its own, or that of its step's call, or the last before it.
+   * @param {number} seq @param {string} span
+   * @returns {number}
+   */
+  placeOf(seq, span) {
+    const index = this.#indexOf(seq);
+    const call = this.#calls.get(span);
+    return call && this.rows[index].seq !== seq ? this.#indexOf(call.seq) : index;
+  }
+
+  /** @param {number} seq */
+  #indexOf(seq) {
     let low = 0;
     let high = this.rows.length;
     while (low < high) {

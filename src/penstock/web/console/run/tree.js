@@ -50,7 +50,10 @@ export class Tree {
     return this.#root;
   }
 
-  /** A step began. @param {Step} step */
+  /**
+   * A step began.
+   * @param {Step} step
+   */
   add(step) {
     const parent = this.nodes.get(step.parent ?? '') ?? this.#root;
     const node = nodeOf(step.id, step, parent);
@@ -72,7 +75,10 @@ export class Tree {
     if (!this.#untidy) node.row = this.rows.push(node) - 1;
   }
 
-  /** A step ended, or its end was seen. @param {Step} step @returns {boolean} whether its error is its own */
+  /**
+   * A step ended, or its end was seen.
+   * @param {Step} step @returns {boolean} whether its error is its own
+   */
   end(step) {
     const node = this.nodes.get(step.id);
     if (!node || !step.end) return false;
@@ -83,7 +89,10 @@ export class Tree {
     return node.passedOn !== messageOf(error);
   }
 
-  /** Bring rows and sums up to date. @returns {boolean} whether rows have moved */
+  /**
+   * Bring rows and sums up to date.
+   * @returns {boolean} whether rows have moved
+   */
   tidy() {
     if (this.#unsummed) this.#sum();
     this.#unsummed = false;
@@ -144,7 +153,10 @@ export class Tree {
     this.#untidy = true;
   }
 
-  /** Open what hides a step. @param {string} id @returns {Node|undefined} */
+  /**
+   * Open what hides a step.
+   * @param {string} id @returns {Node|undefined}
+   */
   reveal(id) {
     const node = this.nodes.get(id);
     for (let above = node?.parent; above; above = above.parent) this.close(above, false);
