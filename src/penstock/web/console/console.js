@@ -6,6 +6,7 @@ import { listen, showHelp } from './keyboard.js';
 import { polling } from './polling.js';
 import { QueueView } from './queue.js';
 import { routeOf } from './router.js';
+import { ComparePage } from './run/compare.js';
 import { RunPage } from './run/page.js';
 import { RunsView } from './runs.js';
 import { clock } from './server.js';
@@ -32,6 +33,7 @@ const VIEWS = {
   queue: QueueView,
   health: HealthView,
   run: RunPage,
+  compare: ComparePage,
 };
 
 const main = /** @type {HTMLElement} */ (document.getElementById('view'));
