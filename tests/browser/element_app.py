@@ -23,8 +23,8 @@ async def everything(question: str, gate: str, run: penstock.Run) -> AsyncGenera
         step.output = 3
     try:
         with run.span("fetch", kind="tool"):
-            raise ValueError("the page is gone")
-    except ValueError:
+            _ = {"page": 1}[question]
+    except KeyError:
         run.log("one page was left out", level="error")
     run.progress(2, 5, "pages")
     yield {"hits": 3}

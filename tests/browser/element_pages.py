@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Page, Route, async_playwright
@@ -85,8 +84,3 @@ class Host:
         """The events of this type that the page has heard."""
         heard: list[dict[str, Any]] = await self.page.evaluate("told")
         return [event for event in heard if event["type"] == kind]
-
-
-def gate_in(folder: Path) -> Path:
-    """A file that a function waits for."""
-    return folder / "gate"

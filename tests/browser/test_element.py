@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -12,7 +12,9 @@ from penstock import AsyncClient
 from penstock.testing import ServerProcess, until
 
 from . import element_app
-from .element_pages import Host, chromium, gate_in
+from .element_pages import Host, chromium
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 PARTS = (
     "head",
@@ -63,12 +65,20 @@ async def start(server: ServerProcess) -> AsyncIterator[Callable[..., Any]]:
         yield begin
 
 
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file that functions wait for; none waits longer than its test."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()
+
+
 def tag(run: str, more: str = "") -> str:
     return f'<penstock-run run="{run}" {more}></penstock-run>'
 
 
-async def test_one_line_of_html_shows_a_run_as_it_goes(host: Host, start: Any, tmp_path: Path) -> None:
-    run = await start("everything", question="Why?", gate=str(gate_in(tmp_path)))
+async def test_one_line_of_html_shows_a_run_as_it_goes(host: Host, start: Any, gate: Path) -> None:
+    run = await start("everything", question="Why?", gate=str(gate))
     await host.show(tag(run))
     await host.has("step", "Let me think.")
     await host.has("state", "running")
@@ -81,14 +91,14 @@ async def test_one_line_of_html_shows_a_run_as_it_goes(host: Host, start: Any, t
         "warning the index is old",
         "error one page was left out",
     ]
-    gate_in(tmp_path).touch()
+    gate.touch()
     await host.has("state", "succeeded")
     await host.has("latest", '{"flow":7}')
     assert (await host.words("answer")).endswith("see https://example.org/mill and `flow`.")
     assert await host.page.locator("penstock-run [part~=stop]").is_hidden()
 
 
-async def test_it_tells_the_page_what_becomes_of_the_run(host: Host, start: Any, tmp_path: Path) -> None:
+async def test_it_tells_the_page_what_becomes_of_the_run(host: Host, start: Any, gate: Path) -> None:
     run = await start("plenty", count=3)
     await host.show(tag(run))
     await host.has("proof", "ended")
@@ -100,20 +110,19 @@ async def test_it_tells_the_page_what_becomes_of_the_run(host: Host, start: Any,
     await host.has("outcome", "all done")
 
 
-async def test_a_run_in_line_shows_its_place(host: Host, start: Any, tmp_path: Path) -> None:
-    gate = str(gate_in(tmp_path))
-    await start("alone", gate=gate)
-    await start("alone", gate=gate)
-    await host.show(tag(await start("alone", gate=gate)))
+async def test_a_run_in_line_shows_its_place(host: Host, start: Any, gate: Path) -> None:
+    await start("alone", gate=str(gate))
+    await start("alone", gate=str(gate))
+    await host.show(tag(await start("alone", gate=str(gate))))
     await host.has("state", "queued, position 2")
     assert [event["position"] for event in await host.told("penstock-state")] == [2]
-    gate_in(tmp_path).touch()
+    gate.touch()
     await host.has("answer", "at work, done")
     await host.has("clock", " s")
 
 
-async def test_its_button_stops_the_run(host: Host, start: Any, tmp_path: Path) -> None:
-    run = await start("alone", gate=str(gate_in(tmp_path)))
+async def test_its_button_stops_the_run(host: Host, start: Any, gate: Path) -> None:
+    run = await start("alone", gate=str(gate))
     await host.show(tag(run))
     await host.has("answer", "at work")
     await host.page.get_by_role("button", name="Stop").click()
@@ -121,8 +130,8 @@ async def test_its_button_stops_the_run(host: Host, start: Any, tmp_path: Path) 
     assert [event["state"] for event in await host.told("penstock-end")] == ["cancelled"]
 
 
-async def test_no_stop_takes_the_button_away(host: Host, start: Any, tmp_path: Path) -> None:
-    run = await start("alone", gate=str(gate_in(tmp_path)))
+async def test_no_stop_takes_the_button_away(host: Host, start: Any, gate: Path) -> None:
+    run = await start("alone", gate=str(gate))
     await host.show(tag(run, "no-stop"))
     await host.has("state", "running")
     assert await host.page.get_by_role("button").count() == 0
@@ -145,9 +154,7 @@ async def test_a_run_that_is_not_there_is_said_and_told_once(host: Host) -> None
 
 
 async def test_it_starts_a_run_of_its_function(host: Host) -> None:
-    await host.show(
-        """<penstock-run function="plenty" input='{"count": 2}' autostart>nothing yet</penstock-run>"""
-    )
+    await host.show("""<penstock-run function="plenty" input='{"count": 2}' autostart></penstock-run>""")
     await host.has("outcome", "all done")
     assert (await host.run_js("it.run")).startswith("run_")
     first, second = await host.run_js("[it.run, await it.start({count: 3})]")
@@ -178,11 +185,11 @@ async def test_a_refused_input_is_shown_and_told(host: Host) -> None:
 async def test_moving_it_keeps_its_reader_and_removing_it_lets_go(
     host: Host, start: Any, tmp_path: Path
 ) -> None:
-    run = await start("alone", gate=str(gate_in(tmp_path)))
+    run = await start("alone", gate=str(gate))
     await host.show(f"{tag(run)}<section></section>")
     await host.has("answer", "at work")
     await host.run_js("{ window.reader = it.subscription; document.querySelector('section').append(it); }")
-    gate_in(tmp_path).touch()
+    gate.touch()
     await host.has("answer", "at work, done")
     assert await host.run_js("it.subscription === reader")
     await host.run_js("{ window.gone = it; it.remove(); }")
@@ -238,15 +245,15 @@ async def test_pages_choose_its_colours_and_the_system_light_or_dark(
     run = await start("plenty", count=1)
     colour = "getComputedStyle(it).color"
     seen = []
-    for scheme in ("light", "dark"):
-        context = await browser.new_context(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    for scheme in SCHEMES:
+        context = await browser.new_context(color_scheme=scheme, reduced_motion="reduce")
         host = Host(await context.new_page(), server.url)
         await host.show(tag(run))
         await host.has("state", "succeeded")
         seen.append(await host.run_js(colour))
         await host.show(
             tag(run),
-            css="penstock-run { --penstock-ink: rgb(1, 2, 3); } penstock-run::part(proof) { display: none; }",
+            css="penstock-run { --penstock-ink: rgb(1, 2, 3) } penstock-run::part(proof) { display: none }",
         )
         await host.has("state", "succeeded")
         assert await host.run_js(colour) == "rgb(1, 2, 3)"
@@ -271,8 +278,8 @@ async def test_it_fits_a_phone_and_stays_where_its_reader_is(
     assert host.bugs == []
 
 
-async def test_it_has_roles_and_names(host: Host, start: Any, tmp_path: Path) -> None:
-    run = await start("everything", question="Why?", gate=str(gate_in(tmp_path)))
+async def test_it_has_roles_and_names(host: Host, start: Any, gate: Path) -> None:
+    run = await start("everything", question="Why?", gate=str(gate))
     await host.show(tag(run))
     await host.has("step", "Let me think.")
     await host.has("name", "everything")
