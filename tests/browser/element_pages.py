@@ -47,9 +47,11 @@ class Host:
         self.page, self.url = page, url
         self.bugs: list[str] = []
         page.on("pageerror", lambda error: self.bugs.append(str(error)))
-        page.on(
-            "console", lambda message: message.type in ("error", "warning") and self.bugs.append(message.text)
-        )
+        page.on("console", self._heard)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.bugs.append(message.text)
 
     async def show(self, body: str, *, css: str = "", before: str = "") -> None:
         """Open a page with this body; `before` is a script that runs before the element is defined."""

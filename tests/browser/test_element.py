@@ -98,7 +98,7 @@ async def test_one_line_of_html_shows_a_run_as_it_goes(host: Host, start: Any, g
     assert await host.page.locator("penstock-run [part~=stop]").is_hidden()
 
 
-async def test_it_tells_the_page_what_becomes_of_the_run(host: Host, start: Any, gate: Path) -> None:
+async def test_it_tells_the_page_what_becomes_of_the_run(host: Host, start: Any) -> None:
     run = await start("plenty", count=3)
     await host.show(tag(run))
     await host.has("proof", "ended")
@@ -183,7 +183,7 @@ async def test_a_refused_input_is_shown_and_told(host: Host) -> None:
 
 
 async def test_moving_it_keeps_its_reader_and_removing_it_lets_go(
-    host: Host, start: Any, tmp_path: Path
+    host: Host, start: Any, gate: Path
 ) -> None:
     run = await start("alone", gate=str(gate))
     await host.show(f"{tag(run)}<section></section>")

@@ -10,6 +10,8 @@ export { PenstockError } from './errors.js';
 /**
  * @typedef {import('./subscription.js').Subscription} SubscriptionType
  * @typedef {import('./subscription.js').SubscribeOptions} SubscribeOptions
+ * @typedef {import('./events.js').StreamEvent} StreamEvent
+ * @typedef {import('./events.js').Status} Status
  */
 
 /** One server, as one page sees it. */
