@@ -71,6 +71,7 @@ def test_its_version_is_that_of_the_server() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert PACKAGE["version"] == project["version"]
     assert PACKAGE["license"] == project["license"]
+    assert f"VERSION = '{project['version']}';" in (ROOT / CLIENT / "version.js").read_text(encoding="utf-8")
 
 
 def test_it_holds_its_modules_and_nothing_else(folder: Path, needs: Callable[[str], str]) -> None:

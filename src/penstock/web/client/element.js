@@ -21,7 +21,6 @@ export class PenstockRun extends Element {
   static observedAttributes = ['run', 'base', 'function', 'input', 'autostart', 'no-stop', 'rate'];
 
   /** @type {Client | null} given by the page */ #given = null;
-  /** @type {Client | null} made for `base` */ #own = null;
   /** @type {object | null} */ #input = null;
   /** @type {Subscription | null} */ #subscription = null;
   /** @type {RunView | null} */ #view = null;
@@ -104,8 +103,7 @@ export class PenstockRun extends Element {
 
   /** What it speaks to the server with. Set one of your own for a token, say. */
   get client() {
-    this.#own ??= new Client(this.base ? { base: new URL(this.base, document.baseURI).href } : {});
-    return this.#given ?? this.#own;
+    return this.#given ?? clientOf(this.base && new URL(this.base, document.baseURI).href);
   }
 
   set client(client) {
@@ -174,7 +172,6 @@ export class PenstockRun extends Element {
   /** @param {string} name @param {string|null} before @param {string|null} now */
   attributeChangedCallback(name, before, now) {
     if (before === now) return;
-    if (name === 'base') this.#own = null;
     if (name === 'input') this.#input = null;
     if (name === 'function') this.#started = false;
     if (name === 'rate') this.#subscription?.pace(this.rate);
@@ -273,7 +270,7 @@ export class PenstockRun extends Element {
     this.#draw();
   }
 
-  /** @param {PenstockError} error */
+  /** @param {Error & {code?: string, hint?: string}} error */
   #fail(error) {
     if (!this.#view) this.#show(new RunView(() => this.stop()));
     const isNews = this.#view?.fail(error);
@@ -315,6 +312,15 @@ export class PenstockRun extends Element {
     delete self[name];
     self[name] = value;
   }
+}
+
+/** @type {Map<string, Client>} */ const clients = new Map();
+
+/** @param {string} base @returns {Client} one for all elements of a server: they share what they read over */
+function clientOf(base) {
+  const client = clients.get(base) ?? new Client(base ? { base } : {});
+  clients.set(base, client);
+  return client;
 }
 
 /** @param {string|null} text @returns {object} */

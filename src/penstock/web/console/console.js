@@ -3,7 +3,7 @@
 import { call, clock, submit } from './api.js';
 import { Fold, isLast } from '../client/fold.js';
 import { Form } from './form.js';
-import { RunStream } from '../client/stream.js';
+import { RunStream } from './old_stream.js';
 import { duration, h, put, span } from '../client/dom.js';
 import { RunView, isLive, stateOf } from './view.js';
 

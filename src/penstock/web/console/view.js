@@ -16,7 +16,7 @@ const byId = (id) => document.getElementById(id);
  * @property {any} record of GET api/runs/ID, null until it has come
  * @property {{state?: string, position?: number|null, eta_s?: number|null}} status the latest
  * @property {import('../client/fold.js').Fold} fold
- * @property {import('../client/stream.js').RunStream} stream
+ * @property {import('./old_stream.js').RunStream} stream
  * @property {string[]} notices of this page: events missing, a run that is not there
  * @property {string} receipt of a stop
  */
