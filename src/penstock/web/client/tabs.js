@@ -214,12 +214,16 @@ const HEARD = {
   refused: ({ wish }, { error }) => wish.on.refused(error),
 };
 
+// A bundle of another format has no address of its own, and so no worker beside it.
+/** @param {string} origin */
+const isOurs = (origin) => String(import.meta.url).startsWith(`${origin}/`);
+
 /**
  * Whether the browser's one connection can be had. A token is a tab's own: those of several people never share.
  * @param {import('./api.js').Server} server
  */
 export function canShare(server) {
   const here = globalThis.location?.origin;
-  const same = new URL(server.base, globalThis.location?.href).origin === here && new URL(import.meta.url).origin === here;
+  const same = new URL(server.base, globalThis.location?.href).origin === here && isOurs(here);
   return 'SharedWorker' in globalThis && server.source === null && same;
 }
