@@ -117,15 +117,25 @@ export class SharedLink {
     const worker = new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name });
     worker.onerror = () => this.#giveUp();
     this.#heardOf = new AbortController();
-    this.#port = worker.port;
-    this.#port.onmessage = ({ data }) => this.#heard(data);
-    const tab = `penstock-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`;
-    // Held for as long as this page lives, however it dies: the worker waits for it.
-    navigator.locks?.request(tab, () => new Promise((resolve) => (this.#release = () => resolve(undefined))));
+    const port = this.#port = worker.port;
+    port.onmessage = ({ data }) => this.#heard(data);
     const proven = recallTransport(shelfOf('localStorage'), base, Date.now());
-    this.#post({ type: 'hello', tab: navigator.locks ? tab : '', proven });
+    this.#post({ type: 'hello', proven });
+    this.#live(port);
     this.#heardMs = this.#askedMs = Date.now();
     this.#timer = setTimeout(() => this.#watch(), ANSWER_MS);
+  }
+
+  // A lock is held for as long as this page lives, however it dies: the worker waits for it. It is told once it is
+  // held; it might get it first otherwise, and take this page for dead.
+  /** @param {MessagePort} port */
+  #live(port) {
+    const tab = `penstock-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`;
+    const over = new Promise((resolve) => (this.#release = () => resolve(undefined)));
+    navigator.locks?.request(tab, () => {
+      port.postMessage({ type: 'lives', lock: tab });
+      return over;
+    });
   }
 
   // A page that was frozen has not listened: only an answer that is late while it listens counts.

@@ -13,9 +13,18 @@ const [, base, transports] = JSON.parse(worker.name);
 /** @type {Set<Tab>} */ const tabs = new Set();
 /** @type {Hub|null} */ let hub = null;
 
-/** Held for life: tabs wait for it, and know at once when this worker has been ended. */
-const LIFE = navigator.locks ? `penstock-worker-${crypto.getRandomValues(new Uint32Array(3)).join('-')}` : '';
-navigator.locks?.request(LIFE, () => new Promise(() => {}));
+/** The lock that is held for life: tabs wait for it, and know at once when this worker has been ended. */
+const life = navigator.locks ? hold(`penstock-worker-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`) : '';
+
+/** @param {string} lock @returns {Promise<string>} it, once it is held */
+function hold(lock) {
+  return new Promise((resolve) => {
+    navigator.locks.request(lock, () => {
+      resolve(lock);
+      return new Promise(() => {});
+    });
+  });
+}
 
 const proven = once((name) => tabs.forEach((tab) => tab.post({ type: 'proven', name })));
 
@@ -47,21 +56,21 @@ class Tab {
   /** @param {any} message */
   #heard({ type, ...message }) {
     this.heardMs = Date.now();
-    if (this.lost && type !== 'bye') {
-      this.lost = false;
-      tabs.add(this);
-      if (type !== 'join') this.post({ type: 'lost' });
-    }
-    SAID[type]?.(this, message);
+    if (!this.lost || type === 'bye') return SAID[type]?.(this, message);
+    this.lost = false;
+    tabs.add(this);
+    this.post({ type: 'lost' }); // it joins again, with all its readers
   }
 }
 
 /** @type {Record<string, (tab: Tab, message: any) => void>} */
 const SAID = {
-  hello(tab, { tab: lock, proven: name }) {
+  async hello(tab, { proven: name }) {
     hub ??= new Hub(new Server(base), BROWSER, { transports, proven: name, onProven: proven });
-    tab.post({ type: 'hello', lock: LIFE });
-    if (lock) navigator.locks.request(lock, () => tab.leave());
+    tab.post({ type: 'hello', lock: await life });
+  },
+  lives(tab, { lock }) {
+    navigator.locks.request(lock, () => tab.leave());
   },
   join(tab, { id, wish }) {
     if (hub) join(tab, id, wish, hub);
