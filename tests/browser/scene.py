@@ -21,7 +21,7 @@ __all__ = ["DISTURBANCES", "WAYS", "Disturbance", "Scene", "disturbance"]
 TRANSPORTS = ("fetch", "eventsource", "websocket", "poll")
 
 WAYS = (*TRANSPORTS, "shared")
-"""Each transport for a tab by itself, and the browser's one connection for all tabs. `auto` is what a tab picks."""
+"""Each transport for a tab by itself, and the one connection for all tabs. `auto` is what a tab picks."""
 
 STEPS, PAUSE_MS = 50, 20.0
 """A story of 1 s, where nothing needs it to be longer."""
