@@ -1,11 +1,11 @@
 """What a page costs its browser: a text of 100 KB that changes 200 times a second, on Penstock's console, in
 `<penstock-run>` with every update (`rate=0`), and on Gradio's page; and a run of 100,000 events, opened and
-scrolled. Goals: the main thread under 20 % busy and no task over 50 ms at 200 updates a second; 100,000 events open in
-under 1.5 s and scroll at 60 frames a second.
+scrolled. Goals: the main thread under 20 % busy and no task over 50 ms at 200 updates a second; 100,000 events
+open in under 1.5 s and scroll at 60 frames a second.
 
-One Chromium, a fresh page for each, in turns. Busy is the main thread's share of the time (`TaskDuration` of the
-DevTools protocol), a long task one of over 50 ms (`PerformanceObserver`), a frame what `requestAnimationFrame`
-sees. What is on the page at the end is compared with the text.
+One Chromium, a fresh page for each, in turns. Busy is the main thread's share of the time (`TaskDuration` of
+the DevTools protocol), a long task one of over 50 ms (`PerformanceObserver`), a frame what
+`requestAnimationFrame` sees. What is on the page at the end is compared with the text.
 """
 
 import argparse

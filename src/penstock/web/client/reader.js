@@ -78,7 +78,9 @@ export class Reader {
   /** @param {Told} told the connection's next event */
   offer(told) {
     if (!this.#attached) return; // what it lacks it reads from the store
-    const verdict = verdictOn(told.event, this.position);
+    // Others may have asked for the state; this one wants what led to it.
+    const stranger = told.event.type === 'fold' && !this.fold;
+    const verdict = stranger ? 'gap' : verdictOn(told.event, this.position);
     if (verdict === 'duplicate') this.duplicates += 1;
     else if (verdict !== 'next') this.#catchUp();
     else this.#hold(told);

@@ -13,18 +13,9 @@ const [, base, transports] = JSON.parse(worker.name);
 /** @type {Set<Tab>} */ const tabs = new Set();
 /** @type {Hub|null} */ let hub = null;
 
-/** The lock that is held for life: tabs wait for it, and know at once when this worker has been ended. */
-const life = navigator.locks ? hold(`penstock-worker-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`) : '';
-
-/** @param {string} lock @returns {Promise<string>} it, once it is held */
-function hold(lock) {
-  return new Promise((resolve) => {
-    navigator.locks.request(lock, () => {
-      resolve(lock);
-      return new Promise(() => {});
-    });
-  });
-}
+/** Held for life: tabs wait for it, and know at once when this worker has been ended. */
+const LIFE = navigator.locks ? `penstock-worker-${crypto.getRandomValues(new Uint32Array(3)).join('-')}` : '';
+navigator.locks?.request(LIFE, () => new Promise(() => {}));
 
 const proven = once((name) => tabs.forEach((tab) => tab.post({ type: 'proven', name })));
 
@@ -47,6 +38,7 @@ class Tab {
   }
 
   leave() {
+    if (this.lost) return;
     for (const reader of this.readers.values()) /** @type {Hub} */ (hub).leave(reader);
     this.readers.clear();
     tabs.delete(this);
@@ -56,20 +48,22 @@ class Tab {
   /** @param {any} message */
   #heard({ type, ...message }) {
     this.heardMs = Date.now();
-    if (!this.lost || type === 'bye') return SAID[type]?.(this, message);
-    this.lost = false;
-    tabs.add(this);
-    this.post({ type: 'lost' }); // it joins again, with all its readers
+    if (this.lost && type !== 'bye') {
+      this.lost = false;
+      tabs.add(this);
+      this.post({ type: 'lost' });
+    }
+    SAID[type]?.(this, message);
   }
 }
 
 /** @type {Record<string, (tab: Tab, message: any) => void>} */
 const SAID = {
-  async hello(tab, { proven: name }) {
+  hello(tab, { proven: name }) {
     hub ??= new Hub(new Server(base), BROWSER, { transports, proven: name, onProven: proven });
-    tab.post({ type: 'hello', lock: await life });
+    tab.post({ type: 'hello', lock: LIFE });
   },
-  lives(tab, { lock }) {
+  held(tab, { lock }) {
     navigator.locks.request(lock, () => tab.leave());
   },
   join(tab, { id, wish }) {
@@ -88,7 +82,6 @@ const SAID = {
 
 /** @param {Tab} tab @param {number} id @param {any} wish @param {Hub} on */
 function join(tab, id, wish, on) {
-  withReader(tab, id, (reader) => on.leave(reader));
   const reader = on.join({
     ...wish,
     on: {
