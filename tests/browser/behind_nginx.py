@@ -21,4 +21,4 @@ async def behind_nginx(scene: Scene) -> str:
 async def behind_stubborn_nginx(scene: Scene) -> str:
     async with nginx(scene.needs("nginx"), scene.folder, scene.server.port, STUBBORN) as port:
         scene.proxy.target = ("127.0.0.1", port)
-        return await falls_back(scene, "poll")
+        return await falls_back(scene, "poll", pause_ms=200)  # so little that it does not fill nginx's buffer

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 from penstock.testing import Answer, Cut, End, NoUpgrade, Swallow, until
 
@@ -96,7 +97,7 @@ async def gone(scene: Scene) -> str:
     body = b'{"error": {"code": "unknown_run", "message": "There is no such run.", "hint": ""}}'
     scene.proxy.fault = Answer(404, {"Content-Type": "application/json"}, body)
     scene.proxy.cut_all()
-    return await _stops(scene, tab, "unknown_run")
+    return await _stops(scene, tab, 404)
 
 
 @disturbance("token expired: 401, then a fresh one", ways=("fetch", "poll"))
@@ -116,19 +117,19 @@ async def refused(scene: Scene) -> str:
     tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "0"})
     await asyncio.sleep(1)
     scene.proxy.cut_all()
-    return await _stops(scene, tab, "unauthorized")
+    return await _stops(scene, tab, 401)
 
 
-async def _stops(scene: Scene, tab: Tab, code: str) -> str:
+async def _stops(scene: Scene, tab: Tab, status: int) -> str:
     """It says why, and asks no more."""
     await scene.is_at(tab, "stopped")
     asked = scene.proxy.connections
     await asyncio.sleep(3)  # long enough for another attempt
     assert scene.proxy.connections == asked
     stands = await tab.page.evaluate("probe.stands()")
-    assert stands["error"]["code"] == code
+    assert stands["error"]["status"] == status
     assert tab.bugs == []
-    return f"stops: `{code}`"
+    return f"stops: {status}"
 
 
 @disturbance("a proxy that gives bodies only when they end", ways=("auto",), idles=True)
@@ -153,10 +154,10 @@ async def no_sockets(scene: Scene) -> str:
     return f"✓ by {seen['transport']}"
 
 
-async def falls_back(scene: Scene, wanted: str) -> str:
+async def falls_back(scene: Scene, wanted: str, **story: Any) -> str:
     """The page finds a way that is open, and the next one begins with it."""
     began = time.monotonic()
-    tab = await scene.begin(deadline_s=60)
+    tab = await scene.begin(deadline_s=60, **story)
     took_s = time.monotonic() - began
     assert (await tab.page.evaluate("probe.ways"))[-1] == wanted
     again = await scene.open()

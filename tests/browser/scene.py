@@ -135,7 +135,7 @@ class Scene:
         wanted = f"probe.subscription.received >= {had['n'] + more} || probe.subscription.fold.end"
         await tab.until(f"!!({wanted})", deadline_s, f"{more} more than {had['n']} events")
 
-    async def is_at(self, tab: Tab, *connections: str, deadline_s: float = 30) -> None:
+    async def is_at(self, tab: Tab, *connections: str, deadline_s: float = 45) -> None:
         """The connection is in one of these states."""
         await tab.until(
             f"{quoted(connections)}.includes(probe.subscription.connection)", deadline_s, str(connections)
