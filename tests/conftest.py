@@ -23,7 +23,10 @@ from penstock.testing import until
 DEADLINE_S = 15.0
 """Every wait ends after this: far above what anything here takes, even on a busy machine."""
 
-ALIASES = {"chromium": ("chromium", "chromium-browser", "google-chrome")}
+ALIASES = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "nginx": ("nginx", "/usr/sbin/nginx"),  # people have no sbin on their path
+}
 
 
 def pytest_configure() -> None:
