@@ -168,7 +168,7 @@ async def test_a_reload_under_twenty_readers_loses_nothing(worker: str, tmp_path
 
 async def test_term_tells_readers_and_gives_runs_their_time(tmp_path: Path) -> None:
     async with (
-        Gunicorn(tmp_path, OURS, "--graceful-timeout", "8") as gunicorn,
+        Gunicorn(tmp_path, OURS, "--graceful-timeout", "16", grace_s=12) as gunicorn,
         reading(gunicorn.url, "write", 60, 25) as (run_id, response),
     ):
         pieces = response.aiter_text()
