@@ -87,6 +87,13 @@ def rest(connection: ClientConnection) -> list[dict[str, object]]:
     return found
 
 
+def has_begun(connection: ClientConnection) -> None:
+    """Return once its run is under way: one that still waits when the server leaves is begun by the next."""
+    deadline = time.monotonic() + DEADLINE_S
+    while json.loads(connection.recv(timeout=DEADLINE_S)).get("state") != "running":
+        assert time.monotonic() < deadline, "it still waits"
+
+
 def handshake(run_id: str) -> bytes:
     key = base64.b64encode(b"x" * 16)
     return (
@@ -227,7 +234,7 @@ def test_pings_without_end_are_not_answered_to_nobody(server: ServerProcess) -> 
 def test_readers_are_told_that_it_leaves(server: ServerProcess) -> None:
     run_id = submit(server, "silent")
     with open_socket(server, run_id) as connection:
-        connection.recv(timeout=DEADLINE_S)
+        has_begun(connection)
         leaving = threading.Thread(target=server.terminate)
         leaving.start()
         *_, last = rest(connection)
