@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CLOSED, CONNECTING, OPEN, SILENCE_MS, backoffMs, decide } from '../../src/penstock/web/client/reconnect.js';
-import { RunStream } from '../../src/penstock/web/client/stream.js';
+import { CLOSED, CONNECTING, OPEN, SILENCE_MS, backoffMs, decide } from '../../src/penstock/web/console/old_reconnect.js';
+import { RunStream } from '../../src/penstock/web/console/old_stream.js';
 
 const now = (more) => ({
   signal: 'error', ended: false, readyState: CLOSED, silentMs: 0, attempt: 0, retryMs: 0, chance: 0.5, ...more,
