@@ -239,18 +239,21 @@ class _Services:
         )
         groups = self.worker.groups
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
-        self.queue = Queue(
-            self.store, app.functions, self.worker, self.standings, self.hub, self.memory, self.uploads
-        )
+        beside = self.worker, self.standings, self.hub, self.memory, self.uploads
+        self.queue = Queue(self.store, app.functions, *beside)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
         self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s, meters.flow)
         self.folds = Folds(self.store)
-        self.metrics = Metrics(meters, Sources(self.hub, self.store, groups, self.memory), app.peers)
-        reading = self.hub, self.folds, self.pulse
-        services = self.queue, self.standings, *reading, self.memory, self.metrics, self.uploads
-        self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, *services))
+        self.server = self._server(app)
         self.keep_s = settings.upload_keep_s
         self._beside: list[asyncio.Task[None]] = []
+
+    def _server(self, app: App) -> ASGIApp:
+        sources = Sources(self.hub, self.store, self.worker.groups, self.memory)
+        self.metrics = Metrics(app.meters, sources, app.peers)
+        reading = self.hub, self.folds, self.pulse
+        services = self.queue, self.standings, *reading, self.memory, self.metrics, self.uploads
+        return make_server(Context(app.settings, self.store, app.functions, *services))
 
     @classmethod
     async def start(cls, app: App) -> "_Services":

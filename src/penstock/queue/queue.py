@@ -109,11 +109,7 @@ class Queue:
             raise MemoryLimit(
                 f"Memory is tight: {self._memory}.", hint="Submit again when runs have ended, or cancel some."
             )
-        known = self._functions.get(function)
-        if known is None:
-            raise UnknownFunction(
-                f"There is no function {function!r}.", hint="GET /api/functions lists them.", field="function"
-            )
+        known = self._function(function)
         if known.takes_files:
             submitted = await self._submit_with_files(known, given, key, session)
         else:
@@ -131,6 +127,14 @@ class Queue:
         else:
             self._hub.note(submitted.run.id, status)
         return Receipt(submitted.run, status)
+
+    def _function(self, name: str) -> Function:
+        known = self._functions.get(name)
+        if known is None:
+            raise UnknownFunction(
+                f"There is no function {name!r}.", hint="GET /api/functions lists them.", field="function"
+            )
+        return known
 
     async def _submit_with_files(
         self, function: Function, given: bytes | msgspec.Raw, key: str | None, session: str | None

@@ -6,7 +6,7 @@ import re
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import (
@@ -32,26 +32,7 @@ log = logging.getLogger("penstock")
 
 def make_server(context: Context) -> ASGIApp:
     """The server as an ASGI application without lifespan."""
-    uploads = UploadRoutes()
-    router = Router(
-        [
-            Route("/", page.index),
-            Route("/api/functions", runs.functions),
-            Route("/api/runs", runs.submit_or_list, methods=["GET", "POST"]),
-            Route("/api/runs/{run_id}", runs.describe),
-            Route("/api/runs/{run_id}/events", _EVENTS, methods=["GET"]),
-            Route("/api/runs/{run_id}/ws", _upgrade),
-            Route("/api/events", streams.EventsOfSeveral(), methods=["GET"]),
-            Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
-            Route("/api/queue", runs.overview),
-            Route("/api/uploads", uploads),
-            Route("/api/uploads/{upload_id}", uploads),
-            Route("/healthz", health.healthz),
-            Route("/readyz", health.readyz),
-            Route("/metrics", context.metrics.scrape),
-            Mount("/web", page.Modules()),
-        ]
-    )
+    router = Router(_routes(context))
 
     # Not Starlette's application class: its layers stand between each event and the connection.
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +43,27 @@ def make_server(context: Context) -> ASGIApp:
             await refuse(_answer(HTTPConnection(scope), error), scope, receive, send)
 
     return _guarded(server, context.settings)
+
+
+def _routes(context: Context) -> list[BaseRoute]:
+    uploads = UploadRoutes()
+    return [
+        Route("/", page.index),
+        Route("/api/functions", runs.functions),
+        Route("/api/runs", runs.submit_or_list, methods=["GET", "POST"]),
+        Route("/api/runs/{run_id}", runs.describe),
+        Route("/api/runs/{run_id}/events", _EVENTS, methods=["GET"]),
+        Route("/api/runs/{run_id}/ws", _upgrade),
+        Route("/api/events", streams.EventsOfSeveral(), methods=["GET"]),
+        Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
+        Route("/api/queue", runs.overview),
+        Route("/api/uploads", uploads),
+        Route("/api/uploads/{upload_id}", uploads),
+        Route("/healthz", health.healthz),
+        Route("/readyz", health.readyz),
+        Route("/metrics", context.metrics.scrape),
+        Mount("/web", page.Modules()),
+    ]
 
 
 def _guarded(server: ASGIApp, settings: Settings) -> ASGIApp:

@@ -59,15 +59,13 @@ class Worker:
     ) -> None:
         self.name = name
         self.meters = meters = meters or Meters()
-        self._store = store
-        self._functions = functions
+        self._store, self._functions = store, functions
         self.groups = Groups(functions, settings)
         self._settings = settings
         self._journal = Journal(store, meters.appends.stored)
         self._pressure = pressure = pressure or Pressure()
         self._wake = wake = asyncio.Event()
-        uploads = uploads or make_uploads(settings.store)
-        doing = wake.set, pressure, meters.runs, uploads
+        doing = wake.set, pressure, meters.runs, uploads or make_uploads(settings.store)
         self._executor = Executor(store, self._journal, functions, settings, *doing)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
