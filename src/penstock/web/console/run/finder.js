@@ -83,7 +83,7 @@ export class Finder {
   /** Mark the words where they are on the page. @param {HTMLElement[]} roots */
   mark(roots) {
     const registry = /** @type {any} */ (CSS).highlights; // where it is missing, rows are marked, but not words
-    if (!registry) return;
+    if (!registry || (!this.words && !registry.has(HIGHLIGHT))) return;
     registry.delete(HIGHLIGHT);
     if (!this.words) return;
     const ranges = roots.flatMap((root) => rangesOf(root, this.words.toLowerCase()));

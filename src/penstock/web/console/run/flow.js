@@ -115,7 +115,7 @@ export class FlowList {
   }
 
   #place() {
-    this.window.style.transform = `translateY(${this.#heights.before(this.#from)}px)`;
+    this.window.style.top = `${this.#heights.before(this.#from)}px`; // a transform would have all of it painted anew
     this.canvas.style.height = `${this.#heights.before(this.count)}px`;
   }
 
