@@ -105,7 +105,7 @@ export class FlowList {
         this.#shown.set(index, row);
         row.update();
       }
-      const next = before ? before.nextSibling : this.window.firstChild;
+      /** @type {ChildNode|null} */ const next = before ? before.nextSibling : this.window.firstChild;
       if (next !== row.element) this.window.insertBefore(row.element, next);
       before = row.element;
     }

@@ -176,9 +176,9 @@ export class RowList {
   /**
    * Make a row the active one, and bring it into sight.
    * @param {number} index
-   * @param {{focus?: boolean, middle?: boolean}} [how]
+   * @param {{focus?: boolean, middle?: boolean}} how
    */
-  reveal(index, { focus = false, middle = false } = {}) {
+  reveal(index, { focus = false, middle = false }) {
     this.active = Math.max(0, Math.min(index, this.#count - 1));
     this.#size();
     const top = this.#topOf(this.active);
