@@ -47,7 +47,7 @@ def find(program: str) -> str:
     pytest.skip(message)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs() -> Callable[[str], str]:
     """`needs("node")` is the program's path, or the end of the test."""
     return find

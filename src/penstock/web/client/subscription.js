@@ -18,9 +18,9 @@ const HIDDEN_RATE = 1;
  * @typedef {object} SubscribeOptions
  * @property {string} [after] a cursor, or 'remembered': where this tab stood before it was reloaded. From the start without it
  * @property {number} [rate] updates a second at most, 1 to 60; 0: everything at once and unmerged; 20 by default
- * @property {(event: any) => void} [onEvent] each event once, in order
+ * @property {(event: import('./events.js').StreamEvent) => void} [onEvent] each event once, in order
  * @property {(fold: Fold, changed: Changed) => void} [onState] at most once a frame; never while nothing changed
- * @property {(status: any) => void} [onStatus] queue position, receipt of a stop
+ * @property {(status: import('./events.js').Status) => void} [onStatus] queue position, receipt of a stop
  * @property {(subscription: Subscription) => void} [onConnection] `connection`, `transport`, `draining` or a counter has changed
  * @property {AbortSignal} [signal] closes it
  */
@@ -46,7 +46,7 @@ export class Subscription {
   duplicates = 0;
   draining = false;
   /** @type {Error|null} */ error = null;
-  /** the latest @type {any} */ status = {};
+  /** the latest @type {import('./events.js').Status} */ status = {};
   /** the state, live: what `onState` gets */ fold = new Fold();
   #folds = true;
   #folding = false;
@@ -96,7 +96,7 @@ export class Subscription {
   /**
    * The events, each once, in order, until the `end`. To be asked for at once: `for await (const event of subscribe(run))`.
    * Leaving the loop closes the subscription. What is not taken waits in the store.
-   * @returns {AsyncGenerator<any, void, void>}
+   * @returns {AsyncGenerator<import('./events.js').StreamEvent, void, void>}
    * @throws {PenstockError} where it is refused
    */
   [Symbol.asyncIterator]() {

@@ -69,29 +69,34 @@ export class Polling {
     if (this.env.hidden() && this.state !== 'connecting') return; // `wake` begins again
     task.busy = true;
     const startedMs = this.env.now();
-    const waitMs = await this.#ask(task);
-    task.busy = false;
+    const waitMs = await this.#ask(task).finally(() => (task.busy = false));
     if (task.closed) return;
-    task.dueMs = (waitMs === null ? startedMs + task.job.everyMs : this.env.now() + waitMs);
     const again = task.again && waitMs === null;
     task.again = false;
-    task.timer = this.env.setTimeout(() => this.#start(task), again ? 0 : Math.max(0, task.dueMs - this.env.now()));
+    task.dueMs = again ? 0 : waitMs === null ? startedMs + task.job.everyMs : this.env.now() + waitMs;
+    task.timer = this.env.setTimeout(() => this.#start(task), Math.max(0, task.dueMs - this.env.now()));
   }
 
   // How long to wait after a failure; null after a success.
   async #ask(task) {
     try {
       await task.job.load();
-      this.#failures = 0;
-      if (!task.closed) this.#set('live');
-      return null;
     } catch (error) {
-      if (task.closed) return 0;
-      task.job.failed?.(error);
-      if (!AWAY.includes(error?.status)) return REFUSED_MS;
-      this.#set('reconnecting');
-      return Math.max(error.retryAfterMs ?? 0, backoffMs(this.#failures++, this.env.random()));
+      if (error?.status === undefined) throw error; // a fault of ours
+      return task.closed ? 0 : this.#failed(task, error);
     }
+    this.#failures = 0;
+    const back = this.state === 'reconnecting';
+    if (!task.closed) this.#set('live');
+    if (back) for (const other of this.#jobs) if (other !== task) this.#start(other);
+    return null;
+  }
+
+  #failed(task, error) {
+    task.job.failed?.(error);
+    if (!AWAY.includes(error.status)) return REFUSED_MS;
+    this.#set('reconnecting');
+    return Math.max(error.retryAfterMs ?? 0, backoffMs(this.#failures++, this.env.random()));
   }
 
   #set(state) {

@@ -19,6 +19,7 @@ export function inSight(top, height, rowHeight, count) {
  * What draws one row.
  * @typedef {object} RowView
  * @property {HTMLElement} element
+ * @property {() => void} leave it shows none any more
  * @property {(item: any, index: number) => void} show another item, perhaps; must cost nothing while it is the same
  */
 
@@ -115,6 +116,7 @@ export class Rows {
     for (const [key, view] of this.#shown) {
       if (wanted.has(key)) continue;
       this.#shown.delete(key);
+      view.leave();
       this.#spare.push(view);
     }
   }

@@ -48,6 +48,11 @@ export class RunRow {
     this.tick(this.hands.now());
   }
 
+  leave() {
+    this.#run = null;
+    this.element.id = ''; // another row may get it
+  }
+
   /** Clocks go on. @param {number} nowMs */
   tick(nowMs) {
     put(this.time, timeOf(this.#run, nowMs));
