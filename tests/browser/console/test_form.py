@@ -25,7 +25,7 @@ async def fill_order(console: Console) -> None:
     await page.get_by_label("title").fill("Bread")
     for number, (name, amount) in enumerate((("rye", "2"), ("oats", ""))):
         await page.get_by_role("button", name="Add to items").click()
-        item = page.locator(".nested.list li").nth(number)
+        item = page.locator(".nested[data-kind=list] li").nth(number)
         await item.get_by_label("name").fill(name)
         if amount:
             await item.get_by_label("amount").fill(amount)
@@ -74,7 +74,7 @@ async def test_the_last_input_is_there_after_a_reload_until_it_is_cleared(consol
     await console.open("#/start/order")
     await console.page.get_by_role("button", name="Clear the last input").click()
     assert await console.page.get_by_label("title").input_value() == ""
-    assert await console.at(".nested.list li").count() == 0
+    assert await console.at(".nested[data-kind=list] li").count() == 0
     await console.page.reload()
     await console.sees("#field-title")
     assert await console.page.get_by_label("title").input_value() == ""
@@ -84,11 +84,11 @@ async def test_what_the_server_refuses_is_shown_at_its_field_however_deep(consol
     await console.open("#/start/order")
     await console.sees("#field-title")
     await fill_order(console)
-    await console.page.locator(".nested.list li").nth(1).get_by_label("amount").fill("99")
+    await console.page.locator(".nested[data-kind=list] li").nth(1).get_by_label("amount").fill("99")
     await console.at("#run-button").click()
     error = await console.sees(".error:not(:empty)")
     assert "items[1].amount: Expected `int` <= 9." in await error.inner_text()
-    field = console.page.locator(".nested.list li").nth(1).get_by_label("amount")
+    field = console.page.locator(".nested[data-kind=list] li").nth(1).get_by_label("amount")
     assert await field.get_attribute("aria-invalid") == "true"
     assert await field.evaluate("field => field === document.activeElement")
     await field.fill("9")

@@ -85,7 +85,7 @@ async def test_health_draws_what_the_server_counts(console: Console) -> None:
     assert await chart.locator(".line").get_attribute("d")
     memory = console.at(".chart", has=console.at("h2", has_text="Memory"))
     assert re.fullmatch(r"[\d.]+ [MG]iB", await memory.locator(".value").inner_text())
-    await console.sees(".speaker", has_text="1 process executes runs of this store.")
+    await console.sees(".whose", has_text="1 process executes runs of this store.")
     await console.page.request.post(f"{console.server.url}/api/runs/{running}/cancel")
 
 
