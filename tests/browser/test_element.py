@@ -182,9 +182,7 @@ async def test_a_refused_input_is_shown_and_told(host: Host) -> None:
     await host.has("outcome", "all done")
 
 
-async def test_moving_it_keeps_its_reader_and_removing_it_lets_go(
-    host: Host, start: Any, gate: Path
-) -> None:
+async def test_moving_it_keeps_its_reader_and_removing_it_lets_go(host: Host, start: Any, gate: Path) -> None:
     run = await start("alone", gate=str(gate))
     await host.show(f"{tag(run)}<section></section>")
     await host.has("answer", "at work")
