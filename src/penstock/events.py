@@ -117,10 +117,16 @@ class SpanStart(Event, tag="span-start"):
 
 
 class SpanEnd(Event, tag="span-end"):
-    """A step has ended, well or with an `error` of `{code, message}`."""
+    """A step has ended, well or with an `error` of `{code, message}`.
+
+    usage: `{input_tokens, output_tokens, cost, currency, model}`, as far as they were given.
+    first_ms: milliseconds from its start to the first output directly in it; None where there was none.
+    """
 
     output: Any = None
     error: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    first_ms: int | None = None
 
 
 class Reset(Event, tag="reset"):
@@ -131,11 +137,15 @@ class Reset(Event, tag="reset"):
 
 
 class End(Event, tag="end"):
-    """The last event of a run: its outcome. `error` is `{code, message, hint}`."""
+    """The last event of a run: its outcome. `error` is `{code, message, hint}`.
+
+    first_ms: milliseconds from the last attempt's start to its first output; None where there was none.
+    """
 
     state: State
     result: Any = None
     error: dict[str, Any] | None = None
+    first_ms: int | None = None
 
 
 class Piece(Event, tag="piece"):

@@ -17,6 +17,7 @@ __all__ = [
     "OnRepeat",
     "Pace",
     "Rate",
+    "RunFilter",
     "RunPage",
     "RunRecord",
     "RunState",
@@ -162,6 +163,19 @@ class RunRecord(msgspec.Struct, frozen=True):
     checkpoint: bytes | None = None
     checkpoint_seq: int = 0
     error: dict[str, Any] | None = None
+
+
+class RunFilter(msgspec.Struct, frozen=True):
+    """Which runs are asked for; what is not given lets all through.
+
+    states: any of them. ids: these runs only, as far as there are any.
+    text: what stands in a run's id, function, session, key, input or error; see `protocol.search`.
+    """
+
+    function: str | None = None
+    states: tuple[RunState, ...] = ()
+    ids: tuple[str, ...] | None = None
+    text: str = ""
 
 
 class RunPage(msgspec.Struct, frozen=True):

@@ -117,7 +117,7 @@ class Rogue:
 
 async def honest(stage: Stage) -> None:
     await stage.start()
-    await stage.write(sse.FIRST_BYTES + stage.rest(), more=False)
+    await stage.write(sse.first_bytes(15) + stage.rest(), more=False)
 
 
 def cut_after(size: int) -> Act:

@@ -103,7 +103,7 @@ async def test_sync_a_client_that_is_garbage_ends_its_thread(rogue: Rogue) -> No
 def test_sync_ctrl_c_leaves_the_client_in_order(rogue: Rogue) -> None:
     async def interrupt(stage: Stage) -> None:
         await stage.start()
-        await stage.write(sse.FIRST_BYTES)
+        await stage.write(sse.first_bytes(15))
         ident = threading.main_thread().ident
         assert ident is not None
         signal.pthread_kill(ident, signal.SIGUSR1)

@@ -56,6 +56,11 @@ async def test_each_step_is_a_span_that_ends(index: Index) -> None:
     assert list(started.values())[:4] == ["plan", "open the index", "search", "read json.loads"]
     assert {event.span for event in events if isinstance(event, SpanEnd) and not event.error} == set(started)
     assert all(event.span is None for event in events if isinstance(event, Text))
+    (used,) = [event.usage for event in events if isinstance(event, SpanEnd) and event.usage]
+    written, _, _ = text(events).partition("\n\nSources\n")
+    assert used == {"output_tokens": len(written.split())}, (
+        "the tokens that it writes itself; nothing is invented"
+    )
 
 
 async def test_an_example_is_shown_where_the_documentation_has_one(index: Index) -> None:
@@ -130,10 +135,16 @@ class ModelServer:
         if self.status != 200:
             yield b'{"error": {"message": "no such key", "type": "auth", "code": "bad_key"}}'
             return
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "small"}
         for piece in self.pieces:
-            chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "small"}
             choice = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
             yield b"data: %s\n\n" % json.dumps(chunk | {"choices": [choice]}).encode()
+        used = {
+            "prompt_tokens": 90,
+            "completion_tokens": len(self.pieces),
+            "total_tokens": 90 + len(self.pieces),
+        }
+        yield b"data: %s\n\n" % json.dumps(chunk | {"choices": [], "usage": used}).encode()
         if not self.hold:
             yield b"data: [DONE]\n\n"
 
@@ -160,6 +171,8 @@ async def test_a_model_writes_the_answer_from_the_sources(
     (request,) = model.requests
     assert request["model"] == "small"
     assert request["stream"] is True
+    used = [event.usage for event in events if isinstance(event, SpanEnd) and event.usage]
+    assert used == [{"input_tokens": 90, "output_tokens": 2, "model": "small"}]
     assert "[1] json.loads(" in request["messages"][1]["content"]
     assert request["messages"][1]["content"].endswith("Question: parse JSON string")
 

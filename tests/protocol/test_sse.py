@@ -212,4 +212,9 @@ def test_draining_sets_the_retry() -> None:
 
 
 def test_heartbeats_are_no_messages() -> None:
-    assert read([sse.FIRST_BYTES, sse.HEARTBEAT]) == ([], "", None)
+    assert read([sse.first_bytes(15.0), sse.HEARTBEAT]) == ([], "", None)
+
+
+@pytest.mark.parametrize(("heartbeat_s", "text"), [(15.0, b"15"), (0.25, b"0.25"), (3600, b"3600")])
+def test_the_first_comment_says_how_often_one_comes(heartbeat_s: float, text: bytes) -> None:
+    assert sse.first_bytes(heartbeat_s) == b": heartbeat " + text + b"\n\n"

@@ -54,7 +54,7 @@ def test_a_status_carries_its_name() -> None:
 
 
 def test_comments_and_waits_have_no_counterpart_but_a_heartbeat_has() -> None:
-    assert messages_in(sse.FIRST_BYTES + sse.retry(812)) == []
+    assert messages_in(sse.first_bytes(15) + sse.retry(812)) == []
     assert messages_in(b"") == []
     assert only(sse.HEARTBEAT) == {"type": "heartbeat"}
 

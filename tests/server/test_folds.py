@@ -217,6 +217,32 @@ async def test_by_long_poll(api: "Api") -> None:
     assert answer["cursor"].endswith(f"-{folded['seq']}")
 
 
+async def test_a_long_poll_gives_the_state_at_once_and_then_the_tail(api: "Api", gate: "Gate") -> None:
+    run_id = await api.submit("wait")
+    path = f"/api/runs/{run_id}/events"
+    await api.get(path, params={"poll": 10})
+    answer = (await api.get(path, params={"poll": 0, "fold": 1})).json()
+    assert [event["type"] for event in answer["events"]] == ["fold"]
+    assert (answer["events"][0]["events"][0]["text"], answer["done"]) == ("before ", False)
+    gate.open.set()
+    await api.ended(run_id)
+    answer = (await api.get(path, params={"poll": 0, "fold": 1, "after": answer["cursor"]})).json()
+    assert [(event["type"], event["seq"]) for event in answer["events"]] == [("text", 2), ("end", 3)]
+    assert answer["done"], "a cursor beats the fold"
+
+
+async def test_a_long_poll_gives_a_large_state_in_pieces(api: "Api") -> None:
+    run_id = await api.submit("rows", count=300, size=1000)
+    run = await api.ended(run_id)
+    answer = (await api.get(run["events"], params={"poll": 0, "fold": 1})).json()
+    parts = answer["events"]
+    assert [part["part"] for part in parts] == list(range(parts[0]["parts"]))
+    folded = decode_message("".join(part["data"] for part in parts))
+    assert isinstance(folded, Folded)
+    assert (folded.seq, len(folded.events), answer["done"]) == (run["stored"], run["stored"], True)
+    assert answer["cursor"].endswith(f"-{run['stored']}")
+
+
 async def test_a_state_that_is_too_large_comes_as_it_is_stored(
     api: "Api", monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,7 @@ async def test_the_form_of_a_stream(api: "Api") -> None:
     assert answer.headers["cache-control"] == "no-cache, no-transform"
     assert answer.headers["x-accel-buffering"] == "no"
     assert "content-length" not in answer.headers
-    assert answer.content.startswith(b":\n\nretry: ")
+    assert answer.content.startswith(b": heartbeat 15\n\nretry: ")
     messages = Decoder().feed(answer.content)
     stored = [message for message in messages if message.event == "message"]
     epoch = stored[0].id.rpartition("-")[0]
@@ -56,7 +56,7 @@ async def test_the_first_bytes_come_before_any_event(api: "Api", app: penstock.A
     async with asyncio.timeout(5):
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
-        assert b":\n\n" in await reader.readuntil(b"\n\n")
+        assert b": heartbeat 15\n\n" in await reader.readuntil(b"\n\n")
     writer.close()
     hub = await hub_of(app)
     await until(lambda: hub.subscribers == 0)
@@ -77,6 +77,7 @@ async def test_heartbeats_come_in_silence(
         run_id = await api.submit("wait")
         async with reading(api, run_id) as reader:
             raw = await reader.until(b"before")
+            assert raw.startswith(b": heartbeat 0.05\n\n")
             raw = (await reader.until(b"\n\n:\n\n:\n\n:\n\n"))[len(raw) :]
             assert set(raw.split(b"\n\n")) == {b":", b""}
             gate.open.set()

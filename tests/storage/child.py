@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import StoreError
-from penstock.models import Append, Chunk, Claimed, Group, RunRecord, RunState
+from penstock.models import Append, Chunk, Claimed, Group, RunFilter, RunRecord, RunState
 from penstock.storage.sqlite import SqliteStore
 
 EPOCH = "epoch678"
@@ -79,7 +79,7 @@ async def work(store: SqliteStore, worker: str, limit: str) -> None:
             tell(f"claimed {claimed.run.id} {claimed.run.attempt}")
             running.add(asyncio.create_task(_execute(store, claimed)))
         running -= {task for task in running if task.done()}
-        page = await store.runs(function=None, state=RunState.QUEUED, limit=1, before=None)
+        page = await store.runs(RunFilter(states=(RunState.QUEUED,)), limit=1)
         if not page.runs and not running:
             return
         await asyncio.sleep(0.001)

@@ -14,6 +14,7 @@ from penstock.models import (
     Intake,
     Lease,
     Pace,
+    RunFilter,
     RunRecord,
     RunState,
     Terms,
@@ -199,7 +200,8 @@ class Player:
         self, function: str | None, state: RunState | None, limit: int, place: int | None
     ) -> object:
         before = None if place is None else self._id(place)
-        return await self.store.runs(function=function, state=state, limit=limit, before=before)
+        sought = RunFilter(function, () if state is None else (state,))
+        return await self.store.runs(sought, limit=limit, before=before)
 
     async def read(self, place: int, after: int, limit_bytes: int) -> object:
         return await self.store.read(self._id(place), after, limit_bytes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import NotAStore, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
-from penstock.models import RunState
+from penstock.models import RunFilter, RunState
 from penstock.storage.sqlite import SqliteStore, connection
 
 from .children import child
@@ -232,7 +232,7 @@ async def test_processes_make_one_file_at_once(tmp_path: Path) -> None:
                 process.say()
             assert [await process.finish() for process in (one, two, three)] == [["done"]] * 3
         async with opened(path) as store:
-            page = await store.runs(function=None, state=RunState.QUEUED, limit=1, before=None)
+            page = await store.runs(RunFilter(states=(RunState.QUEUED,)), limit=1)
             assert page.runs == []
 
 

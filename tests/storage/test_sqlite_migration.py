@@ -132,7 +132,7 @@ async def test_nothing_is_lost(tmp_path: Path) -> None:
             tail = written[-1].last_seq if written else 0
             assert await store.stream(run.id) == Stream(run.id, EPOCH, tail, run.state.ended)
             assert await store.read(run.id, 0, 1 << 20) == written
-        page = await store.runs(function=None, state=None, limit=10_000, before=None)
+        page = await store.runs(limit=10_000)
         assert [run.id for run in page.runs] == [run.id for run in reversed(OLD_RUNS)]
         assert {(one.worker, one.expires_at_ms) for one in await store.workers()} == {
             ("idle", 12345),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from penstock.hub import Hub, Subscriber
-from penstock.models import Chunk, RunState
+from penstock.models import Chunk, RunFilter, RunState
 from penstock.storage.sqlite import SqliteStore
 
 from .child import content
@@ -78,7 +78,7 @@ async def test_processes_that_claim_keep_the_limits(tmp_path: Path) -> None:
 
 
 async def running(store: SqliteStore) -> int:
-    page = await store.runs(function=None, state=RunState.RUNNING, limit=100, before=None)
+    page = await store.runs(RunFilter(states=(RunState.RUNNING,)), limit=100)
     return len(page.runs)
 
 
@@ -137,7 +137,7 @@ async def check_told(store: SqliteStore, told: list[str]) -> None:
 
 async def check_whole(store: SqliteStore) -> None:
     """Of every run, also of those that nobody was told of."""
-    page = await store.runs(function=None, state=None, limit=100_000, before=None)
+    page = await store.runs(limit=100_000)
     for run in page.runs:
         stream, chunks = await store.stream(run.id), await store.read(run.id, 0, 1 << 30)
         assert stream is not None, "a run has its stream"

@@ -1,7 +1,7 @@
 // node --test: readers over one connection, in a pretended world. Whatever happens, each gets every event once, in order.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { afterEach, test } from 'node:test';
 import { Server } from '../../src/penstock/web/client/api.js';
 import { Fold } from '../../src/penstock/web/client/fold.js';
 import { Hub } from '../../src/penstock/web/client/hub.js';
@@ -17,6 +17,15 @@ function makeHub({ seed = 1, server = new PretendedServer(), token = null } = {}
   return { world, server, hub, proven };
 }
 
+// What a reader finds wrong is thrown into the loop, which takes it for a broken connection: so it is kept as well.
+const wrong = [];
+
+afterEach(() => assert.deepEqual(wrong.splice(0), []));
+
+function expect(good, words) {
+  if (!good) wrong.push(words);
+}
+
 /** A reader that proves: its events have no gap and no repeat. */
 function read(hub, run, { auto = true, ...wish } = {}) {
   const seen = { events: [], about: [], statuses: [], errors: [], position: 0, cursor: wish.after ?? '', resets: 0 };
@@ -25,17 +34,23 @@ function read(hub, run, { auto = true, ...wish } = {}) {
   const on = {
     events(batch) {
       for (const { event } of batch) {
-        assert.equal(verdictOn(event, seen.position), 'next', `${run}: ${JSON.stringify(event)} at ${seen.position}`);
+        expect(verdictOn(event, seen.position) === 'next', `${run}: ${JSON.stringify(event)} at ${seen.position}`);
         seen.resets += event.type === 'reset' && !event.seq;
         seen.position = event.seq ?? event.to;
         seen.events.push(event);
       }
       seen.cursor = batch.at(-1).cursor;
-      if (auto) queueMicrotask(() => seen.reader.ack());
-      else seen.unacked += 1;
+      if (!auto) seen.unacked += 1;
+      else if (auto === 'at once' && seen.reader) seen.reader.ack(); // as a page does
+      else queueMicrotask(() => seen.reader.ack());
     },
     status: (data) => seen.statuses.push(data),
-    connection: (about) => seen.about.push(about),
+    connection(about) {
+      seen.about.push(about);
+      if (about.connection !== 'ended') return;
+      expect(seen.events.at(-1)?.type === 'end', `${run} is said to have ended at ${seen.position}`);
+      if (seen.reader) hub.leave(seen.reader);
+    },
     refused: (error) => seen.errors.push(error),
   };
   seen.reader = hub.join({ run, ...wish, on });
@@ -148,6 +163,17 @@ test('the end ends it: nobody comes back, and the connection says so', async () 
   assert.deepEqual([server.asked.length, hub.idle], [1, true]);
 });
 
+test('nobody is told that a run has ended before its last event was handed over', async () => {
+  const { world, server, hub } = makeHub();
+  write(server, 'a', 0, 3);
+  const readers = [read(hub, 'a', { auto: 'at once' }), read(hub, 'a', { auto: 'at once' })];
+  await world.pass(100);
+  server.append('a', { type: 'end', state: 'succeeded' });
+  server.flush();
+  await world.pass(100);
+  assert.deepEqual(readers.map(({ position }) => position), [4, 4]);
+});
+
 test('a run that is not there is refused to its readers, and to nobody else', async () => {
   const { world, server, hub } = makeHub();
   write(server, 'a', 0, 3);
@@ -248,7 +274,7 @@ function newcomer(world, server, hub) {
   const run = ['a', 'b', 'c'][world.pick(3)];
   const { length } = server.log(run);
   const seq = world.chance() < 0.5 ? world.pick(length + 1) : Math.max(0, length - world.pick(5));
-  const wish = { auto: world.chance() < 0.7, rate: [undefined, 1, 0, 30][world.pick(4)] };
+  const wish = { auto: [false, 'later', 'at once'][world.pick(3)], rate: [undefined, 1, 0, 30][world.pick(4)] };
   return read(hub, run, world.chance() < 0.5 || !seq ? wish : { ...wish, after: `epoch123-${seq}` });
 }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from penstock.events import MAX_EVENT_BYTES, AnyEvent, Progress, Replace, SpanEnd
+from penstock.events import MAX_EVENT_BYTES, AnyEvent, End, Progress, Replace, SpanEnd
 from penstock.protocol.coalesce import coalesce
 from penstock.worker.isolation.pipe import decode_items, encode
 
@@ -25,6 +25,9 @@ KINDS = ["coroutine", "async_generator", "function", "generator"]
 def plain(events: list[AnyEvent]) -> list[AnyEvent]:
     """Without what differs from run to run."""
     names: dict[str | None, str | None] = {None: None}
+    for event in events:
+        if isinstance(event, SpanEnd | End):
+            event.first_ms = None
     return [
         msgspec.structs.replace(event, at_ms=0, span=names.setdefault(event.span, f"span {len(names)}"))
         for event in events

@@ -147,15 +147,48 @@ async def _written(
     chosen = model.configured()
     if chosen is None:
         run.log("Writing the answer from sentences of the sources; no model is set up.", sources=len(sources))
-        body = _paced(compose(plan, index, sources), pace_ms)
+        body = _paced(_composed(plan, index, sources, run), pace_ms)
     else:
         run.log("Writing the answer with a model.", model=chosen.name, sources=len(sources))
-        body = model.stream(chosen, question, sources)
+        body = _by_model(chosen, question, sources, run)
     async with aclosing(body) as tokens:
         async for token in tokens:
             yield token
     async for token in _paced("\n\n" + source_list(sources), pace_ms):
         yield token
+
+
+def _composed(plan: Plan, index: Index, sources: list[Source], run: Run) -> str:
+    with run.span("write", kind="tool", input={"sources": len(sources)}) as span:
+        written = compose(plan, index, sources)
+        span.usage(output_tokens=len(_TOKEN.findall(written)))
+    return written
+
+
+async def _by_model(
+    chosen: model.Model, question: str, sources: list[Source], run: Run
+) -> AsyncGenerator[str, None]:
+    """The model's answer. Its call is a span in a task of its own: so the text is the run's, not the span's."""
+    pieces: asyncio.Queue[str | None] = asyncio.Queue()  # the model bounds its answer: tens of kilobytes
+
+    async def call() -> None:
+        given = {"model": chosen.name, "sources": len(sources)}
+        try:
+            with run.span("write", kind="llm", input=given) as span:
+                async with aclosing(model.stream(chosen, question, sources, span)) as answered:
+                    async for piece in answered:
+                        pieces.put_nowait(piece)
+        finally:
+            pieces.put_nowait(None)
+
+    task = asyncio.create_task(call())
+    try:
+        while (piece := await pieces.get()) is not None:
+            yield piece
+        await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _paced(text: str, pace_ms: int) -> AsyncGenerator[str, None]:

@@ -9,6 +9,7 @@ import msgspec
 
 from ..errors import ConfigError, PenstockError
 from ..settings import environment
+from ..worker import Span
 from .prose import signature
 from .writing import Source
 
@@ -55,8 +56,12 @@ def configured() -> Model | None:
     return Model(environment("OPENAI_MODEL") or DEFAULT_MODEL, url, key or NO_KEY)
 
 
-async def stream(model: Model, question: str, sources: Sequence[Source]) -> AsyncGenerator[str, None]:
+async def stream(
+    model: Model, question: str, sources: Sequence[Source], span: Span
+) -> AsyncGenerator[str, None]:
     """The model's answer, piece by piece. Closing it, or being cancelled, closes the connection.
+
+    span: told of the tokens used, where the server counts them.
 
     Raises ConfigError where the openai package is missing, ModelError for whatever the server does wrong.
     """
@@ -66,12 +71,21 @@ async def stream(model: Model, question: str, sources: Sequence[Source]) -> Asyn
         async with (
             client,
             await client.chat.completions.create(
-                model=model.name, messages=_messages(question, sources), stream=True
+                model=model.name,
+                messages=_messages(question, sources),
+                stream=True,
+                stream_options={"include_usage": True},
             ) as chunks,
         ):
             async for chunk in chunks:
                 if chunk.choices and chunk.choices[0].delta.content:
                     yield chunk.choices[0].delta.content
+                if used := chunk.usage:
+                    span.usage(
+                        input_tokens=used.prompt_tokens,
+                        output_tokens=used.completion_tokens,
+                        model=model.name,
+                    )
     except openai.APIError as error:
         raise _model_error(model, error) from error
 

@@ -18,7 +18,6 @@ from .pieces import WHOLE_BYTES, cut, pieces_of
 
 __all__ = [
     "CHUNK_BYTES",
-    "FIRST_BYTES",
     "HEARTBEAT",
     "MAX_LINE_BYTES",
     "Decoder",
@@ -30,6 +29,7 @@ __all__ = [
     "encode_fold",
     "epoch_of",
     "events_in",
+    "first_bytes",
     "frames_after",
     "json_in",
     "of_stream",
@@ -39,9 +39,6 @@ __all__ = [
 
 HEARTBEAT = b":\n\n"
 """A comment: keeps proxies from closing a quiet stream and lets a client notice a dead one."""
-
-FIRST_BYTES = HEARTBEAT
-"""Sent before anything is known, so that no proxy waits for a first event to pass the headers on."""
 
 MAX_LINE_BYTES = 24 * 1024 * 1024
 """Most the decoder holds of a message. Ours are below 100 KB; another server may send what it has as a whole."""
@@ -152,6 +149,14 @@ def of_stream(frame: bytes, member: bytes, cursor: bytes) -> bytes:
     if head.startswith(b"id: "):
         head = b"id: %b\n" % cursor
     return b"%bdata: %b,%b}" % (head, body[:-1], member)
+
+
+def first_bytes(heartbeat_s: float) -> bytes:
+    """A comment sent before anything is known, so that no proxy waits for a first event to pass the headers on.
+
+    It says how often one comes, so that a reader knows after how long a silence its connection is dead.
+    """
+    return b": heartbeat %.12g\n\n" % heartbeat_s
 
 
 def status(name: str, body: dict[str, object], *, retry_ms: int | None = None) -> bytes:

@@ -12,9 +12,9 @@ from ..errors import MemoryLimit, QueueFull, ServerClosing, StoreError, UnknownF
 from ..events import MAX_EVENT_BYTES
 from ..hub import Hub, Status
 from ..memory import MemoryGuard
-from ..models import Chunk, RunPage, RunRecord, RunState, Stream, Submitted
+from ..models import Chunk, RunFilter, RunPage, RunRecord, RunState, Stream, Submitted
 from ..protocol.sse import json_in
-from ..storage.base import Store
+from ..storage.base import EVERY_RUN, Store
 from ..worker import Function, Worker, end_unexecuted
 from .ids import new_epoch, new_run_id
 from .standings import Standings
@@ -139,27 +139,25 @@ class Queue:
         return run
 
     async def page(
-        self,
-        *,
-        function: str | None = None,
-        state: RunState | None = None,
-        limit: int = 50,
-        before: str | None = None,
+        self, sought: RunFilter = EVERY_RUN, *, limit: int = 50, before: str | None = None
     ) -> RunPage:
-        """Runs, newest first. Raises BadRequest for a `before` that no page gave."""
-        return await self._store.runs(function=function, state=state, limit=limit, before=before)
+        """Runs, newest first; see `RunStore.runs`. Raises BadRequest for a `before` that no page gave."""
+        return await self._store.runs(sought, limit=limit, before=before)
 
-    async def result(self, run: RunRecord) -> Any:
-        """What a succeeded run returned, or None."""
-        if run.state is not RunState.SUCCEEDED:
-            return None
+    async def stored(self, run: RunRecord) -> tuple[int, Any]:
+        """How many events the run's stream has, and what a succeeded one returned, or None."""
         stream = await self._store.stream(run.id)
-        chunks = [] if stream is None else await self._store.read(run.id, stream.tail - 1, 1)
-        if stream is None or not chunks:
+        if stream is None:
+            return 0, None
+        return stream.tail, await self._result(stream) if run.state is RunState.SUCCEEDED else None
+
+    async def _result(self, stream: Stream) -> Any:
+        chunks = await self._store.read(stream.name, stream.tail - 1, 1)
+        if not chunks:
             return None
         last = await asyncio.to_thread(_last_in, chunks[-1])  # it may have megabytes
         if last.parts:
-            chunks = await self._store.read(run.id, stream.tail - last.parts, STORED_BYTES)
+            chunks = await self._store.read(stream.name, stream.tail - last.parts, STORED_BYTES)
             last = await asyncio.to_thread(_whole_in, chunks, last.parts)
         return last.result
 

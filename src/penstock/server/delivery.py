@@ -84,7 +84,7 @@ class Delivery:
         """Send the first bytes, the state where it was folded, what there is, and from then on whatever comes."""
         self._subscriber.follow(self._look, self._interval_s)
         self._pulse.add(self)
-        first = sse.FIRST_BYTES + sse.retry(_drawn(RECONNECT_MS)) + greeting
+        first = self._pulse.first_bytes + sse.retry(_drawn(RECONNECT_MS)) + greeting
         self._give(Frames(first, final=self._subscriber.ended and not folded))
         if folded:  # once there is room: of several streams each may have megabytes
             self._folded = [*reversed(folded)]
@@ -261,6 +261,7 @@ class Pulse:
         self.flow = flow or Flow()
         self._max_age_s = max_age_s
         self._heartbeat_s = heartbeat_s
+        self.first_bytes = sse.first_bytes(heartbeat_s)
         self._stall_timeout_s = stall_timeout_s
         shortest_s = min(filter(None, (heartbeat_s, stall_timeout_s, max_age_s)))
         self._every_s = min(PULSE_S, shortest_s / 4)

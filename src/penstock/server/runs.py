@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from ..errors import BadRequest, BodyTooLarge, InvalidInput, PenstockError, UnsupportedMedia
 from ..hub import Status
-from ..models import RunRecord, RunState
+from ..models import RunRecord
 from .context import context_of
+from .filters import filter_of
 
 __all__ = ["cancel", "describe", "functions", "overview", "submit_or_list"]
 
@@ -64,10 +65,7 @@ async def _submit(request: Request) -> Response:
 async def _page(request: Request) -> Response:
     query = request.query_params
     found = await context_of(request).queue.page(
-        function=query.get("function"),
-        state=_state(query.get("state")),
-        limit=_limit(query.get("limit", "50")),
-        before=query.get("before"),
+        filter_of(request), limit=_limit(query.get("limit", "50")), before=query.get("before")
     )
     standings = await context_of(request).standings.of(found.runs)
     listed = [_run(request, run, standings.get(run.id)) for run in found.runs]
@@ -79,7 +77,8 @@ async def describe(request: Request) -> Response:
     queue = context_of(request).queue
     run = await queue.get(request.path_params["run_id"])
     standings = await context_of(request).standings.of([run])
-    more = {"input": run.input, "result": await queue.result(run)}
+    stored, result = await queue.stored(run)
+    more = {"input": run.input, "result": result, "stored": stored}
     return _json(_run(request, run, standings.get(run.id)) | more)
 
 
@@ -107,6 +106,8 @@ def _run(request: Request, run: RunRecord, status: Status | None) -> dict[str, A
         "attempt": run.attempt,
         "session": run.session,
         "key": run.key,
+        "priority": run.priority,
+        "concurrency_key": run.lane[1:] if run.lane.startswith("=") else run.lane or None,
         "created_at_ms": run.created_at_ms,
         "started_at_ms": run.started_at_ms,
         "ended_at_ms": run.ended_at_ms,
@@ -165,17 +166,6 @@ def _decode(body: bytes) -> _Submission:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(
             f"The body is not JSON: {error}.", hint="Send {function, input, key?, session?}."
-        ) from error
-
-
-def _state(text: str | None) -> RunState | None:
-    if text is None:
-        return None
-    try:
-        return RunState(text)
-    except ValueError as error:
-        raise BadRequest(
-            f"{text!r} is no state.", hint=f"One of {', '.join(RunState)}.", field="state"
         ) from error
 
 

@@ -24,6 +24,7 @@ from ..models import (
     Intake,
     Lease,
     Pace,
+    RunFilter,
     RunPage,
     RunRecord,
     RunState,
@@ -33,10 +34,12 @@ from ..models import (
     Tally,
 )
 
-__all__ = ["ANYTHING", "Listener", "RunStore", "Store", "StreamStore", "WorkerSign"]
+__all__ = ["ANYTHING", "EVERY_RUN", "Listener", "RunStore", "Store", "StreamStore", "WorkerSign"]
 
 ANYTHING = Intake()
 """Any number of runs, repeated or not."""
+
+EVERY_RUN = RunFilter()
 
 Listener = Callable[[str | None, Chunk | None], None]
 """Called on the event loop: with (stream, chunk) for an append of this process; with (stream, None) when another
@@ -101,12 +104,11 @@ class RunStore(Protocol):
         """One run, or None."""
         ...
 
-    async def runs(
-        self, *, function: str | None, state: RunState | None, limit: int, before: str | None
-    ) -> RunPage:
+    async def runs(self, sought: RunFilter = EVERY_RUN, *, limit: int, before: str | None = None) -> RunPage:
         """Runs, newest first, at most `limit`, of which the page does not carry the inputs.
 
-        before: a page's `next`. Raises BadRequest for one that no page gave.
+        A page of a search ends as well where `protocol.search` says that it has looked at enough: it may be short,
+        or empty, and still have a `next`. before: a page's `next`. Raises BadRequest for one that no page gave.
         """
         ...
 

@@ -15,6 +15,7 @@ from ..protocol.coalesce import coalesce
 from ..protocol.pacing import Pacer
 from ..protocol.sse import encode_chunk, encode_chunks
 from .emission import check_size
+from .firsts import Firsts
 from .outcome import GiveBack, Outcome, RunStopped
 from .said import SAID_BYTES, SAID_OVERHEAD_BYTES, Said
 
@@ -74,7 +75,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._loop_thread = threading.get_ident()
         self._pending: list[AnyEvent] = []  # what is said comes after these
-        self._said = Said()
+        self._said = Said(Firsts(claimed.run.started_at_ms or claimed.run.created_at_ms))
         self._pending_bytes = 0
         self._scheduled = NEVER
         self._closed = False
@@ -125,6 +126,8 @@ class Recorder:
             if begins := self._may_begin_to_say(weight):
                 said.begin(position, text, span, weight)
                 said.at = now = time.monotonic()
+                if said.firsts.awaited:
+                    said.firsts.spoke(span, time.time_ns() // 1_000_000)
                 if not self._pending:
                     self._first_at = now
                 if self._scheduled == NEVER:
@@ -177,6 +180,7 @@ class Recorder:
             event.edge, self._edge = True, False
         if not event.at_ms:  # one from a process of its own has its time
             event.at_ms = time.time_ns() // 1_000_000
+        self._said.firsts.see(event)
         if not self._pending:
             self._first_at = self._alive_at
         self._pending.append(event)
@@ -255,7 +259,7 @@ class Recorder:
                 return
             self.outcome = outcome
             self.lingers = lingers
-            end = End(outcome.state.value, outcome.result, outcome.error)  # type: ignore[arg-type]
+            end = End(outcome.state.value, outcome.result, outcome.error, self._said.firsts.run_ms)  # type: ignore[arg-type]
             self._push(end, 0)
             self._closed = True
         self._let_go()

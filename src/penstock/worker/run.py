@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Sized
 from contextvars import ContextVar, Token
 from typing import Any, Protocol, Self, TypeVar
 
+from ..errors import BadYield
 from ..events import AnyEvent, Log, Progress, SpanEnd, SpanStart
 from ..models import RunRecord
 from .checkpoint import Checkpoint
 from .emission import json_of, message_of, optional_json, plain_number, plain_text, size_of, text_size
 from .frames import Frames
+from .usage import Usage
 
 __all__ = ["Run", "Sink", "Span", "current_span"]
 
@@ -184,7 +186,30 @@ class Span:
         self._recorder = recorder
         self._kind = plain_text(kind)
         self._input = given
+        self._usage = Usage()
+        self._ended = False
         self._token: Token[Span | None] | None = None
+
+    def usage(
+        self,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost: float | None = None,
+        currency: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        """What the step has used, for its readers: it goes with its end.
+
+        Each call of a model may report its own: counts and costs are added up, the latest model stands.
+        Raises BadYield, naming the field, for what is no count, cost or name, for a second currency, and once
+        the step has ended.
+        """
+        if self._ended:
+            raise BadYield(f"The span {self.name!r} has ended.", hint="Report what it used inside its block.")
+        self._usage.add(
+            input_tokens=input_tokens, output_tokens=output_tokens, cost=cost, currency=currency, model=model
+        )
 
     def belongs_to(self, run: Run) -> bool:
         """Whether it is a step of this run."""
@@ -203,10 +228,11 @@ class Span:
     ) -> None:
         assert self._token is not None
         _leave(self._token)
+        self._ended = True
         self._run.left(self.id)
         failed = None if error is None else _failure(error)
         output = optional_json(self.output)
-        end = SpanEnd(output, failed, span=self.id)
+        end = SpanEnd(output, failed, self._usage.as_dict(), span=self.id)
         self._recorder.emit(end, size_of(output), urgent=True, closing=error is not None)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...errors import BadRequest, Fenced, StoreUnavailable
+from ...errors import Fenced, StoreUnavailable
 from ...models import (
     Append,
     Chunk,
@@ -16,6 +16,7 @@ from ...models import (
     Intake,
     Lease,
     Pace,
+    RunFilter,
     RunPage,
     RunRecord,
     RunState,
@@ -26,11 +27,12 @@ from ...models import (
 )
 from ...protocol.limits import pace_after
 from ...protocol.runs import may_become
-from ..base import ANYTHING, Listener, WorkerSign
+from ..base import ANYTHING, EVERY_RUN, Listener, WorkerSign
 from ..intake import already_running, check_room
 from ..listeners import tell_all
 from .audience import Audience
 from .lineup import Lineup
+from .lists import read_runs
 from .log import Log
 
 __all__ = ["MemoryStore"]
@@ -40,8 +42,6 @@ class _Sign(msgspec.Struct, frozen=True):
     worker: str
     expires_at_ms: int
 
-
-_NO_INPUT = msgspec.Raw(b"{}")
 
 OVERDUE_MS = 9_000_000_000_000_000
 """`not_before_ms` of a run that has waited too long: it starts no more."""
@@ -179,23 +179,8 @@ class MemoryStore:
     async def run(self, run_id: str) -> RunRecord | None:
         return self._kept.runs.get(run_id)
 
-    async def runs(
-        self, *, function: str | None, state: RunState | None, limit: int, before: str | None
-    ) -> RunPage:
-        numbers = self._kept.lineup.numbers
-        if before is not None and before not in numbers:
-            raise BadRequest(
-                f"{before!r} continues no list.", hint="Send a page's `next` as it came.", field="before"
-            )
-        found = [
-            run
-            for run in reversed(self._kept.runs.values())
-            if function in (None, run.function)
-            and state in (None, run.state)
-            and (before is None or numbers[run.id] < numbers[before])
-        ]
-        page = [msgspec.structs.replace(run, input=_NO_INPUT, checkpoint=None) for run in found[:limit]]
-        return RunPage(page, page[-1].id if len(found) > limit else None)
+    async def runs(self, sought: RunFilter = EVERY_RUN, *, limit: int, before: str | None = None) -> RunPage:
+        return read_runs(self._kept.runs, self._kept.lineup.numbers, sought, limit, before)
 
     async def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
         runs = [self._kept.runs[run_id] for run_id in run_ids if run_id in self._kept.runs]

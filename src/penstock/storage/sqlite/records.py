@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...errors import BadRequest
-from ...models import Chunk, Pace, RunPage, RunRecord, RunState, Standing, Stream, Tally
+from ...models import Chunk, Pace, RunRecord, RunState, Standing, Stream, Tally
 from .connection import STATEMENTS
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "paces",
     "read_chunks",
     "read_run",
-    "read_runs",
     "read_stream",
     "run_of",
     "standings",
@@ -69,40 +67,6 @@ def read_run_by_key(connection: sqlite3.Connection, function: str, key: str | No
     """The run that was submitted under this idempotency key, or None."""
     row = connection.execute(STATEMENTS["run_by_key"], {"function": function, "key": key}).fetchone()
     return None if row is None else run_of(row)
-
-
-_LISTED = STATEMENTS["run_columns"].replace(" input,", " x'7b7d',").replace(" checkpoint,", " NULL,")
-
-
-def read_runs(
-    connection: sqlite3.Connection,
-    function: str | None,
-    state: RunState | None,
-    limit: int,
-    before: str | None,
-) -> RunPage:
-    """Runs, newest first, without their inputs."""
-    given: dict[str, Any] = {"limit": limit + 1}
-    # Only the conditions that are asked for, so that each list finds its index.
-    where = ["1"]
-    if function is not None:
-        where, given = [*where, "function = :function"], given | {"function": function}
-    if state is not None:
-        where, given = [*where, "state = :state"], given | {"state": state}
-    if before is not None:
-        where, given = [*where, "number < :number"], given | {"number": _number_of(connection, before)}
-    sql = f"SELECT {_LISTED} FROM runs WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT :limit"  # noqa: S608
-    found = [run_of(row) for row in connection.execute(sql, given)]
-    return RunPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
-
-
-def _number_of(connection: sqlite3.Connection, run_id: str) -> int:
-    row = connection.execute(STATEMENTS["number_of"], {"id": run_id}).fetchone()
-    if row is None:
-        raise BadRequest(
-            f"{run_id!r} continues no list.", hint="Send a page's `next` as it came.", field="before"
-        )
-    return int(row[0])
 
 
 def read_stream(connection: sqlite3.Connection, name: str) -> Stream | None:

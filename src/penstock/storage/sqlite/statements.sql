@@ -46,6 +46,22 @@ SELECT {run} FROM runs WHERE id = :id;
 -- name: number_of
 SELECT number FROM runs WHERE id = :id;
 
+-- name: searched
+-- A lot of runs to be searched, newest first, as one row: how many could have been, their bytes, and their words.
+WITH lot AS MATERIALIZED (
+    SELECT one.number, length(r.input) + coalesce(length(r.error), 0) AS bytes
+    FROM ({newest}) AS one CROSS JOIN runs AS r ON r.number = one.number
+),
+part AS MATERIALIZED (  -- the first in any case
+    SELECT number, bytes FROM (
+        SELECT number, bytes, sum(bytes) OVER (ORDER BY number DESC) - bytes AS before FROM lot)
+    WHERE before < :most_bytes ORDER BY number DESC
+)
+SELECT (SELECT count(*) FROM lot), coalesce(sum(part.bytes), 0), json_group_array(json_array(
+    r.number, r.id, r.function, r.session, r.key,
+    substr(CAST(r.input AS TEXT), 1, :most_chars), substr(CAST(r.error AS TEXT), 1, :most_chars)))
+FROM part CROSS JOIN runs AS r ON r.number = part.number;
+
 -- name: tally_of
 SELECT coalesce(sum(waiting), 0), coalesce(sum(running + held), 0) FROM tallies WHERE grp = :grp;
 

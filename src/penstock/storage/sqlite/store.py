@@ -27,6 +27,7 @@ from ...models import (
     Intake,
     Lease,
     Pace,
+    RunFilter,
     RunPage,
     RunRecord,
     RunState,
@@ -35,9 +36,9 @@ from ...models import (
     Submitted,
     Tally,
 )
-from ..base import ANYTHING, Listener, WorkerSign
+from ..base import ANYTHING, EVERY_RUN, Listener, WorkerSign
 from ..listeners import tell_all, tell_chunks
-from . import claims, records, work
+from . import claims, lists, records, work
 from .connection import schema_version
 from .file import StoreFile
 from .readers import Readers
@@ -149,12 +150,8 @@ class SqliteStore:
     async def run(self, run_id: str) -> RunRecord | None:
         return await self._read(lambda connection: records.read_run(connection, run_id))
 
-    async def runs(
-        self, *, function: str | None, state: RunState | None, limit: int, before: str | None
-    ) -> RunPage:
-        return await self._read(
-            lambda connection: records.read_runs(connection, function, state, limit, before)
-        )
+    async def runs(self, sought: RunFilter = EVERY_RUN, *, limit: int, before: str | None = None) -> RunPage:
+        return await self._read(lambda connection: lists.read_runs(connection, sought, limit, before))
 
     async def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
         return await self._read(lambda connection: records.standings(connection, run_ids))

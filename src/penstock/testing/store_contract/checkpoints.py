@@ -134,7 +134,7 @@ async def checkpoints_outlive_the_attempt(store: Store) -> None:
     (sign,) = await store.workers()
     (third,) = await store.take_over("third", sign)
     assert (third.run.checkpoint, third.run.checkpoint_seq) == (b"saved", 2)
-    (listed,) = (await store.runs(function=None, state=None, limit=1, before=None)).runs
+    (listed,) = (await store.runs(limit=1)).runs
     assert listed.checkpoint is None, "a page does not carry it"
 
 

@@ -1,11 +1,11 @@
-"""Checks of runs as records: kept as submitted, once per key, listed in order; and of a store's own life."""
+"""Checks of runs as records: kept as submitted, once per key; and of a store's own life."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from ...errors import BadRequest, StoreUnavailable
+from ...errors import StoreUnavailable
 from ...models import Claimed, Ending, RunState, Stream, Submitted
 from ...storage.base import Store, WorkerSign
 from .material import EPOCH, append, chunk, end, group, queued, raising, started, submit
@@ -16,11 +16,6 @@ __all__ = [
     "keys_make_submitting_idempotent",
     "keys_stand_against_many_tasks",
     "opening_again_changes_nothing",
-    "pages_are_newest_first",
-    "pages_are_of_one_function_or_state",
-    "pages_carry_no_inputs",
-    "pages_continue_where_they_ended",
-    "pages_refuse_a_strange_continuation",
     "runs_are_kept_as_submitted",
     "runs_that_nobody_submitted",
     "waiting_counts_older_runs_of_the_group",
@@ -52,7 +47,7 @@ async def runs_are_kept_as_submitted(store: Store) -> None:
 
 async def runs_that_nobody_submitted(store: Store) -> None:
     assert await store.run("nobody's") is None
-    assert (await store.runs(function=None, state=None, limit=10, before=None)).runs == []
+    assert (await store.runs(limit=10)).runs == []
     assert await store.request_cancel("nobody's") is None
     assert await store.seize("w", "nobody's") is None
 
@@ -66,7 +61,7 @@ async def keys_make_submitting_idempotent(store: Store) -> None:
     await store.claim("w", [group()], 2000, 1)
     now, fresh, *_ = await store.submit(queued("third", key="k"), EPOCH)
     assert (now.id, now.state, fresh) == ("first", RunState.RUNNING, False), "the earlier run as it is now"
-    page = await store.runs(function=None, state=None, limit=10, before=None)
+    page = await store.runs(limit=10)
     assert [run.id for run in page.runs] == ["first"]
 
 
@@ -86,66 +81,6 @@ async def keys_stand_against_many_tasks(store: Store) -> None:
     kept = await asyncio.gather(*(store.submit(queued(f"r{n}", key="k"), EPOCH) for n in range(20)))
     assert sum(one.fresh for one in kept) == 1
     assert len({one.run.id for one in kept}) == 1, "all were given the same run"
-
-
-async def _pages(
-    store: Store, limit: int, function: str | None = None, state: RunState | None = None
-) -> list[list[str]]:
-    pages: list[list[str]] = []
-    before: str | None = None
-    while True:
-        page = await store.runs(function=function, state=state, limit=limit, before=before)
-        pages.append([run.id for run in page.runs])
-        if (before := page.next) is None:
-            return pages
-
-
-async def pages_are_newest_first(store: Store) -> None:
-    # Ids and times that would sort otherwise: the order is that of submission.
-    for run_id, at_ms in (("m", 9), ("z", 5), ("a", 7)):
-        await submit(store, run_id, created_at_ms=at_ms)
-    assert await _pages(store, 10) == [["a", "z", "m"]]
-    await store.claim("w", [group()], 2000, 2)
-    assert await _pages(store, 10) == [["a", "z", "m"]], "a change of state moves nothing"
-
-
-async def pages_continue_where_they_ended(store: Store) -> None:
-    await submit(store, *"abcdef")
-    assert await _pages(store, 4) == [["f", "e", "d", "c"], ["b", "a"]]
-    assert await _pages(store, 3) == [["f", "e", "d"], ["c", "b", "a"]], "no empty page follows a full one"
-    assert await _pages(store, 1) == [[name] for name in "fedcba"]
-    page = await store.runs(function=None, state=None, limit=2, before=None)
-    await submit(store, "new")
-    page = await store.runs(function=None, state=None, limit=2, before=page.next)
-    assert [run.id for run in page.runs] == ["d", "c"], "newer runs shift no page"
-
-
-async def pages_are_of_one_function_or_state(store: Store) -> None:
-    await submit(store, "a", "b", "c")
-    await submit(store, "x", "y", function="other", group="h")
-    await store.claim("w", [group()], 2000, 2)
-    assert await _pages(store, 2, function="f") == [["c", "b"], ["a"]]
-    assert await _pages(store, 2, state=RunState.QUEUED) == [["y", "x"], ["c"]]
-    assert await _pages(store, 9, function="f", state=RunState.RUNNING) == [["b", "a"]]
-    assert await _pages(store, 9, function="other", state=RunState.RUNNING) == [[]]
-    assert await _pages(store, 9, function="nobody's") == [[]]
-    page = await store.runs(function="other", state=None, limit=9, before="x")
-    assert page.runs == []
-
-
-async def pages_carry_no_inputs(store: Store) -> None:
-    run = queued("r", input=msgspec.Raw(b'{"long":"input"}'), key="k", session="s")
-    await store.submit(run, EPOCH)
-    (listed,) = (await store.runs(function=None, state=None, limit=1, before=None)).runs
-    assert bytes(listed.input) == b"{}"
-    assert listed == msgspec.structs.replace(run, input=listed.input)
-
-
-async def pages_refuse_a_strange_continuation(store: Store) -> None:
-    await submit(store, "r")
-    for before in ("nobody's", "", "-1", "' OR 1"):
-        with raising(BadRequest, "a continuation that no page gave is refused"):
-            await store.runs(function=None, state=None, limit=1, before=before)
 
 
 async def _waiting(store: Store, run_id: str) -> int:
@@ -196,7 +131,7 @@ def _calls_for_callers(store: Store, run: Claimed) -> _Calls:
         lambda: store.stream("r"),
         lambda: store.submit(queued("new"), EPOCH),
         lambda: store.run("r"),
-        lambda: store.runs(function=None, state=None, limit=1, before=None),
+        lambda: store.runs(limit=1),
         lambda: store.standings(["r"]),
         lambda: store.request_cancel("r"),
         lambda: store.watch("w", {"r": True}, 0),
