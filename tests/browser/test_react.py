@@ -191,7 +191,7 @@ async def test_a_bundle_on_the_servers_own_origin_reads_without_the_worker(
 async def test_its_size_in_a_bundle_is_that_of_the_docs(
     project: Path, module: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Within a tenth, in KiB."""
+    """Within a fifth, in KiB."""
     bundle = await asyncio.to_thread(_bundle, project, f"./client/{module}", "--format=esm", "--minify")
     sizes = [round(len(data) / 1024) for data in (bundle, gzip.compress(bundle))]
     with capsys.disabled():
@@ -199,4 +199,4 @@ async def test_its_size_in_a_bundle_is_that_of_the_docs(
     (stated,) = re.findall(
         rf"`{module}`.*\| (\d+) KiB, (\d+) KiB compressed \|$", DOCS.read_text("utf-8"), re.MULTILINE
     )
-    assert sizes == pytest.approx([int(number) for number in stated], rel=0.1)
+    assert sizes == pytest.approx([int(number) for number in stated], rel=0.2)
