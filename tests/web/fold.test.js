@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Fold, isLast, KEPT_ITEMS, KEPT_STEPS, KEPT_TEXT, countPoints, skipPoints } from '../../src/penstock/web/client/fold.js';
+import {
+  Fold, isLast, KEPT_ITEMS, KEPT_ITEM_UNITS, KEPT_STEPS, KEPT_TEXT, countPoints, skipPoints, textBetween,
+} from '../../src/penstock/web/client/fold.js';
 
 const text = (seq, pos, words, more = {}) => ({ type: 'text', seq, at_ms: seq, pos, text: words, ...more });
 const fold = (...events) => {
@@ -78,7 +80,7 @@ test('a reset withdraws everything after its event and leads back to the state b
   assert.equal(folded.progress.done, 1);
   assert.deepEqual(folded.replaced.map((item) => item.value), ['early']);
   assert.deepEqual([folded.values, folded.logs], [[], []]);
-  assert.deepEqual(folded.notices, [{ seq: 13, message: 'attempt 2' }]);
+  assert.deepEqual(folded.notices.map(({ seq, to, message }) => [seq, to, message]), [[13, 4, 'attempt 2']]);
   assert.equal(folded.position, 14);
 });
 
@@ -94,22 +96,71 @@ test('a reset about a cursor starts anew, even after the end', () => {
   assert.equal(folded.end, null);
 });
 
+const within = (count, most) => assert.ok(count <= most && count >= most * 0.8, `${count} of ${most}`);
+
 test('what is kept is bounded, and the positions still hold', () => {
   const folded = new Fold();
   const piece = 'x'.repeat(10_000);
   let seq = 0;
-  for (let i = 0; i < 150; i += 1) assert.equal(folded.apply(text(++seq, i * 10_000, piece)), 'taken');
-  assert.equal(folded.textOf('').length, KEPT_TEXT);
+  for (let i = 0; i < 450; i += 1) assert.equal(folded.apply(text(++seq, i * 10_000, piece)), 'taken');
+  within(folded.textOf('').length, KEPT_TEXT);
+  assert.equal(folded.texts.get('').cut.units + folded.textOf('').length, 4_500_000);
   for (let i = 0; i < KEPT_ITEMS + 9; i += 1) folded.apply({ type: 'log', seq: ++seq, message: 'm' });
-  assert.equal(folded.logs.length, KEPT_ITEMS);
+  within(folded.logs.length, KEPT_ITEMS);
+  assert.equal(folded.logs.length + folded.dropped.logs, KEPT_ITEMS + 9);
   for (let i = 0; i < KEPT_STEPS + 9; i += 1) {
     folded.apply({ type: 'span-start', seq: ++seq, span: `s${i}`, name: 'n' });
     folded.apply({ type: 'span-end', seq: ++seq, span: `s${i}` });
   }
-  assert.equal(folded.steps.size, KEPT_STEPS);
+  within(folded.steps.size, KEPT_STEPS);
+  assert.equal(folded.steps.size + folded.dropped.steps, KEPT_STEPS + 9);
   assert.equal(folded.apply({ type: 'reset', seq: ++seq, to: 20 }), 'taken'); // into what was cut
   assert.equal(folded.apply(text(++seq, 200_000, 'after')), 'taken');
   assert.equal(folded.textOf(''), 'after');
+});
+
+test('values are bounded by their size, too', () => {
+  const folded = new Fold();
+  for (let seq = 1; seq <= 40; seq += 1) folded.apply({ type: 'json', seq, value: ['v'.repeat(1_000_000)] });
+  assert.ok(folded.values.length <= KEPT_ITEM_UNITS / 1_000_000);
+  assert.equal(folded.values.at(-1).seq, 40);
+});
+
+test('of many texts the oldest go first, and the one that grows stays', () => {
+  const folded = new Fold();
+  let seq = 0;
+  const piece = 'y'.repeat(100_000);
+  for (let i = 0; i < 60; i += 1) folded.apply(text(++seq, 0, piece, { span: `s${i}` }));
+  const kept = [...Array(60).keys()].filter((i) => folded.textOf(`s${i}`));
+  assert.equal(kept.at(-1), 59);
+  assert.ok(kept.length * 100_000 <= KEPT_TEXT && kept[0] === 60 - kept.length);
+  assert.equal(folded.apply(text(++seq, 100_000, 'on', { span: 's0' })), 'taken');
+  assert.equal(folded.textOf('s0'), 'on');
+});
+
+test('neighbours are joined, but not over the edge that a checkpoint makes', () => {
+  const { folded } = fold(text(1, 0, 'a'), text(2, 1, 'b'), text(3, 2, 'c', { edge: true }), text(4, 3, 'd'));
+  assert.deepEqual(folded.texts.get('').pieces.map((piece) => piece.text), ['ab', 'cd']);
+  folded.apply({ type: 'reset', seq: 5, to: 2 });
+  assert.equal(folded.textOf(''), 'ab');
+});
+
+test('a part of a text is found by its place', () => {
+  const { folded } = fold(text(1, 0, 'one '), { type: 'log', seq: 2, message: 'm' }, text(3, 4, 'two three'));
+  const whole = folded.texts.get('');
+  assert.equal(textBetween(whole, 2, 7), 'e two'.slice(0, 5));
+  assert.equal(textBetween(whole, 4), 'two three');
+  assert.equal(textBetween(whole, 13), '');
+});
+
+test('a step has what its end tells of it', () => {
+  const usage = { input_tokens: 3, output_tokens: 5 };
+  const { folded } = fold(
+    { type: 'span-start', seq: 1, at_ms: 1, span: 's', name: 'n' },
+    { type: 'span-end', seq: 2, at_ms: 9, span: 's', usage, first_ms: 4 },
+  );
+  assert.deepEqual(folded.steps.get('s').end.usage, usage);
+  assert.equal(folded.steps.get('s').end.firstMs, 4);
 });
 
 test('bytes are counted as they were before base64', () => {

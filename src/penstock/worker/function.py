@@ -292,16 +292,16 @@ def _schema_of(wanted: type) -> dict[str, Any]:
 
 
 def _invalid(error: msgspec.DecodeError) -> InvalidInput:
-    # msgspec names the place at the end: "Expected `int`, got `str` - at `$.count`", or "at `key` in `$.table`".
+    # msgspec names the place at the end: "Expected `int`, got `str` - at `$.items[0].count`", or "at `key` in `$.table`".
     message, _, place = str(error).partition(" - at ")
-    inside = re.search(r"`\$\.(\w+)", place)
-    named = inside or re.search(r"field `(\w+)`", message)
-    field = named[1] if named else None
+    inside = re.search(r"`\$\.(\w+(?:\.\w+|\[\d+\])*)", place)
+    named = re.search(r"field `(\w+)`", message)
+    field = ".".join(found[1] for found in (inside, named) if found) or None
     shown = message
-    if not inside and "missing required" in message:
+    if "missing required" in message:
         shown = "It is required"
-    elif not inside and "unknown field" in message:
-        shown = "There is no such parameter"
+    elif "unknown field" in message:
+        shown = "There is no such member" if inside else "There is no such parameter"
     return InvalidInput(
         f"{field}: {shown}." if field else f"{shown}.",
         hint="GET /api/functions describes the input of each function.",

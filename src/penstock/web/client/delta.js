@@ -1,5 +1,10 @@
 // Deltas of cumulative values, applied: docs/PROTOCOL.md says what each operation does. No DOM, no state.
 
+/** @typedef {{whole: any[], own: Set<object>}} Top the value, in a list of its own, and what of it is our copy */
+/** @typedef {(string | number | [number, number])[]} Path */
+/** @typedef {any} Container an array or an object of JSON */
+
+/** @type {Record<string, (top: Top, path: any[], value: any) => void>} */
 const OPERATIONS = {
   append: (top, path, value) => splice(top, path, null, value),
   set(top, path, value) {
@@ -29,6 +34,7 @@ const OPERATIONS = {
  * @throws {RangeError} where the delta is none, or a path leads nowhere
  */
 export function applyDelta(value, delta) {
+  /** @type {Top} */
   const top = { whole: [value], own: new Set() };
   top.own.add(top.whole);
   check(Array.isArray(delta));
@@ -41,16 +47,19 @@ export function applyDelta(value, delta) {
   return top.whole[0];
 }
 
+/** @param {unknown} fits @returns {asserts fits} */
 function check(fits) {
   if (!fits) throw new RangeError('A delta fits nowhere.');
 }
 
-const isIndex = (part) => Number.isInteger(part) && part >= 0;
+/** @param {unknown} part @returns {part is number} */
+const isIndex = (part) => Number.isInteger(part) && Number(part) >= 0;
 
 // The container that the path's last part is of, copied before its first change, and that part.
+/** @param {Top} top @param {any[]} path @returns {{container: Container, key: any}} */
 function place(top, path) {
-  let container = top.whole;
-  let key = 0;
+  /** @type {Container} */ let container = top.whole;
+  /** @type {any} */ let key = 0;
   for (const part of path) {
     container = ownItem(top, container, key);
     check(Array.isArray(container) ? isIndex(part) : typeof part === 'string');
@@ -59,11 +68,13 @@ function place(top, path) {
   return { container, key };
 }
 
+/** @param {Container} container @param {any} key @returns {any} */
 function item(container, key) {
   check(Array.isArray(container) ? key < container.length : Object.hasOwn(container, key));
   return container[key];
 }
 
+/** @param {Top} top @param {Container} container @param {any} key @returns {Container} */
 function ownItem(top, container, key) {
   const child = item(container, key);
   check(child !== null && typeof child === 'object');
@@ -75,12 +86,14 @@ function ownItem(top, container, key) {
 }
 
 // A plain assignment to `__proto__` would set the prototype.
+/** @param {Container} container @param {any} key @param {any} value */
 function put(container, key, value) {
   if (Array.isArray(container)) container[key] = value;
   else Object.defineProperty(container, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
 // Put `given` (undefined: nothing) in the place of the items of `range` (null: at the end).
+/** @param {Top} top @param {any[]} path @param {any} range @param {any} given */
 function splice(top, path, range, given) {
   const { container, key } = place(top, path);
   const target = item(container, key);
@@ -99,14 +112,16 @@ function splice(top, path, range, given) {
 }
 
 // Places in code points, as the wire counts, to places in UTF-16 units.
+/** @param {string} text @param {[number, number]} range @returns {[number, number]} */
 function units(text, [start, end]) {
   const from = unitsTo(text, 0, start);
   return [from, unitsTo(text, from, end - start)];
 }
 
+/** @param {string} text @param {number} from @param {number} points */
 function unitsTo(text, from, points) {
   let at = from;
-  for (; points > 0 && at < text.length; points -= 1) at += text.codePointAt(at) > 0xffff ? 2 : 1;
+  for (; points > 0 && at < text.length; points -= 1) at += Number(text.codePointAt(at)) > 0xffff ? 2 : 1;
   check(points === 0);
   return at;
 }

@@ -2,12 +2,15 @@
 
 /**
  * An element.
- * @param {string} tag
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
  * @param {Record<string, any>} props properties; `data` is the dataset
  * @param {...(Node|string)} children
+ * @returns {HTMLElementTagNameMap[K]}
  */
 export function h(tag, { data = {}, ...props } = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), props);
+  const element = document.createElement(tag);
+  Object.assign(element, props);
   Object.assign(element.dataset, data);
   element.append(...children);
   return element;
@@ -30,7 +33,10 @@ export function number(x) {
   return Number.isInteger(x) ? x.toLocaleString('en') : String(x);
 }
 
-/** Text into an element, only if it differs: an unchanged one is not announced again. */
+/**
+ * Text into an element, only if it differs: an unchanged one is not announced again.
+ * @param {Element} element @param {string} text
+ */
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -4,7 +4,7 @@
 export class PenstockError extends Error {
   /**
    * @param {number} status of the HTTP answer; 0 where there was none
-   * @param {{code?: string, message?: string, hint?: string, field?: string|null}} [error] as the server said it
+   * @param {{code?: string, message?: string, hint?: string, field?: string|null}} error as the server said it
    * @param {number} [retryAfterMs] what a 503 asks for; 0 if nothing
    */
   constructor(status, { code = 'error', message, hint = '', field = null } = {}, retryAfterMs = 0) {

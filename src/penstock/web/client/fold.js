@@ -1,21 +1,40 @@
 // Events to state. No DOM, no network, no clock: apply events in order, in any merge, and read the fields.
 
 import { applyDelta } from './delta.js';
+import { Kept, sumOf, unitsOf } from './kept.js';
+import { Texts, textBetween } from './texts.js';
 
-/** Text kept, in UTF-16 units over all texts of a run. Beyond it the growing text loses its oldest pieces. */
-export const KEPT_TEXT = 1_000_000;
-/** Values, logs and notices kept, each: more than a person scrolls through. */
-export const KEPT_ITEMS = 500;
+export { KEPT_TEXT, countPoints, skipPoints, textBetween } from './texts.js';
+
+/** Values, and logs, kept, each: a list that long is searched, not read. */
+export const KEPT_ITEMS = 20_000;
+/** And of what size, each, in UTF-16 units of JSON: a browser's tab has little memory on a phone. */
+export const KEPT_ITEM_UNITS = 16_000_000;
 /** Steps kept; the oldest finished ones go first. */
-export const KEPT_STEPS = 500;
+export const KEPT_STEPS = 50_000;
+/** And of what size, with their input and output. */
+export const KEPT_STEP_UNITS = 32_000_000;
+/** Resets kept. */
+export const KEPT_NOTICES = 500;
 /** Earlier `progress`, `replace` and byte counts kept, for a `reset` to return to. */
 export const KEPT_LATEST = 16;
 
-/** @typedef {{seq: number, text: string, end: number}} Piece `end` is where it ends, in code points. */
-/** @typedef {{pieces: Piece[], length: number|null, cut: null | {seq: number, end: number}}} Text `length` is
- *   in code points; `cut` is the last piece no longer kept. */
+/** Steps let go at once, of the bound: to look for the oldest takes a look at all. */
+const STEPS_SHARE = 1 / 16;
+const ENTRY_UNITS = 32; // what an entry takes beside its value
+
+/** @typedef {import('./texts.js').Text} Text */
+/** @typedef {{input_tokens?: number, output_tokens?: number, cost?: number, currency?: string, model?: string}} Usage */
+/** @typedef {{code?: string, message?: string, hint?: string}} Failure */
+/** @typedef {{seq: number, atMs: number, output: any, error: Failure|null|undefined, usage: Usage|null|undefined,
+ *   firstMs: number|null|undefined}} StepEnd `firstMs`: from the step's start to its first output */
 /** @typedef {{id: string, name: string, kind: string, parent: string|null, input: any, seq: number,
- *   startMs: number, end: null | {seq: number, atMs: number, output: any, error: any}}} Step */
+ *   startMs: number, end: null | StepEnd, units: number}} Step */
+/** @typedef {{seq: number, span: string, value: any, units: number, atMs: number}} Value */
+/** @typedef {{seq: number, span: string, atMs: number, level: string, message: string, fields: any, units: number}} Log */
+/** @typedef {{seq: number, message: string, to: number, atMs: number, units: number}} Notice a reset, in words */
+/** @typedef {{seq: number, atMs: number, state: string, result: any, error: Failure|null|undefined,
+ *   firstMs: number|null|undefined}} End */
 
 /** The state that a run's events lead to. */
 export class Fold {
@@ -23,14 +42,17 @@ export class Fold {
   position = 0;
   /** Grows with each withdrawal: what was drawn from this fold must be drawn anew. */
   generation = 0;
-  /** @type {Map<string, Text>} by span id; '' is the run's own */ texts = new Map();
   /** @type {Map<string, Step>} parents before children */ steps = new Map();
-  /** @type {{seq: number, span: string, value: any}[]} */ values = [];
-  /** @type {{seq: number, atMs: number, level: string, message: string, fields: any}[]} */ logs = [];
-  /** @type {{seq: number, message: string}[]} resets, in words */ notices = [];
-  /** @type {null | {seq: number, atMs: number, state: string, result: any, error: any}} */ end = null;
-  #units = 0;
-  #latest = new Map();
+  /** @type {null | End} */ end = null;
+  /** Steps no longer kept. */ droppedSteps = 0;
+  #texts = new Texts();
+  /** @type {Kept<Value>} */ #values = new Kept(KEPT_ITEMS, KEPT_ITEM_UNITS);
+  /** @type {Kept<Log>} */ #logs = new Kept(KEPT_ITEMS, KEPT_ITEM_UNITS);
+  /** @type {Kept<Notice>} */ #notices = new Kept(KEPT_NOTICES);
+  /** @type {Map<string, any[]>} */ #latest = new Map();
+  #stepUnits = 0;
+  #stepsAt = KEPT_STEPS;
+  #stepUnitsAt = KEPT_STEP_UNITS;
 
   /**
    * Take one event. Applying one again changes nothing.
@@ -51,6 +73,31 @@ export class Fold {
     return 'taken';
   }
 
+  /** @returns {Map<string, Text>} by span id; '' is the run's own */
+  get texts() {
+    return this.#texts.all;
+  }
+
+  /** @returns {Value[]} the `json` values, in order */
+  get values() {
+    return this.#values.items;
+  }
+
+  /** @returns {Log[]} in order */
+  get logs() {
+    return this.#logs.items;
+  }
+
+  /** @returns {Notice[]} resets, in words */
+  get notices() {
+    return this.#notices.items;
+  }
+
+  /** @returns {{values: number, logs: number, steps: number}} what was let go, of each */
+  get dropped() {
+    return { values: this.#values.dropped, logs: this.#logs.dropped, steps: this.droppedSteps };
+  }
+
   /** @returns {{done: number, total?: number, unit?: string} | undefined} the latest `progress` */
   get progress() {
     return this.#latest.get('progress')?.at(-1);
@@ -67,19 +114,38 @@ export class Fold {
     return rows.map(([, row]) => row.at(-1));
   }
 
+  /** @param {string} span @returns {{seq: number, span: string, value: any} | undefined} its latest `replace` */
+  replacedOf(span) {
+    return this.#latest.get(`replace/${span}`)?.at(-1);
+  }
+
   /** @param {string} span @returns {string} its text as kept; the run's own for '' */
   textOf(span) {
-    return (this.texts.get(span)?.pieces ?? []).map((piece) => piece.text).join('');
+    return textBetween(this.texts.get(span), 0);
   }
 
   // What follows is for the table of events below.
 
+  /** @param {string} key @param {any} entry */
   keepLatest(key, entry) {
-    if (!this.#latest.has(key)) this.#latest.set(key, []);
-    bounded(this.#latest.get(key), entry, KEPT_LATEST);
+    const row = this.#latest.get(key) ?? [];
+    row.push(entry);
+    if (row.length > KEPT_LATEST) row.shift();
+    this.#latest.set(key, row);
   }
 
-  /** @returns {boolean} false for a delta against a value that is not here */
+  /** @param {any} event */
+  addValue({ seq, at_ms: atMs, span = '', value }) {
+    this.#values.add({ seq, span, value, atMs, units: ENTRY_UNITS + unitsOf(value) });
+  }
+
+  /** @param {any} event */
+  addLog({ seq, at_ms: atMs, span = '', level = 'info', message, fields }) {
+    const units = ENTRY_UNITS + message.length + (fields === undefined ? 0 : unitsOf(fields));
+    this.#logs.add({ seq, span, atMs, level, message, fields, units });
+  }
+
+  /** @param {any} event @returns {boolean} false for a delta against a value that is not here */
   replace({ seq, n = 1, span = '', value, delta }) {
     const key = `replace/${span}`;
     if (delta === undefined) this.keepLatest(key, { seq, span, value });
@@ -93,45 +159,47 @@ export class Fold {
     return true;
   }
 
-  /** @returns {boolean} false if it begins beyond what has come */
-  appendText({ span = '', pos, text, seq }) {
-    if (!this.texts.has(span)) this.texts.set(span, { pieces: [], length: 0, cut: null });
-    const kept = this.texts.get(span);
-    const have = kept.length ?? pos; // unknown after a reset into what was cut: then the event is believed
-    if (pos > have) return false;
-    const fresh = skipPoints(text, have - pos); // a merge made since may begin in what is here already
-    kept.length = have + countPoints(fresh);
-    kept.pieces.push({ seq, text: fresh, end: kept.length });
-    this.#units += fresh.length;
-    this.#cutText(kept);
-    return true;
+  /** @param {any} event @returns {boolean} false if it begins beyond what has come */
+  appendText(event) {
+    return this.#texts.append(event);
   }
 
-  addStep(step) {
-    this.steps.set(step.id, step);
-    if (this.steps.size <= KEPT_STEPS) return;
-    const all = [...this.steps.values()];
-    const parents = new Set(all.map((other) => other.parent));
-    const oldest = all.find((other) => other.end && !parents.has(other.id));
-    if (oldest) this.#dropStep(oldest);
+  /** @param {any} event */
+  addStep({ seq, at_ms: startMs, span: id, name, kind = '', parent = null, input }) {
+    const units = ENTRY_UNITS + name.length + (input === undefined ? 0 : unitsOf(input));
+    this.steps.set(id, { id, name, kind, parent, input, seq, startMs, end: null, units });
+    this.#stepUnits += units;
+    this.#boundSteps();
   }
 
-  withdraw({ to, reason = 'Part of this run was withdrawn.', seq = 0 }) {
-    const stays = (entry) => entry.seq <= to;
-    for (const step of [...this.steps.values()]) {
-      if (!stays(step)) this.#dropStep(step);
-      else if (step.end && !stays(step.end)) step.end = null;
+  /** @param {any} event */
+  endStep({ seq, at_ms: atMs, span, output, error, usage, first_ms: firstMs }) {
+    const step = this.steps.get(span);
+    if (!step) return;
+    step.end = { seq, atMs, output, error, usage, firstMs };
+    const units = output === undefined ? 0 : unitsOf(output);
+    step.units += units;
+    this.#stepUnits += units;
+    this.#boundSteps();
+  }
+
+  /** @param {{to: number, reason?: string, seq?: number, at_ms?: number}} event */
+  withdraw({ to, reason: message = 'Part of this run was withdrawn.', seq = 0, at_ms: atMs = 0 }) {
+    for (const step of [...this.steps.values()].reverse()) {
+      if (step.seq > to) this.#dropStep(step);
+      else if (step.end && step.end.seq > to) step.end = null;
     }
-    for (const text of this.texts.values()) this.#withdrawText(text, to);
-    for (const [key, row] of this.#latest) this.#latest.set(key, row.filter(stays));
-    this.values = this.values.filter(stays);
-    this.logs = this.logs.filter(stays);
-    if (this.end && !stays(this.end)) this.end = null;
+    this.#texts.withdraw(to);
+    for (const [key, row] of this.#latest) this.#latest.set(key, row.filter((entry) => entry.seq <= to));
+    this.#values.withdraw(to);
+    this.#logs.withdraw(to);
+    if (this.end && this.end.seq > to) this.end = null;
     this.generation += 1;
-    bounded(this.notices, { seq, message: reason }, KEPT_ITEMS);
+    this.#notices.add({ seq, message, to, atMs, units: message.length });
   }
 
   // In place of all events up to its seq; what was withdrawn is not among them, so there may be gaps.
+  /** @param {any} event */
   #unfold({ seq = 0, events }) {
     if (this.position > 0) return seq > this.position ? 'gap' : 'duplicate';
     for (const event of events) {
@@ -142,49 +210,55 @@ export class Fold {
     return 'taken';
   }
 
-  #cutText(kept) {
-    let count = 0;
-    for (; this.#units > KEPT_TEXT && kept.pieces.length - count > 1; count += 1) {
-      this.#units -= kept.pieces[count].text.length;
+  #boundSteps() {
+    if (this.#stepUnits > this.#stepUnitsAt) this.#stepUnits = sumOf(this.steps.values());
+    if (this.steps.size > this.#stepsAt || this.#stepUnits > this.#stepUnitsAt) this.#trimSteps();
+  }
+
+  // The oldest that have ended and hold no other; where none may go, they are not looked at again at once.
+  #trimSteps() {
+    const most = KEPT_STEPS * (1 - STEPS_SHARE);
+    const mostUnits = KEPT_STEP_UNITS * (1 - STEPS_SHARE);
+    const parents = new Set([...this.steps.values()].map(({ parent }) => parent));
+    for (const step of this.steps.values()) {
+      if (this.steps.size <= most && this.#stepUnits <= mostUnits) break;
+      if (!step.end || parents.has(step.id)) continue;
+      this.#dropStep(step);
+      this.droppedSteps += 1;
     }
-    if (count) [kept.cut] = kept.pieces.splice(0, count).slice(-1).map(({ seq, end }) => ({ seq, end }));
+    this.#stepsAt = Math.max(KEPT_STEPS, this.steps.size + KEPT_STEPS * STEPS_SHARE);
+    this.#stepUnitsAt = Math.max(KEPT_STEP_UNITS, this.#stepUnits + KEPT_STEP_UNITS * STEPS_SHARE);
   }
 
-  #dropStep({ id }) {
-    for (const piece of this.texts.get(id)?.pieces ?? []) this.#units -= piece.text.length;
-    this.texts.delete(id);
+  /** @param {Step} step */
+  #dropStep({ id, units }) {
+    this.#texts.drop(id);
+    this.#latest.delete(`replace/${id}`);
+    this.#stepUnits -= units;
     this.steps.delete(id);
-  }
-
-  #withdrawText(text, to) {
-    for (; text.pieces.at(-1)?.seq > to; text.pieces.pop()) this.#units -= text.pieces.at(-1).text.length;
-    if (to === 0) text.cut = null;
-    const last = text.pieces.at(-1) ?? text.cut ?? { seq: 0, end: 0 };
-    text.length = last.seq <= to ? last.end : null;
   }
 }
 
-/** Event type to what it does. Types of a later version are passed over: their seq still counts. */
+/**
+ * Event type to what it does. Types of a later version are passed over: their seq still counts.
+ * @type {Record<string, (fold: Fold, event: any) => boolean|void>}
+ */
 const TAKE = {
   text: (fold, event) => fold.appendText(event),
-  json: (fold, { seq, span = '', value }) => bounded(fold.values, { seq, span, value }, KEPT_ITEMS),
-  log: (fold, { seq, at_ms: atMs, level = 'info', message, fields }) =>
-    bounded(fold.logs, { seq, atMs, level, message, fields }, KEPT_ITEMS),
+  json: (fold, event) => fold.addValue(event),
+  log: (fold, event) => fold.addLog(event),
   replace: (fold, event) => fold.replace(event),
   progress: (fold, { seq, done, total, unit }) => fold.keepLatest('progress', { seq, done, total, unit }),
   bytes: (fold, { seq, data }) => fold.keepLatest('bytes', { seq, total: fold.bytes + base64Size(data) }),
-  'span-start': (fold, { seq, at_ms: startMs, span: id, name, kind = '', parent = null, input }) =>
-    fold.addStep({ id, name, kind, parent, input, seq, startMs, end: null }),
-  'span-end': (fold, { seq, at_ms: atMs, span, output, error }) => {
-    const step = fold.steps.get(span);
-    if (step) step.end = { seq, atMs, output, error };
-  },
+  'span-start': (fold, event) => fold.addStep(event),
+  'span-end': (fold, event) => fold.endStep(event),
   reset: (fold, event) => fold.withdraw(event),
-  end: (fold, { seq, at_ms: atMs, state, result, error }) => {
-    fold.end = { seq, atMs, state, result, error };
+  end: (fold, { seq, at_ms: atMs, state, result, error, first_ms: firstMs }) => {
+    fold.end = { seq, atMs, state, result, error, firstMs };
   },
 };
 
+/** @param {() => any} make */
 function attempt(make) {
   try {
     return { value: make() };
@@ -193,11 +267,7 @@ function attempt(make) {
   }
 }
 
-function bounded(row, entry, limit) {
-  row.push(entry);
-  if (row.length > limit) row.shift();
-}
-
+/** @param {string} data */
 function base64Size(data) {
   return (data.length / 4) * 3 - (data.endsWith('==') ? 2 : data.endsWith('=') ? 1 : 0);
 }
@@ -205,22 +275,4 @@ function base64Size(data) {
 /** @param {any} event as it came @returns {boolean} whether nothing follows it: it is the `end`, or holds it */
 export function isLast(event) {
   return (event.type === 'fold' ? event.events.at(-1)?.type : event.type) === 'end';
-}
-
-/**
- * Length in code points. The wire counts those; JavaScript's `length` counts an emoji twice.
- * @param {string} text
- * @returns {number}
- */
-export function countPoints(text) {
-  let points = 0;
-  for (const _ of text) points += 1;
-  return points;
-}
-
-/** @param {string} text @param {number} points @returns {string} `text` without its first code points */
-export function skipPoints(text, points) {
-  let units = 0;
-  for (; points > 0 && units < text.length; points -= 1) units += text.codePointAt(units) > 0xffff ? 2 : 1;
-  return text.slice(units);
 }

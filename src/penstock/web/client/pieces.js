@@ -5,7 +5,7 @@ export const MAX_WHOLE_UNITS = 17 * 1024 * 1024;
 
 /** Give it the events of a stream in order. What comes out has no pieces, and no gaps where there were none. */
 export class Pieces {
-  #texts = [];
+  /** @type {string[]} */ #texts = [];
   #units = 0;
   #count = 0; // events for which the pieces stand
   #seq = 0;
@@ -29,6 +29,7 @@ export class Pieces {
     return part === parts - 1 ? this.#whole(seq) : null;
   }
 
+  /** @param {number} seq */
   #whole(seq) {
     const whole = JSON.parse(this.#texts.join(''));
     const place = seq ? { seq, n: this.#count } : {}; // a fold has its own
@@ -37,6 +38,7 @@ export class Pieces {
   }
 
   // What was begun and never completed is stood for by what comes instead.
+  /** @param {any} event */
   #standingFor(event) {
     const count = this.#count;
     this.#forget();

@@ -1,192 +1,270 @@
-// One run's events over EventSource, for as long as it takes. What to do when it breaks is reconnect.js's.
+// One connection, for as long as it takes: a thin loop around a transport. What to do when it breaks is reconnect.js's.
 
-import { isLast } from './fold.js';
-import { Pieces } from './pieces.js';
-import { CLOSED, OPEN, decide, backoffMs } from './reconnect.js';
-
-/** @typedef {'connecting'|'live'|'reconnecting'|'ended'} Connection */
+import { PenstockError } from './errors.js';
+import { FIRST_BYTE_MS, HEARTBEAT_MS, decide } from './reconnect.js';
+import { TRANSPORTS } from './transports/index.js';
 
 /**
+ * @typedef {import('./transports/index.js').Transport} Transport
+ * @typedef {'connecting'|'live'|'reconnecting'|'ended'|'stopped'} State
+ *
  * @typedef {object} Handlers
- * @property {(event: any) => 'taken'|'duplicate'|'gap'} take what the fold says to an event
- * @property {(status: {state: string, position?: number|null, eta_s?: number|null}) => void} status
- * @property {() => void} restart events are missing: what has been taken is void, all comes again
- * @property {() => Promise<boolean>} gone whether the server, asked again, will never serve this run
- * @property {() => void} change the connection's state or a counter has changed
+ * @property {() => import('./transports/index.js').Asked} asked what to ask for, from where its readers stand now
+ * @property {(event: string|any, cursors: string) => void} event
+ * @property {(data: string) => void} status
+ * @property {(change: {resumed?: boolean}) => void} change its state or `draining`; `resumed`: it had been lost
+ * @property {() => void} reset the cursor is no use: what comes next comes from the start
+ * @property {(held: boolean) => void} fallBack this transport does not get through; `held`: answers come, their bodies don't
+ * @property {() => void} end all had been received before
+ * @property {(error: Error) => void} refused for good: nothing more will come
+ * @property {() => Promise<import('./errors.js').PenstockError|null>} probe what an ordinary request for the same is refused with
  */
 
-const BROWSER = { EventSource: globalThis.EventSource, now: Date.now, random: Math.random };
+/** How often silence is looked for: no byte needs to set a timer. */
+const WATCH_MS = 1_000;
 
-/** The reader of one run. It counts what it can prove: `resumes`, and `duplicates` that it dropped. */
-export class RunStream {
-  /** @type {Connection} */ state = 'connecting';
-  resumes = 0;
-  duplicates = 0;
+/** A connection that lasted this long without an event was a good one all the same. */
+const GOOD_MS = 5_000;
+
+/** How long an answer of a long-poll may be on its way. */
+const POLL_MS = 27_000;
+
+/** Keeps events coming over one transport. */
+export class Connection {
+  /** @type {State} */ state = 'connecting';
   draining = false;
-  #cursor = '';
-  #seenMs = 0;
+  heartbeatMs = HEARTBEAT_MS;
+  openedMs = 0;
+  /** @type {number|undefined} */ #rate;
   #attempt = 0;
+  #mutes = 0;
   #retryMs = 0;
-  #opened = false;
-  #gaps = 0;
-  #rate = 0;
-  #sourceRate = 0;
-  #repaced = false;
-  #pieces = new Pieces();
-  #timer;
-  #source;
+  #renewed = false;
+  #moving = false; // is opened anew by our own wish: no resume
+  #aliveMs = 0;
+  /** @type {any} */ #timer;
+  /** @type {any} */ #watch;
+  /** @type {import('./transports/index.js').Sink|null} */ #sink = null;
+  /** @type {ReturnType<import('./transports/index.js').Open>|null} */ #handle = null;
 
   /**
-   * @param {string} url of the run's events
+   * @param {import('./api.js').Server} server
+   * @param {Transport} transport
    * @param {Handlers} handlers
-   * @param {{EventSource: any, now: () => number, random: () => number}} [env]
+   * @param {import('./transports/index.js').Env} env
+   * @param {boolean} [lost] it takes the place of one that had been live
    */
-  constructor(url, handlers, env = BROWSER) {
-    this.url = url;
+  constructor(server, transport, handlers, env, lost = false) {
+    this.server = server;
+    this.transport = transport;
     this.handlers = handlers;
     this.env = env;
+    this.wasLive = lost;
+  }
+
+  /** Connect, or connect anew: at another place, for other streams. */
+  open() {
+    this.#moving = this.state === 'live';
     this.#connect();
-  }
-
-  /** Let go. Nothing is called afterwards; the run itself goes on. */
-  close() {
-    clearTimeout(this.#timer);
-    this.#source?.close();
-    this.#source = undefined;
-    this.#set('ended');
-    this.handlers = { ...this.handlers, change() {} };
-  }
-
-  /** The tab was shown, the network came back, the machine woke: look whether the connection survived. */
-  wake() {
-    this.#follow('wake');
   }
 
   /**
-   * Read on at another pace, from where this reader stands.
-   * @param {number} rate updates a second; 0 is the server's own choice
+   * Let go. Nothing is called afterwards.
+   * @param {'stopped'|'ended'} [state]
    */
-  pace(rate) {
-    this.#rate = rate;
-    if (this.state === 'live') this.#keepPace();
+  close(state = 'stopped') {
+    this.#drop();
+    this.env.clearTimeout(this.#timer);
+    this.state = state;
   }
 
-  // A browser that reconnects by itself does so at the old pace.
-  #keepPace() {
-    if (this.#rate === this.#sourceRate) return;
-    this.#repaced = true;
-    this.#connect();
+  /**
+   * The tab was shown, or the network came back: look whether the connection survived.
+   * @param {'wake'|'online'} signal
+   */
+  wake(signal) {
+    if (this.#over) return;
+    if (this.#handle === null) this.#connect(); // it was only waiting for its next attempt
+    else this.#follow({ signal });
   }
 
-  #query() {
-    const query = new URLSearchParams(this.#cursor ? { after: this.#cursor } : { fold: '1' });
-    if (this.#rate) query.set('rate', String(this.#rate));
-    return `?${query}`;
+  /** Another pace, from where its readers stand. */
+  repace() {
+    const { rate } = this.handlers.asked();
+    if (this.state !== 'live' || rate === this.#rate) return;
+    if (this.#handle?.pace?.(rate)) this.#rate = rate;
+    else this.open();
+  }
+
+  get #over() {
+    return this.state === 'ended' || this.state === 'stopped';
   }
 
   #connect() {
-    clearTimeout(this.#timer);
-    this.#source?.close();
-    const source = new this.env.EventSource(this.url + this.#query());
-    this.#sourceRate = this.#rate;
-    this.#source = source;
-    this.#seenMs = this.env.now();
-    const mine = (handler) => (message) => {
-      if (source !== this.#source) return;
-      this.#seenMs = this.env.now();
-      handler(message);
-    };
-    source.onopen = mine(() => this.#open());
-    source.onmessage = mine((message) => this.#message(message));
-    source.onerror = mine(() => this.#error());
-    source.addEventListener('status', mine((message) => this.handlers.status(parse(message.data) ?? {})));
-    source.addEventListener('draining', mine((message) => this.#drain(message)));
-  }
-
-  #open() {
-    if (this.#opened && !this.#repaced) this.resumes += 1;
-    this.#opened = true;
-    this.#repaced = false;
-    this.draining = false;
+    this.#drop();
+    this.env.clearTimeout(this.#timer);
+    const sink = this.#sink = this.#makeSink();
+    this.#aliveMs = this.openedMs = this.env.now();
     this.#retryMs = 0;
-    this.#set('live');
-    this.#keepPace();
+    const asked = this.handlers.asked();
+    this.#rate = asked.rate;
+    const { open } = /** @type {any} */ (TRANSPORTS.get(this.transport));
+    this.#handle = open(this.server, asked, sink, this.env);
+    this.#watch = this.env.setTimeout(() => this.#look(), WATCH_MS);
   }
 
-  #message(message) {
-    const event = this.#whole(message.data);
-    const verdict = event ? this.handlers.take(event) : event === null ? 'taken' : 'gap';
-    if (verdict === 'gap') return this.#restart();
-    if (message.lastEventId) this.#cursor = message.lastEventId;
-    if (verdict === 'duplicate') this.duplicates += 1;
-    this.#attempt = 0;
-    if (event && isLast(event)) this.close();
+  #drop() {
+    this.env.clearTimeout(this.#watch);
+    this.#sink = null;
+    this.#handle?.close();
+    this.#handle = null;
   }
 
-  // Undefined for what is no event, or can't be put together; null for a piece of one that goes on.
-  #whole(data) {
-    try {
-      return this.#pieces.add(JSON.parse(data));
-    } catch {
-      return undefined;
-    }
+  // A transport that was let go may still speak; only the latest is listened to.
+  #makeSink() {
+    /** @type {(act: (...given: any[]) => void) => (...given: any[]) => void} */
+    const mine = (act) => (...given) => {
+      if (sink === this.#sink) act(...given);
+    };
+    /** @type {import('./transports/index.js').Sink} */
+    const sink = {
+      opened: false,
+      answered: false,
+      alive: mine(() => this.#alive(sink)),
+      heartbeat: mine((everyMs) => (this.heartbeatMs = everyMs)),
+      event: mine((event, cursors) => this.#event(event, cursors)),
+      status: mine((data) => this.handlers.status(data)),
+      retry: mine((ms) => (this.#retryMs = ms)),
+      draining: mine((ms) => this.#drain(ms)),
+      closed: mine((closing) => this.#closed(closing)),
+    };
+    return sink;
   }
 
-  #error() {
-    this.#repaced = false;
-    this.#set(this.#opened ? 'reconnecting' : 'connecting');
-    const closed = this.#source.readyState === CLOSED;
-    this.#follow('error');
-    if (closed) this.handlers.gone().then((gone) => gone && this.close());
+  /** @param {{opened: boolean}} sink */
+  #alive(sink) {
+    this.#aliveMs = this.env.now();
+    if (sink.opened) return;
+    sink.opened = true;
+    this.#renewed = this.draining = false;
+    const resumed = this.wasLive && !this.#moving;
+    this.wasLive = true;
+    this.#moving = false;
+    this.#set('live', { resumed });
+    if (this.handlers.asked().rate !== this.#rate) this.repace(); // wished for while there was no connection
   }
 
-  #drain(message) {
+  /** @param {string|any} event @param {string} cursors */
+  #event(event, cursors) {
+    this.#attempt = this.#mutes = 0;
+    this.handlers.event(event, cursors);
+  }
+
+  /** @param {number} ms */
+  #drain(ms) {
     this.draining = true;
-    this.#retryMs = parse(message.data)?.retry_ms ?? 0;
-    this.handlers.change();
+    this.#retryMs = ms;
+    this.handlers.change({});
   }
 
-  // Never show a text with a hole: forget it all, and read what the store has.
-  #restart() {
-    this.#cursor = '';
-    this.#pieces = new Pieces();
-    this.handlers.restart();
-    this.#source.close();
-    this.#set('reconnecting');
-    this.#later(backoffMs(this.#gaps++, this.env.random()));
+  #look() {
+    const opened = this.#sink?.opened;
+    const silentMs = this.env.now() - this.#aliveMs;
+    // EventSource hides heartbeats, so a quiet run looks like a dead socket; the next transport tells them apart.
+    const quietMs = this.transport === 'poll' ? POLL_MS : 2 * this.heartbeatMs;
+    if (opened && silentMs > quietMs) return this.#closed({ signal: 'silent' });
+    if (!opened && silentMs > FIRST_BYTE_MS) return this.#closed({ signal: 'mute', unexplained: true, held: this.#sink?.answered });
+    this.#watch = this.env.setTimeout(() => this.#look(), WATCH_MS);
   }
 
-  #follow(signal) {
+  /** @param {import('./transports/index.js').Closing | {signal: 'silent'}} closing */
+  async #closed(closing) {
+    const sink = this.#sink;
+    if (this.state === 'live' && this.env.now() - this.openedMs > GOOD_MS) this.#attempt = 0;
+    this.#drop();
+    this.#set(this.wasLive ? 'reconnecting' : 'connecting');
+    this.#sink = sink; // until the answer of the probe: an opening in between makes another
+    const explained = 'unexplained' in closing && closing.unexplained ? await this.#explain(closing) : closing;
+    if (this.#sink !== sink || this.#over) return;
+    this.#sink = null;
+    this.#follow(explained);
+  }
+
+  /**
+   * @param {import('./transports/index.js').Closing} closing
+   * @returns {Promise<import('./transports/index.js').Closing>}
+   */
+  async #explain({ held }) {
+    const error = await this.handlers.probe();
+    if (!error) return { signal: 'mute', sure: true, held };
+    if (error.status === 0) return { signal: 'broken' };
+    return { signal: 'refused', status: error.status, error, retryMs: error.retryAfterMs };
+  }
+
+  /** @param {any} closing */
+  #follow(closing) {
+    const { signal, sure = false } = closing;
+    if (signal === 'mute' || signal === 'silent') this.#mutes += sure ? 2 : 1;
     const { act, afterMs } = decide({
-      signal,
-      ended: this.state === 'ended',
-      readyState: this.#source?.readyState ?? CLOSED,
-      silentMs: this.env.now() - this.#seenMs,
+      ...closing,
       attempt: this.#attempt,
-      retryMs: this.#retryMs,
+      mutes: this.#mutes,
+      retryMs: Math.max(closing.retryMs ?? 0, signal === 'ended' || this.draining ? this.#retryMs : 0),
+      silentMs: this.env.now() - this.#aliveMs,
+      heartbeatMs: this.heartbeatMs,
+      open: this.#sink?.opened ?? false,
+      renewed: this.#renewed || !this.server.renews,
+      hidden: this.env.hidden(),
       chance: this.env.random(),
     });
-    if (act === 'reopen') this.#later(afterMs);
+    ACTS[act](this, afterMs, closing);
   }
 
-  #later(afterMs) {
+  // What follows is for the table of acts below.
+
+  /** @param {number} afterMs */
+  later(afterMs) {
     this.#attempt += 1;
-    this.#set(this.#opened ? 'reconnecting' : 'connecting');
-    clearTimeout(this.#timer);
-    if (afterMs === 0) return this.#connect();
-    this.#timer = setTimeout(() => this.#connect(), afterMs);
+    this.#drop();
+    this.#set(this.wasLive ? 'reconnecting' : 'connecting');
+    this.env.clearTimeout(this.#timer);
+    if (afterMs === 0) this.#connect();
+    else this.#timer = this.env.setTimeout(() => this.#connect(), afterMs);
   }
 
-  #set(state) {
+  renew() {
+    this.#renewed = true;
+    this.server.renew().then(() => this.later(0), (reason) => this.stop(reason));
+  }
+
+  end() {
+    this.close('ended');
+    this.handlers.end();
+  }
+
+  /** @param {Error} error */
+  stop(error) {
+    this.close('stopped');
+    this.handlers.refused(error);
+  }
+
+  /** @param {State} state @param {{resumed?: boolean}} [change] */
+  #set(state, change = {}) {
     this.state = state;
-    this.handlers.change();
+    this.handlers.change(change);
   }
 }
 
-function parse(data) {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return null;
-  }
-}
+/** @type {Record<import('./reconnect.js').Decision['act'], (one: Connection, afterMs: number, closing: any) => void>} */
+const ACTS = {
+  keep: () => {},
+  retry: (one, afterMs) => one.later(afterMs),
+  fallback: (one, _, { held = false }) => one.handlers.fallBack(held),
+  renew: (one) => one.renew(),
+  reset: (one, afterMs) => {
+    one.handlers.reset();
+    one.later(afterMs);
+  },
+  end: (one) => one.end(),
+  stop: (one, _, { status = 0, error }) => one.stop(error ?? new PenstockError(status)),
+};

@@ -1,267 +1,134 @@
-// Wires the rooms together: hash to run, form to run, stream to fold to view.
+// The shell: address to view, keys to deeds, and the state of the connection above all views.
 
-import { call, clock, submit } from './api.js';
-import { Fold, isLast } from '../client/fold.js';
-import { Form } from './form.js';
-import { RunStream } from '../client/stream.js';
-import { duration, h, put, span } from '../client/dom.js';
-import { RunView, isLive, stateOf } from './view.js';
+import { put } from '../client/dom.js';
+import { HealthView } from './health.js';
+import { listen, showHelp } from './keyboard.js';
+import { polling } from './polling.js';
+import { QueueView } from './queue.js';
+import { routeOf } from './router.js';
+import { ComparePage } from './run/compare.js';
+import { RunPage } from './run/page.js';
+import { RunsView } from './runs.js';
+import { clock } from './server.js';
+import { StartView } from './start.js';
 
-const RECENT = 20; // runs listed
-const TICK_MS = 500; // of the running clocks
-const HIDDEN_RATE = 1; // updates a second for a page that nobody sees
-const HIDDEN_AFTER_MS = 3000; // who looks into another tab for a moment costs no new connection
+/**
+ * A view, one for each kind of address; made when it is first shown, and kept. When what it tells of itself has changed it
+ * dispatches `viewchange` on its element.
+ * @typedef {object} View
+ * @property {HTMLElement} element in the page while it is shown; a heading in it gets the focus when it is opened
+ * @property {(params: any) => void} show with other parameters while it is shown, too
+ * @property {() => void} hide nothing of it goes on
+ * @property {(nowMs: number) => void} [tick] twice a second while it is shown and seen; by the server's clock
+ * @property {string} [title] for the tab
+ * @property {{state: string, text?: string}} [connection] of its own; that of the lists without it
+ * @property {import('./keyboard.js').Shortcut[]} [shortcuts]
+ */
 
-const byId = (id) => document.getElementById(id);
-const page = { functions: [], form: null, chosen: null, touched: false, run: null, view: null, recentMs: 0 };
+const TICK_MS = 500; // of clocks that run
 
-// ---- functions and the form
+const VIEWS = {
+  start: StartView,
+  runs: RunsView,
+  queue: QueueView,
+  health: HealthView,
+  run: RunPage,
+  compare: ComparePage,
+};
 
-async function loadFunctions() {
-  try {
-    page.functions = (await call('api/functions')).functions;
-  } catch (error) {
-    byId('functions').lastElementChild.replaceWith(h('p', { className: 'error' }, sentence(error)));
-    if (error.status === 0 || error.status >= 500) setTimeout(loadFunctions, 3000);
-    return;
-  }
-  const rows = page.functions.map(functionRow);
-  if (!rows.length) rows.push(h('p', { className: 'help' }, 'None is registered.'));
-  byId('functions').replaceChildren(h('legend', {}, 'Functions'), ...rows);
-  if (page.functions[0]) choose(page.chosen ?? page.functions[0].name);
-  fillFromRun();
-}
+const main = /** @type {HTMLElement} */ (document.getElementById('view'));
+const connection = /** @type {HTMLElement} */ (document.getElementById('connection'));
 
-function functionRow({ name, description }) {
-  const input = h('input', { type: 'radio', name: 'function', value: name, onchange: () => choose(name) });
-  const help = (description ?? '').split('\n\n')[0];
-  return h('label', {}, input, span('name', name), span('help', help));
-}
-
-function choose(name) {
-  const found = page.functions.find((one) => one.name === name);
-  if (!found || (page.chosen === name && page.form)) return;
-  page.chosen = name;
-  for (const radio of byId('functions').querySelectorAll('input')) radio.checked = radio.value === name;
-  page.form = new Form(byId('fields'), found.input_schema);
-  put(byId('form-error'), '');
-  byId('run-button').disabled = false;
-}
-
-async function start(event) {
-  event.preventDefault();
-  const input = page.form?.read();
-  if (!input || byId('run-button').disabled) return;
-  byId('run-button').disabled = true;
-  put(byId('form-error'), '');
-  try {
-    const { run_id: id } = await submit(page.chosen, input);
-    page.touched = false;
-    location.hash = encodeURIComponent(id);
-    byId('run').scrollIntoView({ block: 'nearest' });
-  } catch (error) {
-    const shown = error.field && page.form.showError(error.field, sentence(error));
-    if (!shown) put(byId('form-error'), sentence(error));
-  } finally {
-    byId('run-button').disabled = false;
-  }
-}
-
-// ---- the run on the page
+/** @type {Map<string, View>} */ const views = new Map();
+/** @type {Map<string, number>} */ const scrolled = new Map();
+let shown = { key: '', name: '', view: /** @type {View|null} */ (null) };
 
 function route() {
-  const id = decodeURIComponent(location.hash.slice(1));
-  if (id === (page.run?.id ?? '')) return;
-  page.run?.stream.close();
-  page.run = id ? openRun(id) : null;
-  page.view = id ? new RunView() : null;
-  byId('run').hidden = !id;
-  byId('empty').hidden = Boolean(id);
-  loadRecent();
-  draw();
+  const { view: name, params, moved } = routeOf(location.hash);
+  if (moved) history.replaceState(null, '', moved);
+  const key = [name, params.id, params.a, params.b].join('/');
+  const first = !shown.view;
+  const fresh = key !== shown.key;
+  if (fresh) leave();
+  if (!views.has(name)) views.set(name, new VIEWS[name]());
+  const view = /** @type {View} */ (views.get(name));
+  shown = { key, name, view };
+  if (fresh) main.replaceChildren(view.element);
+  view.show(params);
+  if (fresh) arrive(first);
+  markPlace(name);
+  tell();
 }
 
-function openRun(id) {
-  const run = { id, record: null, status: {}, fold: new Fold(), notices: [], receipt: '' };
-  run.stream = new RunStream(`api/runs/${encodeURIComponent(id)}/events`, {
-    take: (event) => take(run, event),
-    status: (status) => {
-      if (status.state === 'running' && run.status.state === 'queued') loadRecord(run).then(loadRecent);
-      run.status = status;
-      run.receipt = RECEIPTS[status.cancel] ?? run.receipt; // somebody may have stopped it elsewhere
-      draw();
-    },
-    restart: () => restart(run),
-    gone: () => loadRecord(run),
-    change: () => draw(),
-  });
-  loadRecord(run);
-  return run;
+function leave() {
+  scrolled.set(shown.key, scrollY);
+  shown.view?.hide();
 }
 
-function take(run, event) {
-  const verdict = run.fold.apply(event);
-  if (isLast(event)) loadRecord(run).then(loadRecent);
-  else if (run.status.state === 'queued' && event.type !== 'reset' && event.seq) started(run);
-  draw();
-  return verdict;
+/** @param {boolean} first */
+function arrive(first) {
+  scrollTo({ top: scrolled.get(shown.key) ?? 0, behavior: /** @type {any} */ ('instant') });
+  if (first) return; // the browser's own place is the better one
+  const heading = /** @type {HTMLElement} */ (main.querySelector('h1, h2') ?? main);
+  if (main.contains(document.activeElement) && document.activeElement !== main) return; // the view knew better
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }
 
-function started(run) {
-  run.status = { state: 'running' };
-  loadRecord(run).then(loadRecent);
-}
-
-function restart(run) {
-  run.notices = [`Events after ${run.fold.position} are missing. Reading this run again from its start.`];
-  run.fold = Object.assign(new Fold(), { generation: run.fold.generation + 1 });
-}
-
-// Whether the server will never serve this run: then the stream need not ask again.
-async function loadRecord(run) {
-  try {
-    run.record = await call(`api/runs/${encodeURIComponent(run.id)}`);
-    if (isLive(run.record.state)) run.status = run.record;
-    if (run === page.run) fillFromRun();
-  } catch (error) {
-    if (![401, 403, 404].includes(error.status)) return false;
-    run.notices = [sentence(error)];
-    run.stream.close();
-    return true;
-  } finally {
-    draw();
+/** @param {string} name */
+function markPlace(name) {
+  const place = { run: 'runs', compare: 'runs' }[name] ?? name;
+  for (const link of document.querySelectorAll('#places a')) {
+    if (link.getAttribute('href') === `#/${place}`) link.ariaCurrent = 'page';
+    else link.removeAttribute('aria-current');
   }
-  return false;
 }
 
-// A run that was opened by its link brings its input along; what was typed is left alone.
-function fillFromRun() {
-  const record = page.run?.record;
-  if (!record?.input || page.run.filled || !page.functions.length) return;
-  page.run.filled = true;
-  if (page.touched) return;
-  choose(record.function);
-  if (page.chosen === record.function) page.form.fill(record.input);
+// What the shown view tells of itself, and how the connection is.
+function tell() {
+  const { view } = shown;
+  /** @type {{state: string, text?: string}} */ const { state, text = state } = view?.connection ?? polling;
+  connection.dataset.state = state;
+  put(connection, state === 'idle' ? '' : text);
+  document.title = [view?.title, 'Penstock'].filter(Boolean).join(' · ');
 }
 
-async function stop() {
-  const run = page.run;
-  byId('stop-button').disabled = true;
-  try {
-    const { cancel } = await call(`api/runs/${encodeURIComponent(run.id)}/cancel`, {});
-    run.receipt = RECEIPTS[cancel] ?? cancel ?? '';
-  } catch (error) {
-    run.receipt = `Not stopped: ${sentence(error)}`;
-  }
-  byId('stop-button').disabled = false;
-  draw();
-}
+/** @param {string} path */
+const go = (path) => () => { location.hash = path; };
 
-const RECEIPTS = {
-  requested: 'Stop requested: the worker has not seen it yet.',
-  acknowledged: 'Stop acknowledged: the function is being stopped.',
-  stopped: 'Stopped.',
-};
+/** @type {import('./keyboard.js').Shortcut[]} */
+const SHORTCUTS = [
+  { keys: 'g s', does: 'Start', act: go('#/start') },
+  { keys: 'g r', does: 'Runs', act: go('#/runs') },
+  { keys: 'g q', does: 'Queue', act: go('#/queue') },
+  { keys: 'g h', does: 'Health', act: go('#/health') },
+  { keys: '/', does: 'Search', act: () => /** @type {any} */ (main.querySelector('[type=search]'))?.focus() },
+  { keys: '?', does: 'This list', act: help },
+];
 
-// ---- recent runs
-
-async function loadRecent() {
-  page.recentMs = Date.now();
-  const { runs } = await call(`api/runs?limit=${RECENT}`).catch(() => ({ runs: null }));
-  if (!runs) return;
-  const rows = runs.map(recentRow);
-  byId('runs').replaceChildren(...(rows.length ? rows : [h('li', { className: 'help' }, 'None yet.')]));
-}
-
-const ago = (ms) => (ms < 60_000 ? 'now' : `${duration(ms).replace(/ \d+ (s|min)$/, '')} ago`);
-
-function recentRow({ run_id: id, function: name, state, created_at_ms: createdMs }) {
-  const age = span('time', ago(clock.now() - createdMs));
-  const standing = h('span', { className: 'state', data: { state } }, state);
-  const link = h('a', { href: `#${encodeURIComponent(id)}` }, span('name', name), standing, age);
-  if (id === page.run?.id) link.ariaCurrent = 'true';
-  return h('li', {}, link);
-}
-
-// ---- drawing: at most once a frame; a hidden tab has no frames, but its title is still read
-
-let due = false;
-
-function draw() {
-  if (due) return;
-  due = true;
-  if (document.hidden) setTimeout(drawNow, TICK_MS);
-  else requestAnimationFrame(drawNow);
-}
-
-function drawNow() {
-  due = false;
-  const { run, view } = page;
-  const state = run ? run.stream.state : 'idle';
-  byId('connection').dataset.state = state;
-  put(byId('connection'), run?.stream.draining ? 'server restarting' : state.replace('idle', ''));
-  document.title = run?.record ? `${stateOf(run)}: ${run.record.function} · Penstock` : 'Penstock';
-  if (!run) return;
-  const following = isLive(stateOf(run)) && isAtBottom();
-  view.update(run, clock.now());
-  if (following) window.scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' });
-}
-
-const isAtBottom = () => {
-  const { scrollHeight, clientHeight, scrollTop } = document.documentElement;
-  return scrollTop > 0 && scrollHeight - clientHeight - scrollTop < 60;
-};
-
-function sentence({ message, hint }) {
-  return [message, hint].filter(Boolean).join(' ');
-}
-
-// ---- waking up: a timer that comes late by a minute is a machine that slept
-
-let tickMs = Date.now();
-
-function tick() {
-  const sleptMs = Date.now() - tickMs - TICK_MS;
-  tickMs = Date.now();
-  if (document.hidden) return;
-  if (sleptMs > 10_000) wake();
-  const state = page.run && stateOf(page.run);
-  // A connection can die without a word, and heartbeats are comments, which EventSource does not show.
-  if (isLive(state)) page.run.stream.wake();
-  if (isLive(state)) draw();
-}
-
-// Nobody looks: one update a second will do, and all is there at once when somebody does.
-function slowDown() {
-  if (document.hidden) page.run?.stream.pace(HIDDEN_RATE);
+function help() {
+  showHelp([['This view', shown.view?.shortcuts ?? []], ['Everywhere', SHORTCUTS]]);
 }
 
 function wake() {
-  if (document.hidden) {
-    setTimeout(slowDown, HIDDEN_AFTER_MS);
-    return;
-  }
-  page.run?.stream.pace(0);
-  page.run?.stream.wake();
-  if (Date.now() - page.recentMs > 5000) loadRecent();
+  if (!document.hidden) polling.wake();
 }
 
-byId('run-form').addEventListener('submit', start);
-byId('run-form').addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) byId('run-form').requestSubmit();
+polling.change = tell;
+main.addEventListener('viewchange', tell);
+listen(() => [...(shown.view?.shortcuts ?? []), ...SHORTCUTS]);
+document.getElementById('help-button')?.addEventListener('click', help);
+document.getElementById('skip')?.addEventListener('click', (event) => {
+  event.preventDefault(); // the address is the view's
+  main.focus();
 });
-byId('run-form').addEventListener('input', () => (page.touched = true));
-byId('stop-button').addEventListener('click', stop);
 addEventListener('hashchange', route);
 for (const name of ['online', 'pageshow']) addEventListener(name, wake);
 for (const name of ['visibilitychange', 'resume']) document.addEventListener(name, wake);
-setInterval(tick, TICK_MS);
+setInterval(() => document.hidden || shown.view?.tick?.(clock.now()), TICK_MS);
 
 // The server has set its cookie by now; the secret need not stay in the address bar and in shared links.
 if (new URLSearchParams(location.search).has('token')) {
   history.replaceState(null, '', location.pathname + location.hash);
 }
-loadFunctions();
 route();
-if (!page.run) loadRecent();
-if (document.hidden) wake(); // opened in the background

@@ -1,0 +1,55 @@
+// When to draw: at most once a frame, less often where drawing is slow, and once a second where nobody looks.
+
+const HIDDEN_MS = 1_000; // a hidden page has no frames, but its title is read
+
+/** Frames may not come although the page counts as visible (a covered window): then it is drawn all the same. */
+const NO_FRAME_MS = 2_000;
+
+/** For each millisecond of drawing so many are left to everything else: drawing takes at most a tenth. */
+const REST = 9;
+
+/** A drawing that is asked for as often as one likes. */
+export class Frames {
+  #due = false;
+  #notBeforeMs = 0;
+  /** @type {any} */ #timer;
+
+  /** @param {() => void} draw */
+  constructor(draw) {
+    this.draw = draw;
+  }
+
+  /** Something has changed. */
+  ask() {
+    if (this.#due) return;
+    this.#due = true;
+    this.#plan();
+  }
+
+  /** The page is seen again. */
+  wake() {
+    if (!this.#due) return;
+    clearTimeout(this.#timer);
+    this.#plan();
+  }
+
+  #plan() {
+    const waitMs = this.#notBeforeMs - performance.now();
+    if (document.hidden) this.#timer = setTimeout(() => this.#now(), HIDDEN_MS);
+    else if (waitMs > 20) this.#timer = setTimeout(() => this.#plan(), waitMs - 10);
+    else {
+      this.#timer = setTimeout(() => this.#now(), NO_FRAME_MS);
+      requestAnimationFrame(() => this.#now());
+    }
+  }
+
+  #now() {
+    if (!this.#due) return;
+    this.#due = false;
+    clearTimeout(this.#timer);
+    const startMs = performance.now();
+    this.draw();
+    // Layout and paint follow the script in the same frame; a task of its own comes after them.
+    setTimeout(() => (this.#notBeforeMs = performance.now() + REST * (performance.now() - startMs)));
+  }
+}

@@ -1,0 +1,164 @@
+// One run as the page knows it: its record, its folded state, and what is drawn from them. No DOM.
+
+import { Fold } from '../../client/fold.js';
+import { LARGE_UNITS, Large, lightened } from './brief.js';
+import { Transcript, newer } from './transcript.js';
+import { Tree } from './tree.js';
+import { isError, isLive } from './words.js';
+
+/** @typedef {{seq: number, span: string, message: string}} Problem a place where something failed */
+
+/** What a page knows of one run. Give it each state that the client tells, and read the fields. */
+export class RunModel {
+  /** @type {any} of GET api/runs/ID; null until it has come */ record = null;
+  /** @type {{state?: string, position?: number|null, eta_s?: number|null, cancel?: string}} the latest */ status = {};
+  /** @type {string[]} of this page: the run is not there, the stream was read again */ notices = [];
+  /** of a stop */ receipt = '';
+  fold = new Fold();
+  tree = new Tree();
+  transcript = new Transcript();
+  /** @type {Problem[]} in order */ errors = [];
+  /** Steps under way. @type {Set<string>} */ pending = new Set();
+  /** Unix milliseconds of the first event; 0 before it */ firstMs = 0;
+  #position = 0;
+  #generation = 0;
+  #droppedSteps = 0;
+
+  /** @param {string} id */
+  constructor(id) {
+    this.id = id;
+  }
+
+  /**
+   * Take the state.
+   * @param {Fold} fold @param {import('../../client/subscription.js').Changed} changed since the last time
+   */
+  update(fold, changed) {
+    const anew = changed.all || fold !== this.fold || fold.generation !== this.#generation;
+    this.fold = fold;
+    if (anew || fold.droppedSteps !== this.#droppedSteps) this.#clear();
+    const all = this.#position === 0;
+    const steps = all ? fold.steps.keys() : changed.steps;
+    const texts = all ? fold.texts.keys() : changed.texts;
+    const ids = [...steps];
+    const own = this.#takeSteps(ids);
+    const replaced = all || changed.kinds.has('replace');
+    this.transcript.update(fold, { texts, steps: ids, replaced }, (step) => own.has(step.id));
+    this.#takeRest();
+    this.#position = fold.position;
+  }
+
+  #clear() {
+    this.#generation = this.fold.generation;
+    this.#droppedSteps = this.fold.droppedSteps;
+    this.#position = 0;
+    this.firstMs = 0;
+    this.errors = [];
+    this.pending.clear();
+    this.tree.clear();
+    this.transcript.clear();
+  }
+
+  /** @param {string[]} ids @returns {Set<string>} steps whose error began with them */
+  #takeSteps(ids) {
+    /** @type {Set<string>} */ const own = new Set();
+    const ended = [];
+    for (const id of ids) {
+      const step = this.fold.steps.get(id);
+      if (!step) continue;
+      if (!this.tree.nodes.has(id)) this.#begin(step);
+      if (step.end) ended.push(step);
+    }
+    ended.sort((one, other) => (one.end?.seq ?? 0) - (other.end?.seq ?? 0)); // children before what they are in
+    for (const step of ended) if (this.#end(step)) own.add(step.id);
+    return own;
+  }
+
+  /** @param {import('../../client/fold.js').Step} step */
+  #begin(step) {
+    this.tree.add(step);
+    this.pending.add(step.id);
+    step.input = lightened(step.input);
+    step.units = Math.min(step.units, LARGE_UNITS);
+    this.firstMs ||= step.startMs;
+  }
+
+  /** @param {import('../../client/fold.js').Step} step */
+  #end(step) {
+    const { end } = step;
+    this.pending.delete(step.id);
+    if (!end) return false;
+    end.output = lightened(end.output);
+    step.units = Math.min(step.units, 2 * LARGE_UNITS);
+    const isOwn = this.tree.end(step);
+    if (isOwn) this.#found({ seq: end.seq, span: step.id, message: end.error?.message ?? '' });
+    return isOwn;
+  }
+
+  #takeRest() {
+    for (const log of newer(this.fold.logs, this.#position)) {
+      this.firstMs ||= log.atMs;
+      log.fields = lightened(log.fields);
+      if (isError(log.level)) this.#found({ seq: log.seq, span: log.span, message: log.message });
+    }
+    for (const item of newer(this.fold.values, this.#position)) {
+      this.firstMs ||= item.atMs;
+      item.value = lightened(item.value);
+      if (item.value instanceof Large) item.units = item.value.preview.length;
+    }
+    this.#takeEnd(this.fold.end);
+  }
+
+  /** @param {import('../../client/fold.js').End|null} end */
+  #takeEnd(end) {
+    if (!end || end.seq <= this.#position) return;
+    end.result = lightened(end.result);
+    const { error } = end;
+    const told = this.errors.some(({ message }) => message === error?.message);
+    if (error && !told) this.#found({ seq: end.seq, span: '', message: error.message ?? '' });
+  }
+
+  /** @param {Problem} problem */
+  #found(problem) {
+    this.errors.push(problem);
+    if ((this.errors.at(-2)?.seq ?? 0) > problem.seq) this.errors.sort((one, other) => one.seq - other.seq);
+  }
+
+  /** @returns {string} the run's state; '' while it is unknown, or while what led to its end is still on the way */
+  get state() {
+    if (this.fold.end) return this.fold.end.state;
+    if (this.record && !isLive(this.record.state)) return '';
+    return this.status.state ?? (this.fold.position > 0 ? 'running' : '');
+  }
+
+  /** @returns {boolean} whether nothing more will come */
+  get over() {
+    return this.fold.end !== null || (this.record !== null && !isLive(this.record.state));
+  }
+
+  /** @returns {number} Unix milliseconds of its start; 0 where it has not started, or nobody knows */
+  get startMs() {
+    return this.record?.started_at_ms ?? this.firstMs;
+  }
+
+  /** @param {number} nowMs @returns {number} Unix milliseconds up to which it has lasted */
+  endMs(nowMs) {
+    return this.fold.end?.atMs || (this.over ? this.record?.ended_at_ms : 0) || nowMs;
+  }
+
+  /** @returns {number} which attempt this is, or was; 1 is the first */
+  get attempt() {
+    return this.record?.attempt ?? 1;
+  }
+}
+
+/**
+ * @param {import('./tree.js').Node} node @param {RunModel} model
+ * @returns {'pending'|'done'|'failed'|'unfinished'|'interrupted'}
+ */
+export function stateOf({ step }, model) {
+  if (!step) return model.over ? (model.state === 'succeeded' ? 'done' : 'failed') : 'pending';
+  if (!step.end) return model.over ? 'unfinished' : 'pending';
+  if (step.end.error?.code === 'interrupted') return 'interrupted';
+  return step.end.error ? 'failed' : 'done';
+}
