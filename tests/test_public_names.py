@@ -8,7 +8,7 @@ import pytest
 
 import penstock
 
-NAMES = ["App", "AsyncClient", "Client", "PenstockError", "Replace", "Run", "Span", "__version__"]
+NAMES = ["App", "AsyncClient", "Client", "File", "PenstockError", "Replace", "Run", "Span", "__version__"]
 
 
 def test_the_public_names() -> None:

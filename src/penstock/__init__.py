@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from .client import AsyncClient, Client
     from .errors import PenstockError
     from .events import Replace
+    from .files import File
     from .worker import Run, Span
 
-__all__ = ["App", "AsyncClient", "Client", "PenstockError", "Replace", "Run", "Span", "__version__"]
+__all__ = ["App", "AsyncClient", "Client", "File", "PenstockError", "Replace", "Run", "Span", "__version__"]
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ _HOMES = {
     "App": ".app",
     "AsyncClient": ".client",
     "Client": ".client",
+    "File": ".files",
     "PenstockError": ".errors",
     "Replace": ".events",
     "Run": ".worker",

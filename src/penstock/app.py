@@ -21,6 +21,7 @@ from .queue import Queue, Standings
 from .server import Context, Metrics, Peers, Pulse, Sources, make_closed_server, make_server
 from .settings import Settings, load
 from .storage import make_store
+from .storage.uploads import make_uploads
 from .worker import Function, FunctionOptions, Worker
 
 __all__ = ["STARTED", "App"]
@@ -222,7 +223,9 @@ class _Services:
         self.store.listen(meters.appends.heard)
         meters.runs.expect(app.functions)
         self.memory = MemoryGuard(settings.memory_limit_mb)
-        self.worker = Worker(worker_name(), self.store, app.functions, settings, self.memory, meters=meters)
+        self.uploads = make_uploads(settings.store, synchronous=settings.synchronous)
+        given = self.store, app.functions, settings, self.memory
+        self.worker = Worker(worker_name(), *given, meters=meters, uploads=self.uploads)
         watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
         self.hub = Hub(self.store)
         self.janitor = Janitor(
@@ -236,15 +239,21 @@ class _Services:
         )
         groups = self.worker.groups
         self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
-        self.queue = Queue(self.store, app.functions, self.worker, self.standings, self.hub, self.memory)
+        beside = self.worker, self.standings, self.hub, self.memory, self.uploads
+        self.queue = Queue(self.store, app.functions, *beside)
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
         self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s, meters.flow)
         self.folds = Folds(self.store)
-        self.metrics = Metrics(meters, Sources(self.hub, self.store, groups, self.memory), app.peers)
-        reading = self.hub, self.folds, self.pulse
-        services = self.queue, self.standings, *reading, self.memory, self.metrics
-        self.server: ASGIApp = make_server(Context(settings, self.store, app.functions, *services))
+        self.server = self._server(app)
+        self.keep_s = settings.upload_keep_s
         self._beside: list[asyncio.Task[None]] = []
+
+    def _server(self, app: App) -> ASGIApp:
+        sources = Sources(self.hub, self.store, self.worker.groups, self.memory)
+        self.metrics = Metrics(app.meters, sources, app.peers)
+        reading = self.hub, self.folds, self.pulse
+        services = self.queue, self.standings, *reading, self.memory, self.metrics, self.uploads
+        return make_server(Context(app.settings, self.store, app.functions, *services))
 
     @classmethod
     async def start(cls, app: App) -> "_Services":
@@ -264,7 +273,7 @@ class _Services:
 
     def _begin(self) -> None:
         beside = [self.janitor.run(), self.janitor.enforce(self.queue.stop_for), self.standings.run()]
-        beside.append(self.metrics.tell_peers())
+        beside += [self.metrics.tell_peers(), self.janitor.expire(self.uploads, self.keep_s)]
         if self.presence is not None:
             beside.append(self.presence.run())
         self._beside = [asyncio.create_task(one) for one in beside]
@@ -279,3 +288,4 @@ class _Services:
         self.memory.stop()
         self.hub.close()
         await self.store.close()
+        await asyncio.to_thread(self.uploads.close)

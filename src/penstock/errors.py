@@ -11,11 +11,17 @@ PenstockError
 │   ├── UnknownRun           404  unknown_run
 │   ├── NotFound             404  not_found
 │   ├── MethodNotAllowed     405  method_not_allowed
+│   ├── UnknownUpload        404  unknown_upload
 │   ├── AlreadyRunning       409  already_running (`on_repeat="reject"`)
+│   ├── NotWaiting           409  not_waiting
+│   ├── UploadInUse          409  upload_in_use
+│   ├── UploadMoved          409  upload_moved
+│   ├── UnsupportedTus       412  unsupported_tus_version
 │   ├── BodyTooLarge         413  body_too_large
 │   ├── UnsupportedMedia     415  unsupported_media_type
 │   ├── UpgradeRequired      426  upgrade_required
 │   ├── InvalidInput         422  invalid_input (names the field)
+│   ├── UploadLocked         423  upload_locked
 │   └── QueueFull            503  queue_full
 ├── YieldError               the function's to mend; its run ends as failed
 │   ├── BadYield             500  bad_yield
@@ -59,6 +65,7 @@ __all__ = [
     "MethodNotAllowed",
     "NotAStore",
     "NotFound",
+    "NotWaiting",
     "PenstockError",
     "ProtocolError",
     "QueueFull",
@@ -74,8 +81,13 @@ __all__ = [
     "Unauthorized",
     "UnknownFunction",
     "UnknownRun",
+    "UnknownUpload",
     "UnsupportedMedia",
+    "UnsupportedTus",
     "UpgradeRequired",
+    "UploadInUse",
+    "UploadLocked",
+    "UploadMoved",
     "YieldError",
 ]
 
@@ -154,6 +166,41 @@ class UnknownRun(RequestError):
     status = 404
 
 
+class UnknownUpload(RequestError):
+    """There is no upload with this id."""
+
+    code = "unknown_upload"
+    status = 404
+
+
+class UploadInUse(RequestError):
+    """A run has the file for its input, and it stays as long as the run."""
+
+    code = "upload_in_use"
+    status = 409
+
+
+class UploadMoved(RequestError):
+    """What was sent does not begin where the upload stands."""
+
+    code = "upload_moved"
+    status = 409
+
+
+class UnsupportedTus(RequestError):
+    """The request does not say that it speaks the version of the upload protocol that is spoken here."""
+
+    code = "unsupported_tus_version"
+    status = 412
+
+
+class UploadLocked(RequestError):
+    """Another request is writing the upload."""
+
+    code = "upload_locked"
+    status = 423
+
+
 class NotFound(RequestError):
     """No route answers this path."""
 
@@ -176,7 +223,7 @@ class BodyTooLarge(RequestError):
 
 
 class UnsupportedMedia(RequestError):
-    """The request body is not JSON."""
+    """The request body is not of the type that the route takes."""
 
     code = "unsupported_media_type"
     status = 415
@@ -200,6 +247,13 @@ class AlreadyRunning(RequestError):
     """The session has a run of this function that has not ended, and the function takes one at a time."""
 
     code = "already_running"
+    status = 409
+
+
+class NotWaiting(RequestError):
+    """The run has started, or ended: it has no place in line any more."""
+
+    code = "not_waiting"
     status = 409
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import secrets
 import socket
 import time
@@ -18,9 +19,10 @@ from pathlib import Path
 from .errors import Fenced, StoreError
 from .memory.processes import stat_of
 from .meters import Runs
-from .models import Claimed
+from .models import Claimed, RunFilter
 from .presence import TOLD_S
 from .storage.base import Store, WorkerSign
+from .storage.uploads import Uploads
 from .worker import end_unexecuted, retry_at_ms
 
 __all__ = ["Janitor", "process_is_gone", "worker_name"]
@@ -78,6 +80,12 @@ LIMITS_S = 1.0
 
 ENDED_AT_ONCE = 100
 """Runs ended side by side: they share a few commits, and others' writes wait for no more than these."""
+
+EXPIRY_LOOKS, MOST_EXPIRY_S = 20, 3600.0
+"""Looks for old uploads in the time that they are kept, and seconds between two at most."""
+
+LOOKED_UP = 100
+"""Runs asked for at once."""
 
 End = Callable[[str, str], Awaitable[object]]
 """Ends a run, given its id and the reason."""
@@ -169,6 +177,34 @@ class Janitor:
             except Exception:
                 log.exception("Lost workers can't be looked for.")
 
+    async def expire(self, uploads: Uploads, keep_s: float) -> None:
+        """Remove uploads that no run uses, `keep_s` after their last bytes, until cancelled."""
+        every_s = min(max(keep_s / EXPIRY_LOOKS, LIMITS_S), MOST_EXPIRY_S)
+        while True:
+            await asyncio.sleep(every_s * random.uniform(0.5, 1))  # noqa: S311 - processes that started together
+            try:
+                await self.expire_once(uploads, keep_s)
+            except StoreError as error:
+                log.error("Uploads can't be looked through: %s %s", error.message, error.hint)  # noqa: TRY400
+            except Exception:
+                log.exception("Uploads can't be looked through.")
+
+    async def expire_once(self, uploads: Uploads, keep_s: float) -> None:
+        """Look through all uploads. Raises StoreError."""
+        old = await asyncio.to_thread(lambda: list(uploads.unchanged_since(_now_ms() - round(keep_s * 1000))))
+        for upload_id, users in old:
+            kept = await self._kept(users)
+            gone = [run_id for run_id in users if run_id not in kept]
+            await asyncio.to_thread(_expire, uploads, upload_id, gone)
+
+    async def _kept(self, run_ids: list[str]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(run_ids), LOOKED_UP):
+            part = tuple(run_ids[start : start + LOOKED_UP])
+            page = await self._store.runs(RunFilter(ids=part), limit=LOOKED_UP)
+            found |= {run.id for run in page.runs}
+        return found
+
     async def sweep(self) -> int:
         """Settle the runs of every lost worker; returns how many there were. Raises StoreError."""
         settled = 0
@@ -199,6 +235,12 @@ class Janitor:
             self._meter.lost_one(run.function)
         except Fenced:
             log.info("Run %s was settled by another process.", run.id)
+
+
+def _expire(uploads: Uploads, upload_id: str, gone: list[str]) -> None:
+    for run_id in gone:
+        uploads.release([upload_id], run_id)
+    uploads.expire(upload_id)
 
 
 async def _end_all(end: End, ends: Iterable[tuple[str, str]]) -> None:

@@ -117,6 +117,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 4 * 1024 * 1024
+    max_upload_bytes: Annotated[
+        int, Meta(ge=0, description="Largest uploaded file; 0 takes none. It need not fit into memory.")
+    ] = 1024 * 1024 * 1024
+    upload_keep_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e9,
+            description="Seconds after its last bytes for which an upload that no run uses is kept.",
+        ),
+    ] = 86400.0
     default_concurrency_limit: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Calls of one group at once, where a function does not say; `none` is no limit."),

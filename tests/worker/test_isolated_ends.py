@@ -276,14 +276,14 @@ async def test_what_can_not_be_imported_fails_its_runs_with_the_reason(
     await until(lambda: len(own_children()) == 1)
 
 
-async def test_the_import_can_begin_before_the_first_run(functions: ModuleType) -> None:
+async def test_the_import_can_begin_before_the_first_run(functions: ModuleType, tmp_path: Path) -> None:
     isolated = {"where": Function(functions.where, isolation="process")}
-    children = Children(isolated)
+    children = Children(isolated, tmp_path)
     children.begin()
     await until(lambda: len(own_children()) == 1)
     await children.close()
     assert own_children() == []
-    Children({"where": Function(functions.where)}).begin()
+    Children({"where": Function(functions.where)}, tmp_path).begin()
     assert own_children() == []
     with pytest.raises(ConfigError):
-        Children(isolated | {"f": Function(functions.nested(), isolation="process")}).begin()
+        Children(isolated | {"f": Function(functions.nested(), isolation="process")}, tmp_path).begin()

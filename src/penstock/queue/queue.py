@@ -8,13 +8,26 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import MemoryLimit, QueueFull, ServerClosing, StoreError, UnknownFunction, UnknownRun
+from ..errors import (
+    InvalidInput,
+    MemoryLimit,
+    NotWaiting,
+    QueueFull,
+    RequestError,
+    ServerClosing,
+    StoreError,
+    UnknownFunction,
+    UnknownRun,
+    UnknownUpload,
+)
 from ..events import MAX_EVENT_BYTES
+from ..files import File
 from ..hub import Hub, Status
 from ..memory import MemoryGuard
 from ..models import Chunk, RunFilter, RunPage, RunRecord, RunState, Stream, Submitted
 from ..protocol.sse import json_in
 from ..storage.base import EVERY_RUN, Store
+from ..storage.uploads import Uploads
 from ..worker import Function, Worker, end_unexecuted
 from .ids import new_epoch, new_run_id
 from .standings import Standings
@@ -64,6 +77,7 @@ class Queue:
         standings: Standings,
         hub: Hub,
         memory: MemoryGuard,
+        uploads: Uploads,
     ) -> None:
         self._store = store
         self._functions = functions
@@ -71,6 +85,7 @@ class Queue:
         self._standings = standings
         self._hub = hub
         self._memory = memory
+        self._uploads = uploads
         self.closing = False
         self.meter = worker.meters.runs
 
@@ -95,12 +110,11 @@ class Queue:
             raise MemoryLimit(
                 f"Memory is tight: {self._memory}.", hint="Submit again when runs have ended, or cancel some."
             )
-        known = self._functions.get(function)
-        if known is None:
-            raise UnknownFunction(
-                f"There is no function {function!r}.", hint="GET /api/functions lists them.", field="function"
-            )
-        submitted = await self._submit(known, _record(known, given, key, session))
+        known = self._function(function)
+        if known.takes_files:
+            submitted = await self._submit_with_files(known, given, key, session)
+        else:
+            submitted = await self._submit(known, _record(known, given, known.arguments(given), key, session))
         if submitted.fresh:
             self.meter.accepted(function)
         self._worker.wake()
@@ -114,6 +128,39 @@ class Queue:
         else:
             self._hub.note(submitted.run.id, status)
         return Receipt(submitted.run, status)
+
+    def _function(self, name: str) -> Function:
+        known = self._functions.get(name)
+        if known is None:
+            raise UnknownFunction(
+                f"There is no function {name!r}.", hint="GET /api/functions lists them.", field="function"
+            )
+        return known
+
+    async def _submit_with_files(
+        self, function: Function, given: bytes | msgspec.Raw, key: str | None, session: str | None
+    ) -> Submitted:
+        files: list[str] = []
+
+        def find(upload_id: str) -> File | None:
+            file = self._uploads.find(upload_id)
+            files.extend([] if file is None else [file.id])
+            return file
+
+        arguments = await asyncio.to_thread(function.arguments, given, find)
+        run = _record(function, given, arguments, key, session)
+        try:  # before the run is there: a process that dies now leaves a mark behind, not a run without its file
+            await asyncio.to_thread(self._uploads.use, files, run.id)
+        except UnknownUpload as error:
+            raise InvalidInput("An uploaded file has just been removed.", hint="Upload it again.") from error
+        try:
+            submitted = await self._submit(function, run)
+        except RequestError:  # after any other it may be stored; the janitor looks whether it is
+            await asyncio.to_thread(self._uploads.release, files, run.id)
+            raise
+        if not submitted.fresh:
+            await asyncio.to_thread(self._uploads.release, files, run.id)
+        return submitted
 
     async def _submit(self, function: Function, run: RunRecord) -> Submitted:
         epoch, fresh = new_epoch(), False
@@ -181,6 +228,18 @@ class Queue:
         self._standings.tell_stopping(run_id, "acknowledged")
         return run, "acknowledged"
 
+    async def prioritize(self, run_id: str, priority: int) -> Receipt:
+        """Give a waiting run another priority, in minutes of waiting. Raises UnknownRun, NotWaiting."""
+        run = await self._store.prioritize(run_id, priority)
+        if run is None:
+            run = await self.get(run_id)  # it raises
+        if run.state is not RunState.QUEUED:
+            raise NotWaiting(
+                f"Run {run_id} does not wait.", hint="Only runs in the queue have a place in line."
+            )
+        self._worker.wake()
+        return Receipt(run, (await self._standings.of([run])).get(run_id, {}))
+
     async def stop_for(self, run_id: str, reason: str) -> None:
         """Stop a run for a reason of the system's own: one that waits too long only where it waits."""
         if reason == "queue_timeout":
@@ -196,10 +255,13 @@ class Queue:
 
 
 def _record(
-    function: Function, given: bytes | msgspec.Raw, key: str | None, session: str | None
+    function: Function,
+    given: bytes | msgspec.Raw,
+    arguments: Mapping[str, Any],
+    key: str | None,
+    session: str | None,
 ) -> RunRecord:
-    """A run as it is submitted. Raises InvalidInput."""
-    arguments = function.arguments(given)
+    """A run as it is submitted. Raises InvalidInput where the app's own questions fail."""
     options, now_ms = function.options, time.time_ns() // 1_000_000
     grace_ms = round(options.abandon_grace_s * 1000) if options.on_abandon == "cancel" else None
     return RunRecord(

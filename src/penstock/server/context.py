@@ -10,6 +10,7 @@ from ..memory import MemoryGuard
 from ..queue import Queue, Standings
 from ..settings import Settings
 from ..storage.base import Store
+from ..storage.uploads import Uploads
 from ..worker import Function
 from .delivery import Pulse
 from .metrics import Metrics
@@ -31,6 +32,7 @@ class Context:
     pulse: Pulse
     memory: MemoryGuard
     metrics: Metrics
+    uploads: Uploads
 
 
 def context_of(request: HTTPConnection) -> Context:

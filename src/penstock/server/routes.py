@@ -3,19 +3,16 @@
 import logging
 import re
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import (
-    MemoryLimit,
     MethodNotAllowed,
     NotFound,
     PenstockError,
-    QueueFull,
     RequestError,
     StoreError,
     UpgradeRequired,
@@ -25,35 +22,17 @@ from . import health, page, runs, streams, websocket
 from .auth import hosts_in, path_of, require_known_origin, require_token
 from .context import Context
 from .metrics import Metrics
-from .refusing import refuse
+from .refusing import error_response, refuse
+from .uploads import UploadRoutes
 
-__all__ = ["error_response", "make_closed_server", "make_server"]
+__all__ = ["make_closed_server", "make_server"]
 
 log = logging.getLogger("penstock")
-
-RETRY_AFTER_S = 1
-"""What a caller is told to wait when the store or the server can't answer: such states are short or watched."""
 
 
 def make_server(context: Context) -> ASGIApp:
     """The server as an ASGI application without lifespan."""
-    router = Router(
-        [
-            Route("/", page.index),
-            Route("/api/functions", runs.functions),
-            Route("/api/runs", runs.submit_or_list, methods=["GET", "POST"]),
-            Route("/api/runs/{run_id}", runs.describe),
-            Route("/api/runs/{run_id}/events", _EVENTS, methods=["GET"]),
-            Route("/api/runs/{run_id}/ws", _upgrade),
-            Route("/api/events", streams.EventsOfSeveral(), methods=["GET"]),
-            Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
-            Route("/api/queue", runs.overview),
-            Route("/healthz", health.healthz),
-            Route("/readyz", health.readyz),
-            Route("/metrics", context.metrics.scrape),
-            Mount("/web", page.Modules()),
-        ]
-    )
+    router = Router(_routes(context))
 
     # Not Starlette's application class: its layers stand between each event and the connection.
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +43,28 @@ def make_server(context: Context) -> ASGIApp:
             await refuse(_answer(HTTPConnection(scope), error), scope, receive, send)
 
     return _guarded(server, context.settings)
+
+
+def _routes(context: Context) -> list[BaseRoute]:
+    uploads = UploadRoutes()
+    return [
+        Route("/", page.index),
+        Route("/api/functions", runs.functions),
+        Route("/api/runs", runs.submit_or_list, methods=["GET", "POST"]),
+        Route("/api/runs/{run_id}", runs.describe),
+        Route("/api/runs/{run_id}/events", _EVENTS, methods=["GET"]),
+        Route("/api/runs/{run_id}/ws", _upgrade),
+        Route("/api/events", streams.EventsOfSeveral(), methods=["GET"]),
+        Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
+        Route("/api/runs/{run_id}/priority", runs.prioritize, methods=["POST"]),
+        Route("/api/queue", runs.overview),
+        Route("/api/uploads", uploads),
+        Route("/api/uploads/{upload_id}", uploads),
+        Route("/healthz", health.healthz),
+        Route("/readyz", health.readyz),
+        Route("/metrics", context.metrics.scrape),
+        Mount("/web", page.Modules()),
+    ]
 
 
 def _guarded(server: ASGIApp, settings: Settings) -> ASGIApp:
@@ -121,14 +122,6 @@ def make_closed_server(error: StoreError, settings: Settings, metrics: Metrics) 
         await refuse(response, scope, receive, send)
 
     return _guarded(server, settings)
-
-
-def error_response(error: PenstockError) -> Response:
-    """An error as its JSON answer."""
-    wait_s = error.retry_after_s if isinstance(error, QueueFull | MemoryLimit) else RETRY_AFTER_S
-    headers = {"Retry-After": str(wait_s)} if error.status == 503 else None
-    body = msgspec.json.encode({"error": error.as_dict()})
-    return Response(body, error.status, headers, media_type="application/json")
 
 
 def _answer(request: HTTPConnection, error: Exception) -> Response:

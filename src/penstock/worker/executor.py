@@ -14,6 +14,7 @@ from ..models import Claimed, RunRecord, RunState
 from ..protocol.runs import retry_delay_s
 from ..settings import Settings
 from ..storage.base import Store
+from ..storage.uploads import Uploads
 from .active import Active, Executing
 from .batch import Batch
 from .checkpoint import begin_attempt
@@ -60,6 +61,7 @@ class Executor:
         on_free: Callable[[], None],
         pressure: Pressure,
         meter: Runs,
+        uploads: Uploads,
     ) -> None:
         self._meter = meter
         self._store = store
@@ -68,7 +70,8 @@ class Executor:
         self._settings = settings
         self._on_free = on_free
         self._pressure = pressure
-        self.children = Children(functions)
+        self._uploads = uploads
+        self.children = Children(functions, uploads.folder)
         # What goes on, with its run; held here because asyncio itself holds tasks weakly.
         self._left: dict[asyncio.Future[Any], str] = {}
         self.active: dict[str, Active] = {}
@@ -120,7 +123,7 @@ class Executor:
             return self._fault(active, error)
 
     def _execution(self, run: RunRecord, recorder: Recorder, call: _Call) -> Executing:
-        arguments = call.function.arguments(run.input)
+        arguments = call.function.arguments(run.input, self._uploads.find)
         if call.batch is not None:
             return call.batch.join(run, recorder, arguments)
         if call.function.isolated:

@@ -12,16 +12,20 @@ from typing import Any, Literal, TypeVar, Unpack
 import msgspec
 
 from ..errors import ConfigError, InvalidInput
+from ..files import FILE_FORMAT, File
 from ..models import Terms
 from .emission import message_of, plain_text
 from .options import FunctionOptions, Options, shown
 from .run import Run
 
-__all__ = ["Function", "Kind"]
+__all__ = ["MOST_PRIORITY", "Find", "Function", "Kind"]
 
 T = TypeVar("T")
 
 Kind = Literal["coroutine", "async generator", "function", "generator"]
+
+Find = Callable[[str], File | None]
+"""A finished upload, by its id."""
 
 SESSION = "session"
 """`concurrency_key` that means the run's session, unless a parameter has that name."""
@@ -128,10 +132,18 @@ class Function:
             components |= inner
         return own | ({"$defs": components} if components else {})
 
-    def arguments(self, given: bytes | msgspec.Raw) -> dict[str, Any]:
-        """The input's members as arguments. Raises InvalidInput naming the member that does not fit."""
+    @functools.cached_property
+    def takes_files(self) -> bool:
+        """Whether a part of its input may be an uploaded file."""
+        return f'"{FILE_FORMAT}"'.encode() in msgspec.json.encode(self.input_schema)
+
+    def arguments(self, given: bytes | msgspec.Raw, find: Find = lambda _: None) -> dict[str, Any]:
+        """The input's members as arguments. Raises InvalidInput naming the member that does not fit.
+
+        find: where it takes files. Raises what that does, too.
+        """
         try:
-            value = msgspec.json.decode(given, type=self._input, dec_hook=_convert)
+            value = msgspec.json.decode(given, type=self._input, dec_hook=functools.partial(_convert, find))
         except msgspec.DecodeError as error:
             raise _invalid(error) from error
         except (UnicodeDecodeError, RecursionError) as error:
@@ -256,8 +268,13 @@ def _inner_definitions(schema: Any) -> Iterator[dict[str, Any]]:
             yield from _inner_definitions(item)
 
 
-def _convert(wanted: type, value: Any) -> Any:
-    """Types that msgspec does not know: pydantic's models."""
+def _convert(find: Find, wanted: type, value: Any) -> Any:
+    """Types that msgspec does not know: files, and pydantic's models."""
+    if wanted is File:
+        file = find(value) if isinstance(value, str) else None
+        if file is None:  # msgspec adds the place
+            raise ValueError(f"{shown(value)} is not the id of a finished upload")
+        return file
     validate = getattr(wanted, "model_validate", None)
     if validate is None:
         raise NotImplementedError(f"{wanted!r} can't be made from JSON")
@@ -265,6 +282,8 @@ def _convert(wanted: type, value: Any) -> Any:
 
 
 def _schema_of(wanted: type) -> dict[str, Any]:
+    if wanted is File:
+        return {"type": "string", "format": FILE_FORMAT}
     describe = getattr(wanted, "model_json_schema", None)
     if describe is None:
         raise NotImplementedError(f"{wanted!r} has no JSON form")

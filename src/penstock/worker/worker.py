@@ -13,6 +13,7 @@ from ..meters import Meters
 from ..models import Chunk, Claimed
 from ..settings import Settings
 from ..storage.base import Store
+from ..storage.uploads import Uploads, make_uploads
 from .execute import STOP_GRACE_S
 from .executor import Executor
 from .function import Function
@@ -42,7 +43,7 @@ class Worker:
     name: unique to the process's life; what leases are held under.
     functions: by name; may grow until `start`.
     pressure: no run is claimed while memory is tight, as long as there is one here that may end and free its own.
-    meters: where it counts what it does.
+    meters: where it counts what it does. uploads: by default those of the settings' store.
     """
 
     def __init__(
@@ -54,17 +55,18 @@ class Worker:
         pressure: Pressure | None = None,
         *,
         meters: Meters | None = None,
+        uploads: Uploads | None = None,
     ) -> None:
         self.name = name
         self.meters = meters = meters or Meters()
-        self._store = store
-        self._functions = functions
+        self._store, self._functions = store, functions
         self.groups = Groups(functions, settings)
         self._settings = settings
         self._journal = Journal(store, meters.appends.stored)
         self._pressure = pressure = pressure or Pressure()
         self._wake = wake = asyncio.Event()
-        self._executor = Executor(store, self._journal, functions, settings, wake.set, pressure, meters.runs)
+        doing = wake.set, pressure, meters.runs, uploads or make_uploads(settings.store)
+        self._executor = Executor(store, self._journal, functions, settings, *doing)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self._due_ms: int | None = None

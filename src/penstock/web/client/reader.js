@@ -38,7 +38,7 @@ const MAX_FAULTS = 8;
 /** A place in a run, and who stands there. */
 export class Reader {
   duplicates = 0;
-  /** of the last event that was handed over @type {string} */ cursor;
+  /** @type {string} of the last event that was handed over */ cursor;
   position = 0;
   #attached = false;
   #catching = false;

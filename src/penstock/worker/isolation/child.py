@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import msgspec
@@ -18,6 +19,7 @@ from ...errors import BufferFull, PenstockError
 from ...events import AnyEvent, Text
 from ...memory import Hold, Pressure
 from ...models import RunRecord, RunState
+from ...storage.uploads import Uploads
 from ..emission import check_size
 from ..execute import Execution
 from ..function import Function
@@ -47,7 +49,8 @@ async def _execute(pipe: socket.socket, functions: Mapping[str, Function]) -> No
     function = functions[name] if job.recipe is None else job.recipe.function(name)
     sink = PipeSink(pipe)
     pressure = Pressure()
-    task = asyncio.create_task(_outcome(function, job.run, sink, Hold(pressure)))
+    uploads = Uploads(Path(job.uploads), durable=False)  # nothing is written here
+    task = asyncio.create_task(_outcome(function, job.run, sink, Hold(pressure), uploads))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -66,9 +69,11 @@ async def _execute(pipe: socket.socket, functions: Mapping[str, Function]) -> No
     sink.end(outcome)
 
 
-async def _outcome(function: Function, record: RunRecord, sink: "PipeSink", hold: Hold) -> Outcome:
+async def _outcome(
+    function: Function, record: RunRecord, sink: "PipeSink", hold: Hold, uploads: Uploads
+) -> Outcome:
     try:
-        arguments = function.arguments(record.input)
+        arguments = function.arguments(record.input, uploads.find)
     except PenstockError as error:
         return Outcome(RunState.FAILED, None, error.as_dict())
     execution = Execution(function, Run(record, sink), sink, arguments, hold)

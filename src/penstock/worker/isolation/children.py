@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -71,10 +72,12 @@ class Children:
     """A worker's. Their fork server is started by `begin`, or with the first; if it dies, again with the next.
 
     functions: by name; those that are isolated by the start are imported once for all their runs.
+    uploads: the folder of uploaded files.
     """
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
+    def __init__(self, functions: Mapping[str, Function], uploads: Path) -> None:
         self._functions = functions
+        self._uploads = str(uploads)
         self._server: _ForkServer | None = None
         self._closed = False
 
@@ -98,7 +101,8 @@ class Children:
     def job(self, run: RunRecord, child: Child) -> Job:
         """What the process is to do; with the function, where that was registered too late to be known there."""
         known = run.function in child.knows
-        return Job(run, None if known else recipe_of(self._functions[run.function]))
+        recipe = None if known else recipe_of(self._functions[run.function])
+        return Job(run, self._uploads, recipe)
 
     async def close(self) -> None:
         """Kill all that are left, and the fork server. When this returns they are gone."""

@@ -95,9 +95,10 @@ class Recipe(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What a process is to do. `recipe`: of a function that it does not know yet."""
+    """What a process is to do. `uploads`: their folder. `recipe`: of a function that it does not know yet."""
 
     run: RunRecord
+    uploads: str
     recipe: Recipe | None = None
 
 
