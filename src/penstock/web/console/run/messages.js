@@ -33,6 +33,7 @@ export class MessagesView {
     this.load = load;
     this.list = new FlowList({
       label: 'Messages', make: (index) => this.#make(index), guess: (index) => this.#guess(index),
+      scrolled: () => this.#markAnswer(this.#model?.transcript.rows ?? []),
     });
     this.list.element.id = 'messages';
     this.follow = new Follow(this.list.element, 'messages');
@@ -81,8 +82,8 @@ export class MessagesView {
   /** @param {Row[]} rows */
   #markAnswer(rows) {
     const { from, to } = this.list.seen;
-    const { answer } = /** @type {RunModel} */ (this.#model).transcript;
-    for (let index = from; index <= to; index += 1) {
+    const answer = this.#model?.transcript.answer;
+    for (let index = from; index <= to && answer; index += 1) {
       const said = this.list.elementAt(index)?.querySelector('.own');
       if (said) said.id = rows[index] === answer ? 'answer' : '';
     }
