@@ -99,10 +99,10 @@ def starlette_server(target: str = "benchmarks.apps:peer", **environment: str) -
 
 
 @contextlib.contextmanager
-def gradio_server(**environment: str) -> Iterator[Server]:
+def gradio_server(target: str = "benchmarks.gradio_app:app", **environment: str) -> Iterator[Server]:
     """Gradio under uvicorn, which is what its own `launch` runs, without what it would fetch or report."""
     quiet = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-    with _running(_uvicorn("benchmarks.gradio_app:app"), quiet | environment) as server:
+    with _running(_uvicorn(target), quiet | environment) as server:
         yield server
 
 

@@ -114,10 +114,9 @@ async def again(pause_ms: float, run: penstock.Run) -> AsyncGenerator[Any, None]
 
 
 @app.function(concurrency_limit=None, cumulative=True)
-async def growing(words: int, pause_ms: float) -> AsyncGenerator[str, None]:
-    """A value that is all of the text so far."""
+async def growing(characters: int, per_s: int, seconds: float) -> AsyncGenerator[str, None]:
+    """As `fast`, but each yield is all of the text so far."""
     text = ""
-    for number in range(words):
-        text += f"word {number} "
+    async for words in fast(characters, per_s, seconds):
+        text += words
         yield text
-        await asyncio.sleep(pause_ms / 1000)

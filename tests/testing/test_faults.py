@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.testing import Cut, End
+from penstock.testing import Answer, Cut, End, NoUpgrade, Swallow
+from penstock.testing.faults import Fault
 
 HEAD = b"HTTP/1.1 200 Very Good\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 PLAIN = b"HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\nabc"
 PLACES = st.lists(st.integers(0, 10_000), max_size=20)
 
@@ -40,7 +42,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[edges[i] : edges[i + 1]] for i in range(len(edges) - 1)]
 
 
-def through(fault: Cut | End, pieces: list[bytes]) -> tuple[bytes, bool]:
+def through(fault: Fault, pieces: list[bytes]) -> tuple[bytes, bool]:
     chosen, out = fault.filter(Random(0)), b""
     for piece in pieces:
         out += chosen.feed(piece)
@@ -98,10 +100,37 @@ def test_places_are_within_their_bounds(low: int, more: int) -> None:
     assert low <= len(out) <= low + more
 
 
+@pytest.mark.parametrize("fault", [End(0), Swallow()], ids=["end", "swallow"])
 @pytest.mark.parametrize("pieces", [1, 2])
-def test_after_a_protocol_switch_bytes_pass_as_they_are(pieces: int) -> None:
-    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+def test_after_a_protocol_switch_bytes_pass_as_they_are(pieces: int, fault: Fault) -> None:
     tail = b"\x81\x05hello"
-    out, over = through(End(0), [head + tail] if pieces == 1 else [head, tail])
-    assert out == head + tail
+    out, over = through(fault, [SWITCH + tail] if pieces == 1 else [SWITCH, tail])
+    assert out == SWITCH + tail
     assert not over
+
+
+@given(PARTS, PLACES)
+def test_what_is_swallowed_comes_whole_at_the_end(parts: list[bytes], places: list[int]) -> None:
+    data = chunked(parts)
+    assert through(Swallow(), [data[:-1]]) == (HEAD, False)
+    out, over = through(Swallow(), cut(PLAIN + data, places))
+    assert receive(out).bodies == [b"abc", b"".join(parts)]
+    assert not over
+
+
+@given(PARTS, PLACES)
+def test_an_answer_is_put_in_the_place_of_another(parts: list[bytes], places: list[int]) -> None:
+    answer = Answer(503, {"Retry-After": "2"}, b"{}")
+    out, over = through(answer, cut(chunked(parts), places))
+    head = b"Retry-After: 2\r\nContent-Length: 2\r\nConnection: close"
+    assert out == b"HTTP/1.1 503 Service Unavailable\r\n" + head + b"\r\n\r\n{}"
+    assert over
+
+
+@given(PARTS, PLACES)
+def test_only_upgrades_are_refused(parts: list[bytes], places: list[int]) -> None:
+    out, over = through(NoUpgrade(), cut(PLAIN + chunked(parts), places))
+    assert (receive(out).bodies, over) == ([b"abc", b"".join(parts)], False)
+    out, over = through(NoUpgrade(), cut(SWITCH, places))
+    assert out.startswith(b"HTTP/1.1 502 ")
+    assert over

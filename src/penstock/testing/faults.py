@@ -1,13 +1,14 @@
 """What a `FaultProxy` does to the bytes on their way to the client, without I/O."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from random import Random
 from typing import Protocol
 
 import httptools
 
-__all__ = ["Cut", "End", "Fault", "Filter"]
+__all__ = ["Answer", "Cut", "End", "Fault", "Filter", "NoUpgrade", "Swallow"]
 
 
 class Filter(Protocol):
@@ -78,6 +79,54 @@ class End:
         return _EndFilter(lambda: _draw(self.low_bytes, self.high_bytes, chance), self.whole_chunks)
 
 
+@dataclass(frozen=True)
+class Swallow:
+    """Hold each chunked body back until it is complete, as proxies do that buffer or look into what they carry.
+
+    The client gets its head at once and then nothing, for as long as the server goes on. WebSockets pass.
+    """
+
+    keep_alive = True
+    clean = True
+
+    def filter(self, chance: Random) -> Filter:  # noqa: ARG002 - nothing is drawn
+        return _SwallowFilter()
+
+
+@dataclass(frozen=True)
+class NoUpgrade:
+    """Refuse WebSockets with a 502, as proxies do that know none. All else passes."""
+
+    keep_alive = False
+    clean = True
+
+    def filter(self, chance: Random) -> Filter:  # noqa: ARG002 - nothing is drawn
+        return _AnswerFilter(Answer(502), upgrades_only=True)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Put this answer in the place of each of the server's, and close the connection.
+
+    The server has received the request, and done what it asks for.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    keep_alive = False
+    clean = True
+
+    def filter(self, chance: Random) -> Filter:  # noqa: ARG002 - nothing is drawn
+        return _AnswerFilter(self)
+
+    def __bytes__(self) -> bytes:
+        own = {"Content-Length": str(len(self.body)), "Connection": "close"}
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in {**self.headers, **own}.items()]
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
+
+
 def _draw(low_bytes: int, high_bytes: int | None, chance: Random) -> int:
     return low_bytes if high_bytes is None else chance.randint(low_bytes, high_bytes)
 
@@ -94,13 +143,11 @@ class _CutFilter:
         return data
 
 
-class _EndFilter:
-    """Takes the server's chunks apart and writes its own, so that a body can end at any byte."""
+class _ResponseFilter:
+    """Takes the server's responses apart and puts them together again, in chunks of its own."""
 
-    def __init__(self, draw: Callable[[], int], whole_chunks: bool) -> None:
+    def __init__(self) -> None:
         self.over = False
-        self._draw = draw
-        self._whole_chunks = whole_chunks
         self._parser = httptools.HttpResponseParser(self)
         self._raw = False  # after a protocol switch the bytes are no longer HTTP
         self._out = bytearray()
@@ -138,17 +185,69 @@ class _EndFilter:
         self._chunked = any(
             n.lower() == b"transfer-encoding" and b"chunked" in v.lower() for n, v in self._headers
         )
+
+    def on_body(self, part: bytes) -> None:
+        if self._chunked and part:
+            self._out += b"%x\r\n%b\r\n" % (len(part), part)
+        else:
+            self._out += part
+
+    def on_message_complete(self) -> None:
+        if self._chunked:
+            self._out += b"0\r\n\r\n"
+
+
+class _AnswerFilter(_ResponseFilter):
+    def __init__(self, answer: Answer, *, upgrades_only: bool = False) -> None:
+        super().__init__()
+        self._answer = bytes(answer)
+        self._upgrades_only = upgrades_only
+
+    def feed(self, data: bytes) -> bytes:
+        out = super().feed(data)
+        return self._answer if self.over else out
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        switches = self._parser.get_status_code() == HTTPStatus.SWITCHING_PROTOCOLS
+        self.over = self.over or switches or not self._upgrades_only
+
+
+class _SwallowFilter(_ResponseFilter):
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._held = bytearray()
+
+    def on_body(self, part: bytes) -> None:
+        if self._chunked:
+            self._held += part
+        else:
+            super().on_body(part)
+
+    def on_message_complete(self) -> None:
+        super().on_body(bytes(self._held))
+        super().on_message_complete()
+
+
+class _EndFilter(_ResponseFilter):
+    def __init__(self, draw: Callable[[], int], whole_chunks: bool) -> None:
+        super().__init__()
+        self._draw = draw
+        self._whole_chunks = whole_chunks
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
         self._left_bytes = self._draw() if self._chunked else 0
 
     def on_body(self, part: bytes) -> None:
         if not self._chunked:
-            self._out += part
+            super().on_body(part)
             return
         if not self._whole_chunks:
             part = part[: self._left_bytes]
         self._left_bytes -= len(part)
-        if part and not self.over:
-            self._out += b"%x\r\n%b\r\n" % (len(part), part)
+        if not self.over:
+            super().on_body(part)
         if self._left_bytes <= 0 and not self._whole_chunks:
             self._end()
 
@@ -157,8 +256,8 @@ class _EndFilter:
             self._end()
 
     def on_message_complete(self) -> None:
-        if self._chunked and not self.over:
-            self._out += b"0\r\n\r\n"
+        if not self.over:
+            super().on_message_complete()
 
     def _end(self) -> None:
         if not self.over:

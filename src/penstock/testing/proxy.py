@@ -38,11 +38,12 @@ class FaultProxy:
         seed: Of the random places of faults.
 
     Attributes:
-        fault: What befalls every connection whose first request comes from now on: `Cut`, `End` or None.
+        fault: What befalls every connection whose first request comes from now on: one of `Answer`, `Cut`, `End`,
+            `NoUpgrade` and `Swallow`, or None.
         latency_s: Seconds that each piece waits on its way, in both directions.
         connections: Connections accepted so far.
         cuts: Connections reset so far by a fault or by `cut_all`.
-        ends: Bodies ended early so far.
+        ends: Bodies ended early, and answers replaced, so far.
     """
 
     def __init__(self, port: int, *, host: str = "127.0.0.1", seed: int = 0) -> None:
@@ -62,6 +63,11 @@ class FaultProxy:
     def url(self) -> str:
         """Where clients go instead of to the server."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def open(self) -> int:
+        """Connections of clients that are open now."""
+        return len(self._links)
 
     # --- Faults ---
 

@@ -44,7 +44,8 @@
  */
 
 /** @typedef {'requested'|'acknowledged'|'stopped'} Receipt of a stop */
-/** @typedef {{run_id: string, state: RunState, position: number|null, eta_s: number|null, events: string}} Submitted */
+/** @typedef {{position: number|null, eta_s: number|null}} Place in line */
+/** @typedef {Place & {run_id: string, state: RunState, events: string}} Submitted */
 /** @typedef {{run_id: string, state: RunState, cancel: Receipt|null}} Cancelled */
 
 export {};

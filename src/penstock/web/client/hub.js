@@ -21,7 +21,13 @@ const PROBE_MS = 5_000;
 /** When every transport has failed it is not the way, and asking at full speed would add to the trouble. */
 const ALL_FAILED_MS = 5_000;
 
-/** @typedef {{connection: Connection, sources: import('./source.js').Source[]}} Line */
+/** Wait before reading on where something other than what follows has come. */
+const TORN_MS = 1_000;
+
+/** Times in a row that this may happen: more is no accident. */
+const MAX_TORN = 8;
+
+/** @typedef {{connection: Connection, sources: import('./source.js').Source[], torn: number}} Line */
 
 /** Readers in, connections out. */
 export class Hub {
@@ -152,7 +158,7 @@ export class Hub {
 
   /** @param {Source[]} sources @returns {Line} */
   #line(sources) {
-    const line = /** @type {Line} */ ({ sources });
+    const line = /** @type {Line} */ ({ sources, torn: 0 });
     let asked = sources; // in the order of the cursors that come back
     line.connection = new Connection(this.server, this.transport, {
       asked: () => {
@@ -163,7 +169,7 @@ export class Hub {
       status: (data) => this.#status(asked, data),
       change: (change) => this.#change(line, change),
       reset: () => asked.forEach((source) => source.reset('The place where this page stood is not there any more.')),
-      fallBack: () => this.#fallBack(),
+      fallBack: (held) => this.#fallBack(held),
       end: () => this.#ended(line),
       refused: (error) => this.#refused(line, error),
       probe: () => this.#probe(sources[0].run),
@@ -181,17 +187,24 @@ export class Hub {
     const data = typeof given === 'string' ? given : undefined;
     const event = data === undefined ? given : JSON.parse(data);
     const at = asked.length > 1 ? asked.findIndex(({ run }) => run === event.stream) : 0;
-    const source = asked[at];
     const cursor = asked.length > 1 ? cursors.split(',')[at] ?? '' : cursors;
     try {
-      source.take(plain(event), cursors && cursor, data);
+      asked[at].take(plain(event), cursors && cursor, data);
     } catch (error) {
-      if (!(error instanceof Torn)) throw error;
-      source.rewind();
-      return line.connection.later(1_000);
+      return this.#torn(line, asked[at], error);
     }
+    line.torn = 0;
     this.onProven(this.transport);
-    if (source.ended) this.#ended(line);
+    if (asked[at].ended) this.#ended(line);
+  }
+
+  /** @param {Line} line @param {Source} source @param {unknown} error */
+  #torn(line, source, error) {
+    if (!(error instanceof Torn)) throw error;
+    line.torn += 1;
+    source.rewind();
+    if (line.torn <= MAX_TORN) line.connection.later(TORN_MS);
+    else line.connection.stop(new PenstockError(0, { code: 'protocol', message: 'The server sends events that do not follow each other.' }));
   }
 
   /** @param {Source[]} asked @param {string} data */
@@ -238,10 +251,12 @@ export class Hub {
     this.#lines = this.#lines.filter((other) => other !== line);
   }
 
-  #fallBack() {
-    this.#lost = this.#lines.some(({ connection }) => connection.wasLive);
+  /** @param {boolean} held bodies are held back: EventSource would wait for the same ones */
+  #fallBack(held) {
+    this.#lost ||= this.#lines.some(({ connection }) => connection.wasLive);
     this.#drop();
     this.#which = (this.#which + 1) % this.#transports.length;
+    if (held && this.transport === 'eventsource') this.#which = (this.#which + 1) % this.#transports.length;
     this.#gather(this.#which === 0 ? ALL_FAILED_MS : 0);
   }
 
@@ -251,18 +266,18 @@ export class Hub {
     this.#lines = this.#lines.filter((other) => other !== line);
     const several = line.sources.length > 1 && error instanceof PenstockError && error.status === 404;
     for (const source of line.sources) {
-      if (several && (await this.#probe(source.run)) !== 404) continue;
+      if (several && (await this.#probe(source.run))?.status !== 404) continue;
       for (const reader of [...source.readers]) this.refuse(reader, error);
     }
     this.#gather();
   }
 
-  /** @param {string} run */
+  /** @param {string} run @returns {Promise<PenstockError|null>} */
   async #probe(run) {
     const abort = new AbortController();
     const timer = this.env.setTimeout(() => abort.abort(), PROBE_MS);
     const asked = this.server.call(`api/runs/${encodeURIComponent(run)}`, undefined, abort.signal);
-    const answered = asked.then(() => 200, (error) => (error instanceof PenstockError ? error.status : 0));
+    const answered = asked.then(() => null, (error) => (error instanceof PenstockError ? error : new PenstockError(0)));
     return answered.finally(() => this.env.clearTimeout(timer));
   }
 

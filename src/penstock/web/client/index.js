@@ -14,6 +14,8 @@ export { VERSION } from './version.js';
 
 /**
  * @typedef {import('./subscription.js').SubscribeOptions} SubscribeOptions
+ * @typedef {import('./events.js').StreamEvent} StreamEvent
+ * @typedef {import('./events.js').Status} Status
  * @typedef {import('./subscription.js').Changed} Changed
  * @typedef {import('./transports/index.js').Transport} Transport
  *
@@ -23,6 +25,9 @@ export { VERSION } from './version.js';
  * @property {Transport[]} [transports] in the order in which they are tried
  * @property {boolean} [share] over the browser's one connection where it can be had; true
  */
+
+// By this name, as bundlers take `new URL(…, import.meta.url)` for a file that they are to pack.
+const MODULE = import.meta.url;
 
 /** Cursors are written to the tab's storage this often at most, and when the page is left. */
 const WRITE_MS = 1_000;
@@ -37,7 +42,7 @@ export class Client {
 
   /** @param {ClientOptions} [options] */
   constructor(options = {}) {
-    const { base = new URL('../../', import.meta.url).href, token = null, transports, share = true } = options;
+    const { base = new URL('../../', MODULE).href, token = null, transports, share = true } = options;
     this.base = new URL(base.endsWith('/') ? base : `${base}/`, globalThis.location?.href).href;
     this.server = new Server(this.base, token);
     this.transports = transports ?? [...TRANSPORTS.keys()];

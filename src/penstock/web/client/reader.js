@@ -38,7 +38,7 @@ const MAX_FAULTS = 8;
 /** A place in a run, and who stands there. */
 export class Reader {
   duplicates = 0;
-  /** of the last event that was handed over @type {string} */ cursor;
+  /** @type {string} of the last event that was handed over */ cursor;
   position = 0;
   #attached = false;
   #catching = false;
@@ -78,7 +78,9 @@ export class Reader {
   /** @param {Told} told the connection's next event */
   offer(told) {
     if (!this.#attached) return; // what it lacks it reads from the store
-    const verdict = verdictOn(told.event, this.position);
+    // Others may have asked for the state; this one wants what led to it.
+    const stranger = told.event.type === 'fold' && !this.fold;
+    const verdict = stranger ? 'gap' : verdictOn(told.event, this.position);
     if (verdict === 'duplicate') this.duplicates += 1;
     else if (verdict !== 'next') this.#catchUp();
     else this.#hold(told);
@@ -93,9 +95,9 @@ export class Reader {
     if (this.source.ended) this.hub.tell(this.source);
   }
 
-  /** whether all that has come was handed over and taken */
+  /** whether all that has come was handed over and taken; the last event reaches one reader after the other */
   get settled() {
-    return this.#attached && !this.#busy && !this.#waiting.length;
+    return this.#attached && !this.#busy && !this.#waiting.length && this.position >= this.source.position;
   }
 
   /** @param {number|undefined} rate */

@@ -14,10 +14,10 @@ import { TRANSPORTS } from './transports/index.js';
  * @property {(data: string) => void} status
  * @property {(change: {resumed?: boolean}) => void} change its state or `draining`; `resumed`: it had been lost
  * @property {() => void} reset the cursor is no use: what comes next comes from the start
- * @property {() => void} fallBack this transport does not get through
+ * @property {(held: boolean) => void} fallBack this transport does not get through; `held`: answers come, their bodies don't
  * @property {() => void} end all had been received before
  * @property {(error: Error) => void} refused for good: nothing more will come
- * @property {() => Promise<number>} probe the status of an ordinary request for the same; 0: no answer
+ * @property {() => Promise<import('./errors.js').PenstockError|null>} probe what an ordinary request for the same is refused with
  */
 
 /** How often silence is looked for: no byte needs to set a timer. */
@@ -129,6 +129,7 @@ export class Connection {
     /** @type {import('./transports/index.js').Sink} */
     const sink = {
       opened: false,
+      answered: false,
       alive: mine(() => this.#alive(sink)),
       heartbeat: mine((everyMs) => (this.heartbeatMs = everyMs)),
       event: mine((event, cursors) => this.#event(event, cursors)),
@@ -169,37 +170,41 @@ export class Connection {
   #look() {
     const opened = this.#sink?.opened;
     const silentMs = this.env.now() - this.#aliveMs;
-    // EventSource hides heartbeats, so a quiet run looks like a dead socket: it costs a new connection now and then.
+    // EventSource hides heartbeats, so a quiet run looks like a dead socket; the next transport tells them apart.
     const quietMs = this.transport === 'poll' ? POLL_MS : 2 * this.heartbeatMs;
     if (opened && silentMs > quietMs) return this.#closed({ signal: 'silent' });
-    if (!opened && silentMs > FIRST_BYTE_MS) return this.#closed({ signal: 'mute', unexplained: true });
+    if (!opened && silentMs > FIRST_BYTE_MS) return this.#closed({ signal: 'mute', unexplained: true, held: this.#sink?.answered });
     this.#watch = this.env.setTimeout(() => this.#look(), WATCH_MS);
   }
 
   /** @param {import('./transports/index.js').Closing | {signal: 'silent'}} closing */
   async #closed(closing) {
     const sink = this.#sink;
+    if (this.state === 'live' && this.env.now() - this.openedMs > GOOD_MS) this.#attempt = 0;
     this.#drop();
+    this.#set(this.wasLive ? 'reconnecting' : 'connecting');
     this.#sink = sink; // until the answer of the probe: an opening in between makes another
-    const explained = 'unexplained' in closing && closing.unexplained ? await this.#explain() : closing;
+    const explained = 'unexplained' in closing && closing.unexplained ? await this.#explain(closing) : closing;
     if (this.#sink !== sink || this.#over) return;
     this.#sink = null;
     this.#follow(explained);
   }
 
-  /** @returns {Promise<import('./transports/index.js').Closing>} */
-  async #explain() {
-    const status = await this.handlers.probe();
-    if (status === 0) return { signal: 'broken' };
-    return status < 400 ? { signal: 'mute', sure: true } : { signal: 'refused', status };
+  /**
+   * @param {import('./transports/index.js').Closing} closing
+   * @returns {Promise<import('./transports/index.js').Closing>}
+   */
+  async #explain({ held }) {
+    const error = await this.handlers.probe();
+    if (!error) return { signal: 'mute', sure: true, held };
+    if (error.status === 0) return { signal: 'broken' };
+    return { signal: 'refused', status: error.status, error, retryMs: error.retryAfterMs };
   }
 
   /** @param {any} closing */
   #follow(closing) {
     const { signal, sure = false } = closing;
-    const lastedMs = this.env.now() - this.openedMs;
-    if (signal === 'mute' || (signal === 'silent' && this.transport !== 'eventsource')) this.#mutes += sure ? 2 : 1;
-    if (signal === 'ended' && lastedMs > GOOD_MS) this.#attempt = 0;
+    if (signal === 'mute' || signal === 'silent') this.#mutes += sure ? 2 : 1;
     const { act, afterMs } = decide({
       ...closing,
       attempt: this.#attempt,
@@ -254,7 +259,7 @@ export class Connection {
 const ACTS = {
   keep: () => {},
   retry: (one, afterMs) => one.later(afterMs),
-  fallback: (one) => one.handlers.fallBack(),
+  fallback: (one, _, { held = false }) => one.handlers.fallBack(held),
   renew: (one) => one.renew(),
   reset: (one, afterMs) => {
     one.handlers.reset();

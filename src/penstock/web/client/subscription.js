@@ -18,9 +18,9 @@ const HIDDEN_RATE = 1;
  * @typedef {object} SubscribeOptions
  * @property {string} [after] a cursor, or 'remembered': where this tab stood before it was reloaded. From the start without it
  * @property {number} [rate] updates a second at most, 1 to 60; 0: everything at once and unmerged; 20 by default
- * @property {(event: any) => void} [onEvent] each event once, in order
+ * @property {(event: import('./events.js').StreamEvent) => void} [onEvent] each event once, in order
  * @property {(fold: Fold, changed: Changed) => void} [onState] at most once a frame; never while nothing changed
- * @property {(status: any) => void} [onStatus] queue position, receipt of a stop
+ * @property {(status: import('./events.js').Status) => void} [onStatus] queue position, receipt of a stop
  * @property {(subscription: Subscription) => void} [onConnection] `connection`, `transport`, `draining` or a counter has changed
  * @property {AbortSignal} [signal] closes it
  */
@@ -39,14 +39,14 @@ export class Subscription {
   /** @type {import('./stream.js').State} stopped: closed, or `error` says why */ connection = 'connecting';
   /** @type {import('./transports/index.js').Transport|''} */ transport = '';
   /** over the browser's one connection, which a SharedWorker holds */ shared = false;
-  /** of events, from the server's clock to ours, in milliseconds; null before the first */ lagMs = /** @type {number|null} */ (null);
+  /** @type {number|null} of events, from the server's clock to ours, in milliseconds; null before the first */ lagMs = /** */ (null);
   /** everything up to this seq has come */ received = 0;
   /** of the last event that was handed over */ cursor = '';
   resumes = 0;
   duplicates = 0;
   draining = false;
   /** @type {Error|null} */ error = null;
-  /** the latest @type {any} */ status = {};
+  /** @type {import('./events.js').Status} the latest */ status = {};
   /** the state, live: what `onState` gets */ fold = new Fold();
   #folds = true;
   #folding = false;
@@ -96,7 +96,7 @@ export class Subscription {
   /**
    * The events, each once, in order, until the `end`. To be asked for at once: `for await (const event of subscribe(run))`.
    * Leaving the loop closes the subscription. What is not taken waits in the store.
-   * @returns {AsyncGenerator<any, void, void>}
+   * @returns {AsyncGenerator<import('./events.js').StreamEvent, void, void>}
    * @throws {PenstockError} where it is refused
    */
   [Symbol.asyncIterator]() {

@@ -26,6 +26,8 @@ const PING_MS = 10_000;
  *
  * @typedef {{run: string, after?: string, fold?: boolean, rate?: number, on: Listener}} Wish
  * @typedef {{join: (wish: Wish) => Joined}} Link
+ *
+ * @typedef {{id: number, wish: Wish, cursor: string, own: Joined|null}} SharedReader
  */
 
 /** Readers over a connection of this tab's own. @implements {Link} */
@@ -69,13 +71,15 @@ export class OwnLink {
 
 /** Readers over the browser's one connection. Where that can't be had, over the tab's own. @implements {Link} */
 export class SharedLink {
-  /** @type {Map<number, {wish: Wish, cursor: string, own: Joined|null}>} */ #joined = new Map();
+  /** @type {Map<number, SharedReader>} by the number under which the worker knows them */ #joined = new Map();
   /** @type {MessagePort|null} */ #port = null;
   /** @type {OwnLink|null} */ #own = null;
   #ids = 0;
   #heardMs = 0;
   #askedMs = 0;
   #release = () => {};
+  #heardOf = new AbortController(); // ends the wait for the worker's end
+  #again = false; // whether another worker may be asked for
   /** @type {any} */ #timer;
 
   /** @param {import('./api.js').Server} server @param {import('./transports/index.js').Transport[]} transports */
@@ -92,19 +96,18 @@ export class SharedLink {
 
   /** @param {Wish} wish @returns {Joined} */
   join(wish) {
-    const id = (this.#ids += 1);
-    const joined = { wish, cursor: wish.after ?? '', own: /** @type {Joined|null} */ (null) };
-    this.#joined.set(id, joined);
-    this.#enter(id);
+    /** @type {SharedReader} */
+    const joined = { id: 0, wish, cursor: wish.after ?? '', own: null };
+    this.#enter(joined);
     return {
-      ack: () => (joined.own ? joined.own.ack() : this.#post({ type: 'ack', id })),
+      ack: () => (joined.own ? joined.own.ack() : this.#post({ type: 'ack', id: joined.id })),
       pace: (rate) => {
         joined.wish = { ...joined.wish, rate };
-        joined.own ? joined.own.pace(rate) : this.#post({ type: 'pace', id, rate });
+        joined.own ? joined.own.pace(rate) : this.#post({ type: 'pace', id: joined.id, rate });
       },
       leave: () => {
-        this.#joined.delete(id);
-        joined.own ? joined.own.leave() : this.#post({ type: 'leave', id });
+        this.#joined.delete(joined.id);
+        joined.own ? joined.own.leave() : this.#post({ type: 'leave', id: joined.id });
       },
     };
   }
@@ -114,13 +117,15 @@ export class SharedLink {
     const name = JSON.stringify([VERSION, base, this.transports]);
     const worker = new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name });
     worker.onerror = () => this.#giveUp();
+    this.#heardOf = new AbortController();
     this.#port = worker.port;
     this.#port.onmessage = ({ data }) => this.#heard(data);
     const tab = `penstock-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`;
-    // Held for as long as this page lives, however it dies: the worker waits for it.
-    navigator.locks?.request(tab, () => new Promise((resolve) => (this.#release = () => resolve(undefined))));
+    const { signal } = this.#heardOf;
+    // Held for as long as this page lives, however it dies. The worker waits for it, so it is told only once it is held.
+    navigator.locks?.request(tab, { signal }, () => this.#hold(tab)).catch(() => {});
     const proven = recallTransport(shelfOf('localStorage'), base, Date.now());
-    this.#post({ type: 'hello', tab: navigator.locks ? tab : '', proven });
+    this.#post({ type: 'hello', proven });
     this.#heardMs = this.#askedMs = Date.now();
     this.#timer = setTimeout(() => this.#watch(), ANSWER_MS);
   }
@@ -128,24 +133,37 @@ export class SharedLink {
   // A page that was frozen has not listened: only an answer that is late while it listens counts.
   #watch() {
     const frozen = Date.now() - this.#askedMs > 2 * PING_MS;
-    if (this.#heardMs <= this.#askedMs && !frozen) return this.#giveUp();
+    if (this.#heardMs <= this.#askedMs && !frozen) return this.#again ? this.#renew() : this.#giveUp();
     this.#askedMs = Date.now();
     this.#post({ type: 'ping' });
     this.#timer = setTimeout(() => this.#watch(), PING_MS);
   }
 
+  // It is dead, not refused: another takes its place. If that one does not answer either, it can't be had here.
+  #renew() {
+    this.#again = false;
+    this.#leavePort();
+    this.#resume();
+  }
+
   #giveUp() {
     this.#leavePort();
     this.#own ??= new OwnLink(this.server, this.transports);
-    for (const id of this.#joined.keys()) this.#enter(id);
+    this.#enterAll();
   }
 
-  /** @param {number} id */
-  #enter(id) {
-    const joined = this.#joined.get(id);
-    if (!joined) return;
+  #enterAll() {
+    for (const joined of [...this.#joined.values()]) this.#enter(joined);
+  }
+
+  // Each time under another number: what is still on its way for the one before is not listened to.
+  /** @param {SharedReader} joined */
+  #enter(joined) {
+    if (this.#joined.delete(joined.id)) this.#post({ type: 'leave', id: joined.id });
+    joined.id = this.#ids += 1;
+    this.#joined.set(joined.id, joined);
     const { on, ...wish } = { ...joined.wish, after: joined.cursor };
-    if (!this.#own) this.#post({ type: 'join', id, wish });
+    if (!this.#own) this.#post({ type: 'join', id: joined.id, wish });
     else joined.own ??= this.#own.join({ ...wish, on });
   }
 
@@ -157,14 +175,29 @@ export class SharedLink {
   #resume() {
     if (this.#own) return;
     this.#connect();
-    for (const id of this.#joined.keys()) this.#enter(id);
+    this.#enterAll();
   }
 
   #leavePort() {
     clearTimeout(this.#timer);
     this.#release();
+    this.#heardOf.abort();
     this.#port?.close();
     this.#port = null;
+  }
+
+  /** @param {string} lock */
+  #hold(lock) {
+    this.#post({ type: 'held', lock });
+    return new Promise((resolve) => (this.#release = () => resolve(undefined)));
+  }
+
+  // The worker holds its lock while it lives. A renderer that crashes takes it along, without a word to other tabs.
+  /** @param {string} lock */
+  #meet(lock) {
+    this.#again = true;
+    const { signal } = this.#heardOf;
+    if (lock) navigator.locks.request(lock, { mode: 'shared', signal }, () => this.#renew()).catch(() => {});
   }
 
   /** @param {any} message */
@@ -177,7 +210,8 @@ export class SharedLink {
     const { type, id, ...message } = said;
     this.#heardMs = Date.now() + 1; // later than the asking, even within its millisecond
     const joined = this.#joined.get(id);
-    if (type === 'lost') for (const one of this.#joined.keys()) this.#enter(one);
+    if (type === 'hello') this.#meet(message.lock);
+    else if (type === 'lost') this.#enterAll();
     else if (type === 'proven') rememberTransport(shelfOf('localStorage'), this.server.base, message.name, Date.now());
     else if (joined) HEARD[type]?.(joined, message);
   }
@@ -194,12 +228,16 @@ const HEARD = {
   refused: ({ wish }, { error }) => wish.on.refused(error),
 };
 
+// A bundle of another format has no address of its own, and so no worker beside it.
+/** @param {string} origin */
+const isOurs = (origin) => String(import.meta.url).startsWith(`${origin}/`);
+
 /**
  * Whether the browser's one connection can be had. A token is a tab's own: those of several people never share.
  * @param {import('./api.js').Server} server
  */
 export function canShare(server) {
   const here = globalThis.location?.origin;
-  const same = new URL(server.base, globalThis.location?.href).origin === here && new URL(import.meta.url).origin === here;
+  const same = new URL(server.base, globalThis.location?.href).origin === here && isOurs(here);
   return 'SharedWorker' in globalThis && server.source === null && same;
 }

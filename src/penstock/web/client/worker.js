@@ -13,6 +13,10 @@ const [, base, transports] = JSON.parse(worker.name);
 /** @type {Set<Tab>} */ const tabs = new Set();
 /** @type {Hub|null} */ let hub = null;
 
+/** Held for life: tabs wait for it, and know at once when this worker has been ended. */
+const LIFE = navigator.locks ? `penstock-worker-${crypto.getRandomValues(new Uint32Array(3)).join('-')}` : '';
+navigator.locks?.request(LIFE, () => new Promise(() => {}));
+
 const proven = once((name) => tabs.forEach((tab) => tab.post({ type: 'proven', name })));
 
 /** One tab's side of it. */
@@ -34,6 +38,7 @@ class Tab {
   }
 
   leave() {
+    if (this.lost) return;
     for (const reader of this.readers.values()) /** @type {Hub} */ (hub).leave(reader);
     this.readers.clear();
     tabs.delete(this);
@@ -46,7 +51,7 @@ class Tab {
     if (this.lost && type !== 'bye') {
       this.lost = false;
       tabs.add(this);
-      if (type !== 'join') this.post({ type: 'lost' });
+      this.post({ type: 'lost' });
     }
     SAID[type]?.(this, message);
   }
@@ -54,10 +59,12 @@ class Tab {
 
 /** @type {Record<string, (tab: Tab, message: any) => void>} */
 const SAID = {
-  hello(tab, { tab: lock, proven: name }) {
+  hello(tab, { proven: name }) {
     hub ??= new Hub(new Server(base), BROWSER, { transports, proven: name, onProven: proven });
-    tab.post({ type: 'hello' });
-    if (lock) navigator.locks.request(lock, () => tab.leave());
+    tab.post({ type: 'hello', lock: LIFE });
+  },
+  held(tab, { lock }) {
+    navigator.locks.request(lock, () => tab.leave());
   },
   join(tab, { id, wish }) {
     if (hub) join(tab, id, wish, hub);
@@ -75,7 +82,6 @@ const SAID = {
 
 /** @param {Tab} tab @param {number} id @param {any} wish @param {Hub} on */
 function join(tab, id, wish, on) {
-  withReader(tab, id, (reader) => on.leave(reader));
   const reader = on.join({
     ...wish,
     on: {

@@ -48,7 +48,7 @@ export class GroupView {
     put(rate, functions.length === 1 ? rates[functions[0]] ?? '' : '');
     put(held, group.held ? `${group.held} held` : '');
     this.element.classList.toggle('quiet', group.running + group.waiting + group.held === 0);
-    this.#functions = functions.map((name) => functionLine(name, group)).join('\n');
+    this.#functions = functions.map((/** @type {string} */ name) => functionLine(name, group)).join('\n');
   }
 
   /** @param {{running: any[], waiting: any[], failed: any[], more: number}} runs */
@@ -57,7 +57,7 @@ export class GroupView {
       this.#list('Running', running, { state: 'running' }),
       this.#list('Waiting', inTurn(waiting), { state: 'queued' }, more),
       this.#list('Failed lately', failed, { state: 'failed,interrupted' }),
-    ].filter(Boolean);
+    ].flatMap((list) => (list ? [list] : []));
     const text = this.#functions.includes('\n') ? [h('p', { className: 'members help' }, this.#functions)] : [];
     const held = document.activeElement?.getAttribute('data-deed');
     this.lists.replaceChildren(...text, ...(lists.length ? lists : [h('p', { className: 'help' }, 'Nothing runs, waits or has failed.')]));
@@ -72,14 +72,16 @@ export class GroupView {
     this.deeds.opened(this.name, open);
   }
 
+  /** @param {any} title @param {any} runs @param {any} filters @param {any} [more] */
   #list(title, runs, filters, more = 0) {
     if (!runs.length) return null;
-    const rows = runs.slice(0, SHOWN).map((run) => this.#row(run));
+    const rows = runs.slice(0, SHOWN).map((/** @type {any} */ run) => this.#row(run));
     const rest = runs.length - rows.length + more;
     const end = rest ? [h('p', { className: 'help' }, `${rest} more in `, h('a', { href: withQuery('#/runs', filters) }, 'Runs'))] : [];
     return h('section', { className: 'line' }, h('h2', {}, title), h('ol', {}, ...rows), ...end);
   }
 
+  /** @param {any} run */
   #row(run) {
     const { run_id: id, function: name, state, session } = run;
     const place = span('place number', state === 'queued' ? String(run.position ?? '') : '');
@@ -89,7 +91,9 @@ export class GroupView {
     return h('li', { data: { state } }, place, link, span('session', session ?? ''), span('detail', detailOf(words)), time, this.#deeds(run));
   }
 
+  /** @param {any} run */
   #deeds(run) {
+    /** @param {string} name @param {any} words @param {any} act */
     const button = (name, words, act) => h('button', { type: 'button', className: 'plain', title: words, data: { deed: `${name} ${run.run_id}` }, onclick: act }, name);
     const { deeds } = this;
     const given = run.priority ?? 0;
@@ -104,6 +108,7 @@ export class GroupView {
 /** Minutes of head start that a press gives: what docs/queue.md takes for its example. */
 const STEP = 10;
 
+/** @param {string} name @param {any} given */
 function functionLine(name, { durations, rate_limits: rates }) {
   const takes = takesOf(durations[name]);
   return [name, takes && `takes ${takes}`, rates[name] && `at most ${rates[name]}`].filter(Boolean).join(', ');

@@ -18,8 +18,8 @@ const HEADS = ['Group', 'Running', 'Waiting', 'A new run', 'Takes', 'Rate', 'Hel
 /** The view. */
 export class QueueView {
   title = 'Queue';
-  #polled = null;
-  #runsPolled = null;
+  /** @type {{now: () => void, close: () => void}|null} */ #polled = null;
+  /** @type {{now: () => void, close: () => void}|null} */ #runsPolled = null;
   /** @type {Map<string, GroupView>} */ #views = new Map();
   /** @type {Map<string, any>} */ #groups = new Map();
   /** @type {Set<string>} */ #open = new Set();
@@ -32,6 +32,7 @@ export class QueueView {
     this.element = h('div', { id: 'queue' }, h('h1', { className: 'sr' }, 'Queue'), this.said, this.table, this.workers);
   }
 
+  /** @type {import('./queue-group.js').Deeds} */
   #deeds = {
     stop: (run) => this.#do(stop(run)),
     again: (run) => this.#do(runAgain(run)),
@@ -54,7 +55,7 @@ export class QueueView {
 
   async #load() {
     const overview = await client.call('api/queue');
-    this.#groups = new Map(overview.groups.map((group) => [group.group, group]));
+    this.#groups = new Map(overview.groups.map((/** @type {any} */ group) => [group.group, group]));
     for (const [name, view] of this.#views) {
       if (this.#groups.has(name)) continue;
       view.element.remove();
@@ -65,6 +66,7 @@ export class QueueView {
     put(this.workers, overview.groups.length ? workersOf(overview) : 'No function is registered.');
   }
 
+  /** @param {string} name */
   #viewOf(name) {
     let view = this.#views.get(name);
     if (!view) {
@@ -75,6 +77,7 @@ export class QueueView {
     return view;
   }
 
+  /** @param {string} name @param {boolean} open */
   #opened(name, open) {
     if (open) this.#open.add(name);
     else this.#open.delete(name);
@@ -90,6 +93,7 @@ export class QueueView {
 
   async #loadRuns() {
     for (const name of this.#open) {
+      /** @type {{functions?: string[], waiting?: number}} */
       const { functions = [], waiting = 0 } = this.#groups.get(name) ?? {};
       const live = await listed(functions, { state: 'queued,running', limit: String(PAGE) });
       const failed = await listed(functions, { state: 'failed,interrupted', limit: String(FAILED) });
@@ -100,6 +104,7 @@ export class QueueView {
     }
   }
 
+  /** @param {any} deed */
   async #do(deed) {
     const { text, run, bad = false } = await deed;
     this.said.classList.toggle('error', bad);
@@ -108,11 +113,13 @@ export class QueueView {
     this.#runsPolled?.now();
   }
 
+  /** @param {any} error */
   #failed(error) {
     if (error.status >= 400 && error.status < 500) put(this.said, sentence(error));
   }
 }
 
+/** @param {string[]} functions @param {any} query */
 async function listed(functions, query) {
   const pages = await Promise.all(functions.map((name) => client.call(withQuery('api/runs', { ...query, function: name }))));
   return pages.flatMap(({ runs }) => runs).sort((a, b) => b.created_at_ms - a.created_at_ms);

@@ -24,6 +24,7 @@ export function open(server, asked, sink) {
 async function read(server, asked, sink, signal) {
   const headers = { ...(await server.headers()), Accept: 'text/event-stream' };
   const response = await server.fetch(server.base + eventsUrl(asked), { headers, signal, cache: 'no-store' });
+  sink.answered = true;
   if (response.status === 204) throw new PenstockError(204);
   if (!response.ok) throw refusal(response, (await response.json().catch(() => ({}))).error);
   if (!response.headers.get('Content-Type')?.startsWith('text/event-stream') || !response.body) throw new Foreign();

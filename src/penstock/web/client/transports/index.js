@@ -14,6 +14,7 @@ import { open as websocket } from './websocket.js';
  *
  * @typedef {object} Sink what a transport tells; nothing after `closed`, or after it was told to close
  * @property {boolean} opened whether anything has come
+ * @property {boolean} answered whether the head of an answer has
  * @property {() => void} alive a byte has come
  * @property {(everyMs: number) => void} heartbeat how often one comes at least
  * @property {(event: string|any, cursors: string) => void} event its JSON, or itself; '' where it moves no cursor
@@ -28,6 +29,7 @@ import { open as websocket } from './websocket.js';
  * @property {Error} [error]
  * @property {number} [retryMs]
  * @property {boolean} [sure] that the transport itself is at fault: one such time is enough
+ * @property {boolean} [held] answers come, but not their bodies
  * @property {boolean} [unexplained] the browser does not say why: an ordinary request may tell
  *
  * @typedef {object} Env what a browser gives, and a test may give instead

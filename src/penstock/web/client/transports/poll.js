@@ -8,10 +8,13 @@ const WAIT_S = 25;
 /** Polls under way at once: browsers allow six connections to a host. */
 const MAX_POLLS = 4;
 
-/** Seconds that an answer may wait where there are more runs than that: they take turns. */
+/** Seconds that an answer may wait where there are more runs than that, or where the run waits: its position changes. */
 const SHORT_WAIT_S = 2;
 
 const LEAST_GAP_MS = 50; // the pace of a reader that polls is that of its asking: 20 updates a second
+
+/** Between two answers with nothing in them. */
+const EMPTY_GAP_MS = 1_000;
 
 let polling = 0;
 /** @type {(() => void)[]} */ const waiting = [];
@@ -21,15 +24,20 @@ export function open(server, { streams: [{ run, cursor, fold }], rate }, sink, e
   const abort = new AbortController();
   const path = `api/runs/${encodeURIComponent(run)}/events`;
   const gapMs = rate ? 1000 / rate : rate === 0 ? 0 : LEAST_GAP_MS;
-  const place = { cursor, fold };
+  const place = { cursor, fold, waits: !cursor };
   const loop = async () => {
     for (let first = true; !abort.signal.aborted; first = false) {
+      const askedMs = env.now();
       const answer = await inTurn(() => ask(server, `${path}?${query(place, rate, first)}`, abort.signal), abort.signal);
       sink.alive();
       hand(answer, sink);
       place.cursor = answer.cursor;
       if (answer.done) return;
-      if (answer.events.length) await pause(gapMs, env);
+      if (answer.events.length) place.waits = false;
+      else if (place.waits) sink.status(await standing(server, run, abort.signal));
+      // A server, or something on the way, that does not wait is not asked at full speed.
+      const leastMs = answer.events.length || first ? gapMs : EMPTY_GAP_MS - (env.now() - askedMs);
+      if (leastMs > 0) await pause(leastMs, env);
     }
   };
   loop().then(
@@ -40,17 +48,24 @@ export function open(server, { streams: [{ run, cursor, fold }], rate }, sink, e
 }
 
 /**
- * @param {{cursor: string, fold: boolean}} place
+ * @param {{cursor: string, fold: boolean, waits: boolean}} place
  * @param {number|undefined} rate
  * @param {boolean} first it comes at once: that tells that this way is open
  */
-function query({ cursor, fold }, rate, first) {
-  const waitS = first ? 0 : polling + waiting.length >= MAX_POLLS ? SHORT_WAIT_S : WAIT_S;
+function query({ cursor, fold, waits }, rate, first) {
+  const waitS = first ? 0 : waits || polling + waiting.length >= MAX_POLLS ? SHORT_WAIT_S : WAIT_S;
   const query = new URLSearchParams({ poll: String(waitS) });
   if (cursor) query.set('after', cursor);
   else if (fold) query.set('fold', '1');
   if (rate === 0) query.set('rate', '0');
   return query;
+}
+
+// A long-poll brings no status, and who waits in line has nothing else.
+/** @param {import('../api.js').Server} server @param {string} run @param {AbortSignal} signal */
+async function standing(server, run, signal) {
+  const { state, position, eta_s, cancel } = await server.call(`api/runs/${encodeURIComponent(run)}`, undefined, signal);
+  return JSON.stringify({ state, position, eta_s, ...(cancel ? { cancel } : {}) });
 }
 
 /** @param {import('../api.js').Server} server @param {string} path @param {AbortSignal} signal */

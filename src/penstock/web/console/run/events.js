@@ -79,12 +79,12 @@ export class EventsView {
     for (let seq = 1; seq <= length; seq += 1) this.#heights.push(density);
   }
 
-  /** @param {number} seq @param {{focus?: boolean}} [how] */
-  reveal(seq, { focus = false } = {}) {
+  /** @param {number} seq */
+  reveal(seq) {
     this.#chosen = seq;
     this.follow.pause();
     if (this.#model) this.#grow(this.#model);
-    this.list.reveal(seq - 1, { focus, middle: true });
+    this.list.reveal(seq - 1, { middle: true });
     this.#want();
   }
 

@@ -38,7 +38,10 @@ export class Finder {
     this.change();
   }
 
-  /** More may have come. @param {import('./model.js').RunModel} model */
+  /**
+   * More may have come.
+   * @param {import('./model.js').RunModel} model
+   */
   refresh(model) {
     if (!this.words || this.busy || model.fold.position === this.#position) return;
     if (performance.now() - this.#searchedMs > AGAIN_MS) this.#go(model);
@@ -80,10 +83,13 @@ export class Finder {
     return (this.matches?.findIndex((match) => match.seq === seq) ?? -1) + 1;
   }
 
-  /** Mark the words where they are on the page. @param {HTMLElement[]} roots */
+  /**
+   * Mark the words where they are on the page.
+   * @param {HTMLElement[]} roots
+   */
   mark(roots) {
     const registry = /** @type {any} */ (CSS).highlights; // where it is missing, rows are marked, but not words
-    if (!registry) return;
+    if (!registry || (!this.words && !registry.has(HIGHLIGHT))) return;
     registry.delete(HIGHLIGHT);
     if (!this.words) return;
     const ranges = roots.flatMap((root) => rangesOf(root, this.words.toLowerCase()));

@@ -105,7 +105,7 @@ export class FlowList {
         this.#shown.set(index, row);
         row.update();
       }
-      const next = before ? before.nextSibling : this.window.firstChild;
+      /** @type {ChildNode|null} */ const next = before ? before.nextSibling : this.window.firstChild;
       if (next !== row.element) this.window.insertBefore(row.element, next);
       before = row.element;
     }
@@ -115,7 +115,7 @@ export class FlowList {
   }
 
   #place() {
-    this.window.style.transform = `translateY(${this.#heights.before(this.#from)}px)`;
+    this.window.style.top = `${this.#heights.before(this.#from)}px`; // a transform would have all of it painted anew
     this.canvas.style.height = `${this.#heights.before(this.count)}px`;
   }
 

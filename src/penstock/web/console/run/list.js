@@ -150,9 +150,10 @@ export class RowList {
       row.setAttribute('aria-rowindex', String(index + 1));
       row.dataset.index = String(index);
     }
-    if (fresh || this.rows.heights) row.style.transform = `translateY(${this.#topOf(index)}px)`;
+    if (fresh || this.rows.heights) row.style.top = `${this.#topOf(index)}px`;
     if (fresh || refill) this.rows.fill(row, index);
-    row.tabIndex = index === this.active ? 0 : -1;
+    const tabIndex = index === this.active ? 0 : -1;
+    if (row.tabIndex !== tabIndex) row.tabIndex = tabIndex;
     const next = before ? before.nextSibling : this.canvas.firstChild;
     if (next !== row) this.canvas.insertBefore(row, next);
     return row;
@@ -175,9 +176,9 @@ export class RowList {
   /**
    * Make a row the active one, and bring it into sight.
    * @param {number} index
-   * @param {{focus?: boolean, middle?: boolean}} [how]
+   * @param {{focus?: boolean, middle?: boolean}} how
    */
-  reveal(index, { focus = false, middle = false } = {}) {
+  reveal(index, { focus = false, middle = false }) {
     this.active = Math.max(0, Math.min(index, this.#count - 1));
     this.#size();
     const top = this.#topOf(this.active);

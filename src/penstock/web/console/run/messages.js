@@ -81,10 +81,10 @@ export class MessagesView {
   /** @param {Row[]} rows */
   #markAnswer(rows) {
     const { from, to } = this.list.seen;
-    const last = rows.findLastIndex(({ kind, span }) => kind === 'text' && span === '');
+    const { answer } = /** @type {RunModel} */ (this.#model).transcript;
     for (let index = from; index <= to; index += 1) {
       const said = this.list.elementAt(index)?.querySelector('.own');
-      if (said) said.id = index === last ? 'answer' : '';
+      if (said) said.id = rows[index] === answer ? 'answer' : '';
     }
   }
 
@@ -228,7 +228,7 @@ function reset({ item }) {
 export const resetWords = ({ to, message }) =>
   `${to ? `What came after event ${to} was withdrawn` : 'All before was withdrawn'}: ${message}`;
 
-/** @param {Row} row @param {RunModel} model @param {MessagesView} view @returns {RowView} */
+/** @param {Row} row @param {RunModel} _model @param {MessagesView} view @returns {RowView} */
 function end({ item }, _model, view) {
   const element = h('div', { id: 'outcome' });
   if (item.error) element.append(problemBlock(item.error, item.state));

@@ -23,8 +23,8 @@ import { count, isLive, proof, sentence } from './words.js';
 export class RunPage {
   /** @type {Session|null} */ #session = null;
   /** @type {Zoom} */ #zoom = 'messages';
-  /** Where the reader is, for what is next. @type {Place} */ #at = { seq: 0, span: '' };
-  /** Where an address leads, until it has come. @type {{zoom: Zoom, span?: string, seq?: number}|null} */ #goal = null;
+  /** @type {Place} where the reader is, for what is next */ #at = { seq: 0, span: '' };
+  /** @type {{zoom: Zoom, span?: string, seq?: number}|null} where an address leads, until it has come */ #goal = null;
   #fresh = true;
   /** @type {Map<Zoom, number>} */ #tops = new Map();
   #shownConnection = '';
@@ -215,7 +215,8 @@ export class RunPage {
     this.holder.replaceChildren(this.views[this.#zoom].element);
   }
 
-  /** Bring a place into sight, in the zoom that is shown. @param {Place} place */
+  // Bring a place into sight, in the zoom that is shown.
+  /** @param {Place} place */
   #reveal({ seq, span }) {
     if (this.#zoom === 'messages') this.views.messages.reveal(seq, span);
     else if (this.#zoom === 'steps') this.views.steps.reveal(span);
@@ -268,6 +269,7 @@ export class RunPage {
     const model = this.#session?.model;
     if (!model) return;
     this.panel.showStep(id, model, clock.now());
+    if (this.#zoom === 'steps') this.views.steps.keepSeen(); // the details have taken room
     history.replaceState(null, '', this.#link('step', id));
   }
 
@@ -309,7 +311,7 @@ export class RunPage {
     const had = this.panel.element.contains(document.activeElement);
     this.panel.hide();
     history.replaceState(null, '', this.#link('', ''));
-    if (had && this.#zoom === 'steps' && back !== null) this.views.steps.reveal(back, { focus: true });
+    if (had && this.#zoom === 'steps' && back !== null) this.views.steps.reveal(back, true);
     this.paced.ask();
   }
 

@@ -68,6 +68,6 @@ export function nextOf(matches, seq, direction) {
     const next = matches.findIndex((match) => match.seq > seq);
     return next < 0 ? 0 : next;
   }
-  const before = matches.findLastIndex((match) => match.seq < seq);
-  return before < 0 ? matches.length - 1 : before;
+  const next = matches.findIndex((match) => match.seq >= seq);
+  return next > 0 ? next - 1 : matches.length - 1;
 }

@@ -9,7 +9,8 @@ import { inLine, isThere } from './values.js';
 import { clockTime, costOf, time, tokensOf } from './words.js';
 
 const PREVIEW_UNITS = 160; // no screen shows more beside a name
-const MOST_INDENT = 24; // levels; a deeper step stands below the 24th
+const WIDE_LEVELS = 8; // indented by a full step; deeper ones by little, or names would have no room
+const MOST_LEVELS = 40;
 const LEAST_BAR = 0.2; // percent: a moment is seen, too
 
 /** @typedef {import('./tree.js').Node} Node */
@@ -44,14 +45,14 @@ export class StepsView {
     const { total } = model.tree.root;
     this.element.toggleAttribute('data-tokens', Boolean(total && tokensOf(total)));
     this.element.toggleAttribute('data-cost', Boolean(total && costOf(total)));
-    put(this.head.lastElementChild, time(model.endMs(nowMs) - model.startMs));
+    put(/** @type {Element} */ (this.head.lastElementChild), model.startMs ? time(model.endMs(nowMs) - model.startMs) : '');
     if (moved && this.#chosen) this.list.active = Math.max(0, model.tree.nodes.get(this.#chosen)?.row ?? 0);
     this.list.draw(true);
     this.follow.grown(model.fold.steps.size);
   }
 
-  /** @param {string} id @param {{focus?: boolean}} [how] */
-  reveal(id, { focus = false } = {}) {
+  /** @param {string} id @param {boolean} [focus] */
+  reveal(id, focus = false) {
     const model = this.#model;
     const node = model?.tree.reveal(id);
     if (!model || !node) return;
@@ -59,6 +60,10 @@ export class StepsView {
     this.follow.pause();
     this.draw(model, this.#nowMs);
     this.list.reveal(node.row, { focus, middle: true });
+  }
+
+  keepSeen() {
+    this.list.reveal(this.list.active, {});
   }
 
   /** @param {string} id of the step that is open beside; '' for the run */
@@ -114,7 +119,7 @@ export class StepsView {
     row.ariaSelected = String(node.id === this.#chosen);
     if (node.children.length) row.ariaExpanded = String(!node.closed);
     else row.removeAttribute('aria-expanded');
-    parts.name.style.paddingLeft = `${Math.min(node.depth, MOST_INDENT) * 0.9}rem`;
+    parts.name.style.paddingLeft = indent(node.depth);
     put(parts.state, state);
     put(parts.words, step ? step.name : model.record?.function ?? 'run');
     put(parts.kind, step?.kind ?? '');
@@ -140,6 +145,9 @@ export class StepsView {
     parts.bar.hidden = !startMs;
   }
 }
+
+/** @param {number} depth @returns {string} */
+export const indent = (depth) => `${0.9 * Math.min(depth, WIDE_LEVELS) + 0.25 * Math.max(0, Math.min(depth, MOST_LEVELS) - WIDE_LEVELS)}rem`;
 
 /** @param {number} share @param {number} [most] */
 const clamp = (share, most = 100) => Math.max(0, Math.min(share, most));

@@ -19,6 +19,7 @@ const STRUCTURE = new Set(['', 'agent', 'chain', 'workflow', 'llm', 'plan']);
 export class Transcript {
   /** @type {Row[]} */ rows = [];
   /** The rows changed, below the last, since this was last set to an empty set. @type {Set<Row>} */ touched = new Set();
+  /** @type {Row|null} what the run itself, outside its steps, has said last */ answer = null;
   #position = 0;
   /** @type {Map<string, number>} UTF-16 units of each span's text that are in rows */ #units = new Map();
   /** @type {Map<string, Row>} the row of each span to which its next words are added */ #open = new Map();
@@ -27,6 +28,7 @@ export class Transcript {
 
   clear() {
     this.rows = [];
+    this.answer = null;
     this.#position = 0;
     for (const map of [this.#units, this.#open, this.#calls, this.#latest]) map.clear();
   }
@@ -120,6 +122,7 @@ export class Transcript {
     }
     if (row.kind !== 'text' || row.from === 0) this.#open.clear();
     if (row.kind === 'text') this.#open.set(row.span, row);
+    if (row.kind === 'text' && row.span === '') this.answer = row;
     this.rows.push(row);
   }
 

@@ -1,0 +1,164 @@
+"""What befalls connections."""
+
+import asyncio
+
+from penstock.testing import Answer, Cut, End, NoUpgrade, Swallow, until
+
+from .chromium import Tab
+from .scene import Scene, disturbance
+
+
+@disturbance("sockets reset at random bytes")
+async def random_cuts(scene: Scene) -> None:
+    await scene.begin()
+    scene.proxy.fault = Cut(300, 6000)
+    scene.proxy.cut_all()
+    await until(lambda: scene.proxy.cuts >= 4, 30, "sockets are cut")
+    scene.proxy.fault = None
+    scene.proxy.cut_all()
+    scene.over()
+
+
+@disturbance("bodies end cleanly in their middle", ways=("fetch", "eventsource", "poll", "shared"))
+async def clean_ends(scene: Scene) -> None:
+    tab = await scene.begin()
+    scene.proxy.fault = End(100, 2000) if scene.way != "poll" else End(1, 60)
+    scene.proxy.cut_all()
+    if scene.way == "poll":  # its answers have a length: nothing to end
+        await scene.gets(tab, 5)
+    else:
+        await until(lambda: scene.proxy.ends >= 3, 30, "bodies end")
+    scene.proxy.fault = None
+    scene.over()
+
+
+@disturbance("network away: refused and reset")
+async def network_away(scene: Scene) -> None:
+    tab = await scene.begin()
+    await tab.offline(True)
+    scene.proxy.offline()
+    await scene.is_at(tab, "reconnecting")
+    if scene.way != "shared":  # what the worker's attempts meet is not on the page's console
+        await _is_refused(tab)
+    scene.proxy.online()
+    await tab.offline(False)
+    scene.over()
+
+
+@disturbance("network away while the run is submitted")
+async def submitted_without_network(scene: Scene) -> None:
+    await scene.start()
+    tab = await scene.open(run="")
+    scene.proxy.offline()
+    given = {"seed": scene.seed, "steps": 20, "pause_ms": 10, "lane": f"{scene.folder.name}-submitted"}
+    await tab.page.evaluate("given => { globalThis.submitted = probe.client.submit('story', given); }", given)
+    await until(lambda: any("ERR_CONNECTION_REFUSED" in text for text in tab.troubles), 20)
+    scene.proxy.online()
+    scene.over()
+    scene.run_id = await tab.page.evaluate("submitted.then(({run_id}) => run_id)")
+    await tab.page.evaluate("run => probe.read(run)", scene.run_id)
+
+
+@disturbance("slow 3G")
+async def slow_network(scene: Scene) -> None:
+    tab = await scene.begin()
+    await tab.slow()
+    scene.proxy.latency_s = 0.2
+    scene.proxy.cut_all()
+    await scene.gets(tab, 30)
+
+
+@disturbance("silence: the socket is open and nothing comes", idles=True)
+async def silence(scene: Scene) -> None:
+    # A path that drops everything: no end, no error. Only the client's own watch can tell.
+    tab = await scene.begin()
+    scene.proxy.stall()
+    await scene.is_at(tab, "reconnecting", deadline_s=75)
+    scene.proxy.flow()
+    scene.over()
+
+
+@disturbance("503 with Retry-After")
+async def busy(scene: Scene) -> None:
+    await scene.begin()
+    body = b'{"error": {"code": "server_closing", "message": "Leaving.", "hint": ""}}'
+    scene.proxy.fault = Answer(503, {"Retry-After": "1", "Content-Type": "application/json"}, body)
+    scene.proxy.cut_all()
+    await until(lambda: scene.proxy.ends >= 2, 20, "it is told twice")
+    scene.proxy.fault = None
+    scene.over()
+
+
+@disturbance("404: the run is gone")
+async def gone(scene: Scene) -> str:
+    tab = await scene.begin()
+    body = b'{"error": {"code": "unknown_run", "message": "There is no such run.", "hint": ""}}'
+    scene.proxy.fault = Answer(404, {"Content-Type": "application/json"}, body)
+    scene.proxy.cut_all()
+    return await _stops(scene, tab, "unknown_run")
+
+
+@disturbance("token expired: 401, then a fresh one", ways=("fetch", "poll"))
+async def expired(scene: Scene) -> str:
+    tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "60"})
+    await asyncio.sleep(1)  # it has expired, and nobody notices while the connection holds
+    scene.proxy.cut_all()
+    scene.over()
+    await scene.gets(tab, 10)
+    result = await scene.result(tab)
+    assert await tab.page.evaluate("probe.tokens()") == 2
+    return result
+
+
+@disturbance("token expired, and no other is to be had: 401", ways=("fetch", "poll"))
+async def refused(scene: Scene) -> str:
+    tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "0"})
+    await asyncio.sleep(1)
+    scene.proxy.cut_all()
+    return await _stops(scene, tab, "unauthorized")
+
+
+async def _stops(scene: Scene, tab: Tab, code: str) -> str:
+    """It says why, and asks no more."""
+    await scene.is_at(tab, "stopped")
+    asked = scene.proxy.connections
+    await asyncio.sleep(3)  # long enough for another attempt
+    assert scene.proxy.connections == asked
+    stands = await tab.page.evaluate("probe.stands()")
+    assert stands["error"]["code"] == code
+    assert tab.bugs == []
+    return f"stops: `{code}`"
+
+
+@disturbance("a proxy that gives bodies only when they end", ways=("auto",))
+async def swallowed(scene: Scene) -> str:
+    scene.proxy.fault = Swallow()
+    return await _falls_back(scene, "websocket")
+
+
+@disturbance("a proxy that knows no WebSockets", ways=("auto",))
+async def no_sockets(scene: Scene) -> str:
+    scene.proxy.fault = NoUpgrade()
+    await scene.start()
+    tab = await scene.open(transport="websocket,poll")
+    seen = await scene.check(tab)
+    return f"✓ by {seen['transport']}"
+
+
+async def _falls_back(scene: Scene, wanted: str) -> str:
+    tab = await scene.begin()
+    await tab.until(f"probe.subscription.transport === '{wanted}' && probe.subscription.received > 5", 60)
+    # It is remembered: the next page begins with what worked.
+    before = scene.proxy.connections
+    again = await scene.open()
+    await again.until("probe.subscription.received > 5", 10)
+    assert scene.proxy.connections - before <= 4
+    await scene.check(again)
+    seen = await scene.check(tab)
+    return f"✓ by {seen['transport']}"
+
+
+async def _is_refused(tab: Tab) -> None:
+    """The browser has come back, and nobody was there."""
+    refused = ("ERR_CONNECTION_REFUSED", "ERR_INTERNET_DISCONNECTED")
+    await until(lambda: any(word in text for text in tab.troubles for word in refused), 20)

@@ -1,0 +1,95 @@
+// A page that reads one run, named in its address, and keeps all that it was handed, so that it can be examined.
+
+const given = new URLSearchParams(location.search);
+const mount = given.get('mount') ?? 'penstock';
+const { Client, fold } = await import(`/${mount}/web/client/index.js`);
+
+const transports = given.get('transport')?.split(',').filter(Boolean);
+const lives = given.get('lives_s');
+let tokens = 0;
+
+async function fresh() {
+  const answer = await fetch(`/token?lives_s=${(tokens += 1) > 1 ? given.get('then_lives_s') ?? lives : lives}`);
+  return (await answer.json()).token;
+}
+
+const client = new Client({
+  base: new URL(`/${mount}/`, location.href).href,
+  ...(lives && { token: fresh }),
+  ...(transports?.length && { transports }),
+  share: given.get('share') === '1',
+});
+
+const probe = {
+  client,
+  tokens: () => tokens,
+  /** @type {any[]} */ events: [],
+  /** @type {number[]} */ timesMs: [],
+  /** @type {string[]} connection states, one after the other */ went: [],
+  /** @type {any[]} */ statuses: [],
+  draws: 0,
+  subscription: /** @type {any} */ (null),
+  /** a second reader, of the state only, which so begins with a fold @type {any} */ watcher: null,
+  read(run = given.get('run')) {
+    probe.subscription = client.subscribe(run, {
+      onEvent(event) {
+        probe.events.push(structuredClone(event));
+        probe.timesMs.push(Date.now());
+      },
+      onState() {
+        probe.draws += 1;
+      },
+      onStatus: (status) => probe.statuses.push(status),
+      onConnection({ connection }) {
+        if (probe.went.at(-1) !== connection) probe.went.push(connection);
+      },
+    });
+    probe.watcher = client.subscribe(run, {
+      onState(state) {
+        document.getElementById('text').textContent = state.textOf('');
+      },
+    });
+  },
+  stands() {
+    const { connection, transport, shared, received, resumes, duplicates, draining, error } = probe.subscription;
+    const failed = error && { status: error.status, code: error.code };
+    const last = probe.timesMs.at(-1) ?? 0;
+    return { connection, transport, shared, received, resumes, duplicates, draining, error: failed, last_ms: last };
+  },
+  /** whether nothing more will change */
+  rests() {
+    const { connection, error, fold: state } = probe.subscription;
+    const watches = error || (probe.watcher.connection === 'ended' && probe.watcher.fold.position === state.position);
+    const drawn = document.getElementById('text').textContent === probe.watcher.fold.textOf('');
+    return connection === 'stopped' || (connection === 'ended' && watches && drawn);
+  },
+  after: (ms) => probe.timesMs.find((time) => time > ms) ?? 0,
+  examine() {
+    const { events, went, draws } = probe;
+    const [state, again, watched] = [probe.subscription.fold, fold(events), probe.watcher.fold].map(shape);
+    return { ...probe.stands(), events, went, draws, state, again, watched, drawn: document.getElementById('text').textContent };
+  },
+};
+
+/** What a fold holds, in a form that Python's can be brought into as well. */
+function shape(state) {
+  const texts = [...state.texts.keys()].map((span) => [span, state.textOf(span)]).filter(([, text]) => text);
+  const steps = [...state.steps.values()].map(({ id, name, kind, parent, input, end }) => [
+    id,
+    { name, kind, parent, input: input ?? null, end: end && { output: end.output ?? null, error: end.error ?? null } },
+  ]);
+  const { end, progress } = state;
+  return {
+    position: state.position,
+    texts: Object.fromEntries(texts),
+    steps: Object.fromEntries(steps),
+    values: state.values.map(({ seq, value }) => [seq, value]),
+    logs: state.logs.map(({ seq, message }) => [seq, message]),
+    replaced: Object.fromEntries(state.replaced.map(({ span, value }) => [span, value])),
+    progress: progress ? [progress.done, progress.total ?? null] : null,
+    end: end && { state: end.state, result: end.result ?? null, code: end.error?.code ?? null },
+  };
+}
+
+globalThis.probe = probe;
+if (given.get('run')) probe.read();
