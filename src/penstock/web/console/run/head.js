@@ -100,7 +100,7 @@ function describe(state, { position, eta_s: etaS }) {
 
 /** @param {RunModel} model */
 function factsOf({ attempt, fold, tree }) {
-  const { total } = tree.root;
+  const { total } = tree;
   const tokens = tokensOf(total);
   return [
     attempt > 1 ? `attempt ${attempt}` : '',

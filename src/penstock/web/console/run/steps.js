@@ -42,9 +42,10 @@ export class StepsView {
     this.#nowMs = nowMs;
     const moved = model.tree.tidy() || anew;
     this.list.count = model.tree.rows.length;
-    const { total } = model.tree.root;
+    const { total } = model.tree;
     this.element.toggleAttribute('data-tokens', Boolean(total && tokensOf(total)));
     this.element.toggleAttribute('data-cost', Boolean(total && costOf(total)));
+    this.element.toggleAttribute('data-first', model.tree.timed);
     put(/** @type {Element} */ (this.head.lastElementChild), model.startMs ? time(model.endMs(nowMs) - model.startMs) : '');
     if (moved && this.#chosen) this.list.active = Math.max(0, model.tree.nodes.get(this.#chosen)?.row ?? 0);
     this.list.draw(true);

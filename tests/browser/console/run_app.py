@@ -25,6 +25,7 @@ async def agent(rounds: int, pause_ms: float, run: penstock.Run) -> AsyncGenerat
                     for word in f"In round {number} {WORDS}".split():
                         yield f"{word} "
                         await asyncio.sleep(pause_ms / 1000)
+                    step.usage(input_tokens=100 + number, output_tokens=20, cost=0.002, currency="USD", model="small")
                     step.output = f"thought {number}"
                 try:
                     with run.span("measure", kind="tool", input={"gauge": number, "unit": "l/s"}) as tool:
