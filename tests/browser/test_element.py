@@ -101,7 +101,7 @@ async def test_one_line_of_html_shows_a_run_as_it_goes(host: Host, start: Any, g
 async def test_it_tells_the_page_what_becomes_of_the_run(host: Host, start: Any) -> None:
     run = await start("plenty", count=3)
     await host.show(tag(run))
-    await host.has("proof", "ended")
+    await host.has("proof", "ended · received 16 of 16 · resumes 0 · duplicates dropped 0")
     (end,) = await host.told("penstock-end")
     assert end["composed"]
     assert (end["run"], end["state"], end["result"]) == (run, "succeeded", "all done")

@@ -57,6 +57,19 @@ async def weighed(console: Console, letter: Path) -> dict[str, Any]:
     return result
 
 
+SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 400_000}
+"""Bytes a second: a file of `SIZE` takes long enough for a network to fail meanwhile."""
+
+
+async def begin_slowly(console: Console, letter: Path) -> None:
+    """Choose the file; a part of it has arrived."""
+    session = await console.page.context.new_cdp_session(console.page)
+    await session.send("Network.enable")
+    await session.send("Network.emulateNetworkConditions", SLOW)
+    await console.at("#field-letter").set_input_files(letter)
+    await console.until("document.querySelector('.upload progress').value > 0")
+
+
 def sent(console: Console) -> int:
     """Requests that carried a piece."""
     return len([path for path in console.asked if "/api/uploads/" in path])
@@ -78,9 +91,7 @@ async def test_an_upload_goes_on_when_the_network_is_back(
     behind: tuple[Console, FaultProxy], letter: Path
 ) -> None:
     console, proxy = behind
-    await console.page.evaluate("fetch('readyz')")
-    await console.at("#field-letter").set_input_files(letter)
-    await console.until("document.querySelector('.upload progress').value > 0")
+    await begin_slowly(console, letter)
     proxy.offline()
     await console.sees("#field-letter-state", has_text="it goes on by itself")
     proxy.online()
@@ -93,8 +104,7 @@ async def test_after_a_reload_the_same_file_goes_on_where_it_was(
     behind: tuple[Console, FaultProxy], letter: Path
 ) -> None:
     console, proxy = behind
-    await console.at("#field-letter").set_input_files(letter)
-    await console.until("document.querySelector('.upload progress').value > 0")
+    await begin_slowly(console, letter)
     proxy.offline()
     await console.sees("#field-letter-state", has_text="it goes on by itself")
     proxy.online()
