@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from .errors import Fenced, StoreError, UnknownUpload, UploadInUse
+from .errors import Fenced, StoreError
 from .memory.processes import stat_of
 from .meters import Runs
 from .models import Claimed, RunFilter
@@ -240,8 +240,7 @@ class Janitor:
 def _expire(uploads: Uploads, upload_id: str, gone: list[str]) -> None:
     for run_id in gone:
         uploads.release([upload_id], run_id)
-    with contextlib.suppress(UnknownUpload, UploadInUse):  # another process was here first, or a run has come
-        uploads.remove(upload_id)
+    uploads.expire(upload_id)
 
 
 async def _end_all(end: End, ends: Iterable[tuple[str, str]]) -> None:

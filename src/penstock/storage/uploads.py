@@ -174,6 +174,13 @@ class Uploads:
                 raise UploadInUse("A run has this file for its input.", hint="It stays as long as the run.")
             _clear(home)
 
+    def expire(self, upload_id: str) -> None:
+        """Remove one whose time has come, or what is left of one that was never begun; one in use stays."""
+        home = self._home(upload_id)
+        with contextlib.suppress(UnknownUpload), _store_errors(home), self._locked(home, begun=False):
+            if not self._users(home):
+                _clear(home)
+
     def use(self, upload_ids: Sequence[str], run_id: str) -> None:
         """Keep these for a run. Raises UnknownUpload; then none is."""
         for place, upload_id in enumerate(upload_ids):
@@ -210,14 +217,14 @@ class Uploads:
         return self.folder / upload_id
 
     @contextlib.contextmanager
-    def _locked(self, home: Path) -> Iterator[None]:
+    def _locked(self, home: Path, *, begun: bool = True) -> Iterator[None]:
         try:
             handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _unknown(home.name) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if not (home / _ABOUT).exists():
+            if begun and not (home / _ABOUT).exists():
                 raise _unknown(home.name)
             yield
         finally:
@@ -285,7 +292,8 @@ def _changed_ms(home: Path) -> int:
 def _clear(home: Path) -> None:
     # What makes it known goes first: half removed it is none.
     (home / _ABOUT).unlink(missing_ok=True)
-    shutil.rmtree(home)
+    with contextlib.suppress(FileNotFoundError):  # another process was here first
+        shutil.rmtree(home)
 
 
 def _unknown(upload_id: str) -> UnknownUpload:

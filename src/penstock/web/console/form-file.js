@@ -30,8 +30,8 @@ export class FileControl {
     this.error = h('p', { id: `${id}-error`, className: 'error', role: 'alert' });
     const label = h('label', { htmlFor: id }, field.name || 'item', h('small', {}, noteOf(field)));
     const help = h('p', { id: `${id}-help`, className: 'help' }, field.description);
-    const standing = h('div', { className: 'standing' }, this.bar, this.state, this.cancel);
-    this.element = h('div', { className: 'field file' }, label, this.input, span('or', 'or drop it here'), standing, help, this.error);
+    const standing = h('div', { className: 'upload' }, this.bar, this.state, this.cancel);
+    this.element = h('div', { className: 'field', data: { kind: 'file' } }, label, this.input, span('or', 'or drop it here'), standing, help, this.error);
     this.#takeDrops();
   }
 

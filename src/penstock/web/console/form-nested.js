@@ -192,5 +192,5 @@ export class ListControl {
 /** @param {import('./form-fields.js').Field} field @param {HTMLElement} button @param {HTMLElement} body @param {any} error */
 function frame(field, button, body, error) {
   const legend = h('legend', {}, h('span', { className: 'name' }, field.name || 'item'), h('small', {}, noteOf(field)), button);
-  return h('fieldset', { className: `nested ${field.kind}` }, legend, h('p', { className: 'help' }, field.description), body, error);
+  return h('fieldset', { className: 'nested', data: { kind: field.kind } }, legend, h('p', { className: 'help' }, field.description), body, error);
 }

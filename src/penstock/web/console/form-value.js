@@ -31,7 +31,7 @@ export class ValueControl {
     this.error = h('p', { id: `${id}-error`, className: 'error', role: 'alert' });
     const label = h('label', { htmlFor: id }, field.name || 'item', h('small', {}, noteOf(field)));
     const help = h('p', { id: `${id}-help`, className: 'help' }, field.description);
-    this.element = h('div', { className: `field ${field.kind}` }, label, this.control, help, this.error);
+    this.element = h('div', { className: 'field', data: { kind: field.kind } }, label, this.control, help, this.error);
     this.fill(undefined);
   }
 

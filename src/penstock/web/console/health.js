@@ -23,7 +23,7 @@ export class HealthView {
   constructor() {
     this.charts = CHARTS.map((chart) => new ChartView(chart, TIME));
     this.troubles = h('ul', { className: 'troubles', role: 'status' });
-    this.speaker = h('p', { className: 'help speaker' });
+    this.speaker = h('p', { className: 'help whose' });
     const charts = h('div', { className: 'charts' }, ...this.charts.map(({ element }) => element));
     this.element = h('div', { id: 'health' }, h('h1', { className: 'sr' }, 'Health'), this.troubles, charts, this.speaker);
   }
