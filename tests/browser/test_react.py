@@ -60,7 +60,10 @@ HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><title>React</tit
 
 
 def _npm(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    quiet = {"npm_config_update_notifier": "false", "npm_config_fund": "false", "npm_config_audit": "false"}
+    # Without a network it is to say so soon: the test then ends with those words.
+    patience = {"fetch_retries": "1", "fetch_retry_mintimeout": "1000", "fetch_timeout": "30000"}
+    options = {"update_notifier": "false", "fund": "false", "audit": "false"} | patience
+    quiet = {f"npm_config_{name}": value for name, value in options.items()}
     return subprocess.run(
         ["npm", *command], cwd=folder, capture_output=True, text=True, timeout=100, env=os.environ | quiet
     )
