@@ -276,7 +276,7 @@ async def test_a_run_needs_finished_uploads(api: "Api") -> None:
         error = answer.json()["error"]
         assert (answer.status_code, error["code"], error["field"]) == (422, "invalid_input", "file")
     answer = await api.post("/api/runs", json={"function": "read_some", "input": {"files": ["x"]}})
-    assert answer.json()["error"]["field"] == "files"
+    assert answer.json()["error"]["field"].startswith("files")
 
 
 async def test_an_empty_file_is_finished_at_once(api: "Api") -> None:
