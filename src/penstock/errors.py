@@ -13,6 +13,7 @@ PenstockError
 │   ├── MethodNotAllowed     405  method_not_allowed
 │   ├── UnknownUpload        404  unknown_upload
 │   ├── AlreadyRunning       409  already_running (`on_repeat="reject"`)
+│   ├── NotWaiting           409  not_waiting
 │   ├── UploadInUse          409  upload_in_use
 │   ├── UploadMoved          409  upload_moved
 │   ├── UnsupportedTus       412  unsupported_tus_version
@@ -64,6 +65,7 @@ __all__ = [
     "MethodNotAllowed",
     "NotAStore",
     "NotFound",
+    "NotWaiting",
     "PenstockError",
     "ProtocolError",
     "QueueFull",
@@ -245,6 +247,13 @@ class AlreadyRunning(RequestError):
     """The session has a run of this function that has not ended, and the function takes one at a time."""
 
     code = "already_running"
+    status = 409
+
+
+class NotWaiting(RequestError):
+    """The run has started, or ended: it has no place in line any more."""
+
+    code = "not_waiting"
     status = 409
 
 

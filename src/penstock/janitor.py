@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from .errors import Fenced, StoreError, UnknownUpload, UploadInUse
+from .errors import Fenced, StoreError
 from .memory.processes import stat_of
 from .meters import Runs
 from .models import Claimed, RunFilter
@@ -192,10 +192,11 @@ class Janitor:
     async def expire_once(self, uploads: Uploads, keep_s: float) -> None:
         """Look through all uploads. Raises StoreError."""
         old = await asyncio.to_thread(lambda: list(uploads.unchanged_since(_now_ms() - round(keep_s * 1000))))
+        kept = await self._kept(list({run_id for _, users in old for run_id in users}))
         for upload_id, users in old:
-            kept = await self._kept(users)
-            gone = [run_id for run_id in users if run_id not in kept]
-            await asyncio.to_thread(_expire, uploads, upload_id, gone)
+            if not kept.issuperset(users) or not users:
+                gone = [run_id for run_id in users if run_id not in kept]
+                await asyncio.to_thread(_expire, uploads, upload_id, gone)
 
     async def _kept(self, run_ids: list[str]) -> set[str]:
         found: set[str] = set()
@@ -240,8 +241,7 @@ class Janitor:
 def _expire(uploads: Uploads, upload_id: str, gone: list[str]) -> None:
     for run_id in gone:
         uploads.release([upload_id], run_id)
-    with contextlib.suppress(UnknownUpload, UploadInUse):  # another process was here first, or a run has come
-        uploads.remove(upload_id)
+    uploads.expire(upload_id)
 
 
 async def _end_all(end: End, ends: Iterable[tuple[str, str]]) -> None:

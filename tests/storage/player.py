@@ -196,6 +196,9 @@ class Player:
         claimed = await self.store.take_over(worker, sign)
         return self._leased(sorted(claimed, key=lambda one: one.run.id))
 
+    async def prioritize(self, place: int, priority: int) -> object:
+        return await self.store.prioritize(self._id(place), priority)
+
     async def runs(
         self, function: str | None, state: RunState | None, limit: int, place: int | None
     ) -> object:

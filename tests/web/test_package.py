@@ -128,10 +128,10 @@ def _sizes(entry: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize("entry", ["index.js", "element.js"])
 def test_its_size_is_that_of_the_docs(entry: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Within a tenth: who adds much to what a page loads sees it here."""
+    """Within a fifth: who adds much to what a page loads sees it here."""
     raw, compressed = _sizes(entry)
     with capsys.disabled():
         print(f"\n{entry} and what it imports: {raw} KiB, {compressed} KiB compressed")
     text = (ROOT / "docs/browser.md").read_text(encoding="utf-8")
     (stated,) = re.findall(rf"`{entry}`\D*(\d+) KiB, (\d+) KiB compressed", text)
-    assert [raw, compressed] == pytest.approx([int(number) for number in stated], rel=0.1)
+    assert [raw, compressed] == pytest.approx([int(number) for number in stated], rel=0.2)

@@ -11,6 +11,7 @@ import msgspec
 from ..errors import (
     InvalidInput,
     MemoryLimit,
+    NotWaiting,
     QueueFull,
     RequestError,
     ServerClosing,
@@ -226,6 +227,18 @@ class Queue:
         await self._store.acknowledge([run_id])
         self._standings.tell_stopping(run_id, "acknowledged")
         return run, "acknowledged"
+
+    async def prioritize(self, run_id: str, priority: int) -> Receipt:
+        """Give a waiting run another priority, in minutes of waiting. Raises UnknownRun, NotWaiting."""
+        run = await self._store.prioritize(run_id, priority)
+        if run is None:
+            run = await self.get(run_id)  # it raises
+        if run.state is not RunState.QUEUED:
+            raise NotWaiting(
+                f"Run {run_id} does not wait.", hint="Only runs in the queue have a place in line."
+            )
+        self._worker.wake()
+        return Receipt(run, (await self._standings.of([run])).get(run_id, {}))
 
     async def stop_for(self, run_id: str, reason: str) -> None:
         """Stop a run for a reason of the system's own: one that waits too long only where it waits."""

@@ -56,6 +56,7 @@ def _routes(context: Context) -> list[BaseRoute]:
         Route("/api/runs/{run_id}/ws", _upgrade),
         Route("/api/events", streams.EventsOfSeveral(), methods=["GET"]),
         Route("/api/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
+        Route("/api/runs/{run_id}/priority", runs.prioritize, methods=["POST"]),
         Route("/api/queue", runs.overview),
         Route("/api/uploads", uploads),
         Route("/api/uploads/{upload_id}", uploads),

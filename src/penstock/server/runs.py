@@ -1,6 +1,6 @@
 """Functions and runs: list, submit, inspect, cancel."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -9,10 +9,13 @@ from starlette.responses import Response
 from ..errors import BadRequest, BodyTooLarge, InvalidInput, PenstockError, UnsupportedMedia
 from ..hub import Status
 from ..models import RunRecord
+from ..worker import MOST_PRIORITY
 from .context import context_of
 from .filters import filter_of
 
-__all__ = ["cancel", "describe", "functions", "overview", "submit_or_list"]
+__all__ = ["cancel", "describe", "functions", "overview", "prioritize", "submit_or_list"]
+
+T = TypeVar("T")
 
 MAX_PAGE = 500
 """Runs in one page of the list."""
@@ -25,6 +28,10 @@ class _Submission(msgspec.Struct, forbid_unknown_fields=True):
     input: msgspec.Raw = msgspec.Raw(b"{}")
     key: _Label | None = None
     session: _Label | None = None
+
+
+class _Wish(msgspec.Struct, forbid_unknown_fields=True):
+    priority: Annotated[int, msgspec.Meta(ge=-MOST_PRIORITY, le=MOST_PRIORITY)]
 
 
 def _json(body: object, status: int = 200) -> Response:
@@ -47,7 +54,7 @@ async def submit_or_list(request: Request) -> Response:
 
 async def _submit(request: Request) -> Response:
     queue = context_of(request).queue
-    given = _decode(await _body(request))
+    given = _decode(await _body(request), _Submission, "{function, input, key?, session?}")
     if not bytes(given.input).startswith(b"{"):
         raise InvalidInput(
             "The input is not a JSON object.", hint="Send one member per parameter.", field="input"
@@ -86,6 +93,13 @@ async def cancel(request: Request) -> Response:
     """POST /api/runs/{run_id}/cancel"""
     run, receipt = await context_of(request).queue.cancel(request.path_params["run_id"])
     return _json({"run_id": run.id, "state": run.state, "cancel": receipt}, 202)
+
+
+async def prioritize(request: Request) -> Response:
+    """POST /api/runs/{run_id}/priority"""
+    wish = _decode(await _body(request), _Wish, "{priority}")
+    run, status = await context_of(request).queue.prioritize(request.path_params["run_id"], wish.priority)
+    return _json({"run_id": run.id, "state": run.state, "priority": run.priority} | status)
 
 
 async def overview(request: Request) -> Response:
@@ -154,19 +168,15 @@ def _check_length(length: int, most: int) -> None:
         )
 
 
-def _decode(body: bytes) -> _Submission:
+def _decode(body: bytes, kind: type[T], shape: str) -> T:
     try:
-        return msgspec.json.decode(body, type=_Submission)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
         field = place.rstrip("`") or (message.split("`")[1] if "field `" in message else None)
-        raise BadRequest(
-            f"{message}.", hint="Send {function, input, key?, session?}.", field=field
-        ) from error
+        raise BadRequest(f"{message}.", hint=f"Send {shape}.", field=field) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(
-            f"The body is not JSON: {error}.", hint="Send {function, input, key?, session?}."
-        ) from error
+        raise BadRequest(f"The body is not JSON: {error}.", hint=f"Send {shape}.") from error
 
 
 def _limit(text: str) -> int:

@@ -195,6 +195,11 @@ class RunStore(Protocol):
         process may stay. Raises Fenced as `finish` does."""
         ...
 
+    async def prioritize(self, run_id: str, priority: int) -> RunRecord | None:
+        """Give a queued run another priority: it stands in line as if it had had it from the start. Any other is
+        left as it is. The run, or None."""
+        ...
+
     async def request_cancel(self, run_id: str, reason: str = "cancelled") -> RunRecord | None:
         """Note that a stop was asked for, unless the run has ended; the first reason stands. The run, or None."""
         ...

@@ -47,11 +47,12 @@ _USED_BY = "used-by-"
 
 
 class _About(msgspec.Struct):
-    """What is kept of an upload beside its content."""
+    """What is kept of an upload beside its content. `metadata`: as its sender gave it."""
 
     name: str
     media_type: str
     size: int
+    metadata: str = ""
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ class Upload(msgspec.Struct, frozen=True):
     offset: int
     changed_ms: int
     path: Path
+    metadata: str
 
     @property
     def finished(self) -> bool:
@@ -97,8 +99,8 @@ class Uploads:
         if self._passing:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def create(self, name: str, media_type: str, size: int) -> Upload:
-        """Begin an upload of `size` bytes."""
+    def create(self, name: str, media_type: str, size: int, metadata: str = "") -> Upload:
+        """Begin an upload of `size` bytes. `metadata`: kept as it is, for its sender."""
         upload_id = f"upload_{secrets.token_hex(ID_BYTES)}"
         with _store_errors(self.folder):
             self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -107,7 +109,7 @@ class Uploads:
             home = self.folder / upload_id
             home.mkdir(mode=0o700)
             (home / _content_of(name)).touch(mode=0o600)
-            self._keep_about(home, _About(name, media_type, size))
+            self._keep_about(home, _About(name, media_type, size, metadata))
             self._sync(home)
             self._sync(self.folder)
         return self.get(upload_id)
@@ -140,7 +142,8 @@ class Uploads:
             except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError) as error:
                 raise _unknown(upload_id) from error
         changed_ms = found.st_mtime_ns // 1_000_000
-        return Upload(upload_id, about.name, about.media_type, about.size, found.st_size, changed_ms, path)
+        named = about.name, about.media_type, about.size
+        return Upload(upload_id, *named, found.st_size, changed_ms, path, about.metadata)
 
     def find(self, upload_id: str) -> File | None:
         """A finished one, as a function receives it; None for any other."""
@@ -173,6 +176,13 @@ class Uploads:
             if self._users(home):
                 raise UploadInUse("A run has this file for its input.", hint="It stays as long as the run.")
             _clear(home)
+
+    def expire(self, upload_id: str) -> None:
+        """Remove one whose time has come, or what is left of one that was never begun; one in use stays."""
+        home = self._home(upload_id)
+        with contextlib.suppress(UnknownUpload), _store_errors(home), self._locked(home, begun=False):
+            if not self._users(home):
+                _clear(home)
 
     def use(self, upload_ids: Sequence[str], run_id: str) -> None:
         """Keep these for a run. Raises UnknownUpload; then none is."""
@@ -210,14 +220,14 @@ class Uploads:
         return self.folder / upload_id
 
     @contextlib.contextmanager
-    def _locked(self, home: Path) -> Iterator[None]:
+    def _locked(self, home: Path, *, begun: bool = True) -> Iterator[None]:
         try:
             handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _unknown(home.name) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if not (home / _ABOUT).exists():
+            if begun and not (home / _ABOUT).exists():
                 raise _unknown(home.name)
             yield
         finally:
@@ -285,7 +295,8 @@ def _changed_ms(home: Path) -> int:
 def _clear(home: Path) -> None:
     # What makes it known goes first: half removed it is none.
     (home / _ABOUT).unlink(missing_ok=True)
-    shutil.rmtree(home)
+    with contextlib.suppress(FileNotFoundError):  # another process was here first
+        shutil.rmtree(home)
 
 
 def _unknown(upload_id: str) -> UnknownUpload:

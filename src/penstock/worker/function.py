@@ -18,7 +18,7 @@ from .emission import message_of, plain_text
 from .options import FunctionOptions, Options, shown
 from .run import Run
 
-__all__ = ["Find", "Function", "Kind"]
+__all__ = ["MOST_PRIORITY", "Find", "Function", "Kind"]
 
 T = TypeVar("T")
 

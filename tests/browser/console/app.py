@@ -80,3 +80,11 @@ async def order(
     """
     given = {"title": title, "items": items, "options": options, "ratio": ratio, "size": size}
     return {**given, "gift": gift, "tags": tags, "extra": extra}
+
+
+@app.function
+async def weigh(letter: penstock.File, more: list[penstock.File] = []) -> dict[str, Any]:  # noqa: B006
+    """Weigh letters."""
+    with letter.open() as opened:
+        content = opened.read()
+    return {"name": letter.name, "size": letter.size, "sum": sum(content) % 65521, "more": [f.name for f in more]}

@@ -322,6 +322,16 @@ class MemoryStore:
             if group != run.group:
                 self._change(run.id, group=group)
 
+    async def prioritize(self, run_id: str, priority: int) -> RunRecord | None:
+        run, lineup = self._kept.runs.get(run_id), self._kept.lineup
+        if run is None or run.state is not RunState.QUEUED or run.priority == priority:
+            return run
+        parked = lineup.is_parked(run_id)
+        lineup.remove(run)
+        self._kept.runs[run_id] = changed = msgspec.structs.replace(run, priority=priority)
+        lineup.put(changed, parked=parked)
+        return changed
+
     async def request_cancel(self, run_id: str, reason: str = "cancelled") -> RunRecord | None:
         run = self._kept.runs.get(run_id)
         if run is None or run.state.ended or run.cancel:

@@ -131,6 +131,18 @@ WHERE state = 'queued' AND grp <> :grp AND function IN (SELECT value FROM json_e
 SELECT json_group_object(r.id, s.fence) FROM runs AS r JOIN streams AS s ON s.name = r.id
 WHERE r.state = 'running' AND r.worker = :worker;
 
+-- name: step_out
+UPDATE runs SET parked = 1 WHERE id = :id AND state = 'queued' AND NOT parked;
+
+-- name: step_in
+UPDATE runs SET parked = 0 WHERE id = :id AND state = 'queued';
+
+-- name: prioritize
+UPDATE runs SET priority = :priority, rank_ms = :rank_ms WHERE id = :id;
+
+-- name: tally_ranked
+UPDATE tallies SET ranked = ranked + :more WHERE grp = :grp AND function = :function;
+
 -- name: request_cancel
 -- The first reason stands.
 UPDATE runs SET cancel = 1, cancel_reason = :reason

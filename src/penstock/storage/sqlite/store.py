@@ -232,6 +232,12 @@ class SqliteStore:
     async def spare(self, lease: Lease) -> None:
         await self._write(lambda connection: work.spare(connection, lease))
 
+    async def prioritize(self, run_id: str, priority: int) -> RunRecord | None:
+        run: RunRecord | None = await self._write(
+            lambda connection: work.prioritize(connection, run_id, priority)
+        )
+        return run
+
     async def request_cancel(self, run_id: str, reason: str = "cancelled") -> RunRecord | None:
         run: RunRecord | None = await self._write(
             lambda connection: work.request_cancel(connection, run_id, reason)

@@ -23,6 +23,7 @@ __all__ = [
     "append",
     "finish",
     "forget",
+    "prioritize",
     "regroup",
     "request_cancel",
     "requeue",
@@ -299,6 +300,21 @@ def spare(connection: sqlite3.Connection, lease: Lease) -> None:
 def request_cancel(connection: sqlite3.Connection, run_id: str, reason: str) -> RunRecord | None:
     """Note the wish; an ended run is left as it is."""
     connection.execute(STATEMENTS["request_cancel"], {"id": run_id, "reason": reason})
+    return read_run(connection, run_id)
+
+
+def prioritize(connection: sqlite3.Connection, run_id: str, priority: int) -> RunRecord | None:
+    """Out of line, and in again where it belongs now: the ways that keep the line's row, whatever they change."""
+    run = read_run(connection, run_id)
+    if run is None or run.state is not RunState.QUEUED or run.priority == priority:
+        return run
+    given = {"id": run_id, "priority": priority, "rank_ms": rank_ms(run.created_at_ms, priority)}
+    stood = connection.execute(STATEMENTS["step_out"], {"id": run_id}).rowcount > 0
+    tally = {"grp": run.group, "function": run.function, "more": (priority != 0) - (run.priority != 0)}
+    connection.execute(STATEMENTS["tally_ranked"], tally)
+    connection.execute(STATEMENTS["prioritize"], given)
+    if stood:
+        connection.execute(STATEMENTS["step_in"], {"id": run_id})
     return read_run(connection, run_id)
 
 

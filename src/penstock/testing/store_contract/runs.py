@@ -133,6 +133,7 @@ def _calls_for_callers(store: Store, run: Claimed) -> _Calls:
         lambda: store.run("r"),
         lambda: store.runs(limit=1),
         lambda: store.standings(["r"]),
+        lambda: store.prioritize("r", 1),
         lambda: store.request_cancel("r"),
         lambda: store.watch("w", {"r": True}, 0),
         store.stopping,

@@ -43,7 +43,10 @@ export class Server {
     return this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
   }
 
-  /** Get a fresh token. Asked for by several at once, it is one. @param {string|null} [refused] */
+  /**
+   * Get a fresh token. Asked for by several at once, it is one.
+   * @param {string|null} [refused]
+   */
   async renew(refused = this.#token ?? null) {
     const { source } = this;
     if (typeof source !== 'function') this.#token = source;

@@ -24,7 +24,7 @@ export class Torn extends Error {}
 
 /** The run's side of it: where the connection stands, for all its readers. */
 export class Source {
-  /** with the pieces of an event that is not complete yet @type {string} */ cursor;
+  /** @type {string} with the pieces of an event that is not complete yet */ cursor;
   /** of the last complete event */ position = 0;
   /** the last status, for those who come later */ status = '';
   ended = false;

@@ -16,7 +16,7 @@ const MAX_RETRY_DIGITS = 9; // a wait of eleven days is a mistake
 /** One stream's parser. Feed it what arrives, however it was cut. */
 export class Parser {
   /** the last `id:` of a message that is complete */ lastId = '';
-  /** the last `retry:` */ retryMs = /** @type {number|null} */ (null);
+  /** @type {number|null} the last `retry:` */ retryMs = /** */ (null);
   #decoder = new TextDecoder();
   #rest = '';
   #searched = 0;

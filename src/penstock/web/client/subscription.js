@@ -39,14 +39,14 @@ export class Subscription {
   /** @type {import('./stream.js').State} stopped: closed, or `error` says why */ connection = 'connecting';
   /** @type {import('./transports/index.js').Transport|''} */ transport = '';
   /** over the browser's one connection, which a SharedWorker holds */ shared = false;
-  /** of events, from the server's clock to ours, in milliseconds; null before the first */ lagMs = /** @type {number|null} */ (null);
+  /** @type {number|null} of events, from the server's clock to ours, in milliseconds; null before the first */ lagMs = /** */ (null);
   /** everything up to this seq has come */ received = 0;
   /** of the last event that was handed over */ cursor = '';
   resumes = 0;
   duplicates = 0;
   draining = false;
   /** @type {Error|null} */ error = null;
-  /** the latest @type {import('./events.js').Status} */ status = {};
+  /** @type {import('./events.js').Status} the latest */ status = {};
   /** the state, live: what `onState` gets */ fold = new Fold();
   #folds = true;
   #folding = false;

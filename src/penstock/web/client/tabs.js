@@ -71,7 +71,7 @@ export class OwnLink {
 
 /** Readers over the browser's one connection. Where that can't be had, over the tab's own. @implements {Link} */
 export class SharedLink {
-  /** by the number under which the worker knows them @type {Map<number, SharedReader>} */ #joined = new Map();
+  /** @type {Map<number, SharedReader>} by the number under which the worker knows them */ #joined = new Map();
   /** @type {MessagePort|null} */ #port = null;
   /** @type {OwnLink|null} */ #own = null;
   #ids = 0;

@@ -44,11 +44,16 @@ const path = (line) => line.map(([x, y], index) => `${index ? 'L' : 'M'}${x.toFi
 export class ChartView {
   /** @param {import('./health-figures.js').Chart} chart @param {{spanMs: number, gapMs: number}} time */
   constructor(chart, time) {
-    Object.assign(this, { chart, time });
+    this.chart = chart;
+    this.time = time;
     this.value = span('value number', '–');
     this.top = span('top number', '');
     this.drawing = shape('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
-    [this.area, this.line, this.limit] = ['area', 'line', 'limit'].map((name) => this.drawing.appendChild(shape('path', { class: name })));
+    const [area, line, limit] = ['area', 'line', 'limit'].map((name) => shape('path', { class: name }));
+    this.area = area;
+    this.line = line;
+    this.limit = limit;
+    this.drawing.append(area, line, limit);
     this.help = span('help', chart.help);
     const head = h('figcaption', {}, h('h2', {}, chart.name), this.value, this.help);
     this.element = h('figure', { className: 'chart' }, head, h('div', { className: 'plot' }, this.drawing, this.top));
@@ -58,7 +63,7 @@ export class ChartView {
   show(history, nowMs) {
     const { key, words, limit, unit } = this.chart;
     const points = history.map(({ atMs, values }) => ({ atMs, value: values[key] }));
-    const known = points.map(({ value }) => value).filter((value) => value !== null);
+    const known = points.map(({ value }) => value).flatMap((value) => (value === null ? [] : [value]));
     const bound = (limit && history.at(-1)?.values[limit]) || 0;
     const peak = Math.max(...known, 0);
     const most = peak > NEAR * bound ? bound : 0; // a bound that is far away would press the line flat
@@ -77,6 +82,7 @@ export class ChartView {
   }
 }
 
+/** @param {string} tag @param {any} attributes */
 function shape(tag, attributes) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);

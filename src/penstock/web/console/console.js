@@ -65,8 +65,9 @@ function leave() {
   shown.view?.hide();
 }
 
+/** @param {boolean} first */
 function arrive(first) {
-  scrollTo({ top: scrolled.get(shown.key) ?? 0, behavior: 'instant' });
+  scrollTo({ top: scrolled.get(shown.key) ?? 0, behavior: /** @type {any} */ ('instant') });
   if (first) return; // the browser's own place is the better one
   const heading = /** @type {HTMLElement} */ (main.querySelector('h1, h2') ?? main);
   if (main.contains(document.activeElement) && document.activeElement !== main) return; // the view knew better
@@ -74,6 +75,7 @@ function arrive(first) {
   heading.focus({ preventScroll: true });
 }
 
+/** @param {string} name */
 function markPlace(name) {
   const place = { run: 'runs', compare: 'runs' }[name] ?? name;
   for (const link of document.querySelectorAll('#places a')) {
@@ -85,12 +87,13 @@ function markPlace(name) {
 // What the shown view tells of itself, and how the connection is.
 function tell() {
   const { view } = shown;
-  const { state, text = state } = view?.connection ?? polling;
+  /** @type {{state: string, text?: string}} */ const { state, text = state } = view?.connection ?? polling;
   connection.dataset.state = state;
   put(connection, state === 'idle' ? '' : text);
   document.title = [view?.title, 'Penstock'].filter(Boolean).join(' · ');
 }
 
+/** @param {string} path */
 const go = (path) => () => { location.hash = path; };
 
 /** @type {import('./keyboard.js').Shortcut[]} */

@@ -12,7 +12,9 @@ const uploads = new Remembered(`penstock.uploads ${client.base}`, () => localSto
 /** @param {File} file @returns {string} what tells a file from another, as far as a page may know */
 const printOf = ({ name, size, lastModified }) => `${name} ${size} ${lastModified}`;
 
-/** @implements {import('./form-value.js').Control} */
+/** @typedef {import('./form-value.js').Control} Control */
+
+/** @implements {Control} */
 export class FileControl {
   #upload = /** @type {Upload | null} */ (null);
   #id = '';
@@ -20,7 +22,7 @@ export class FileControl {
   /** @param {import('./form-fields.js').Field} field @param {string} id in the page */
   constructor(field, id) {
     this.field = field;
-    this.input = h('input', { type: 'file', id, onchange: () => this.#chosen(this.input.files[0]) });
+    this.input = h('input', { type: 'file', id, onchange: () => this.#chosen(this.input.files?.[0]) });
     this.input.setAttribute('aria-describedby', `${id}-help ${id}-state ${id}-error`);
     this.bar = h('progress', { ariaLabel: `Upload of ${field.name || 'item'}`, max: 1, hidden: true });
     this.state = h('span', { id: `${id}-state`, className: 'help number' });
@@ -28,8 +30,8 @@ export class FileControl {
     this.error = h('p', { id: `${id}-error`, className: 'error', role: 'alert' });
     const label = h('label', { htmlFor: id }, field.name || 'item', h('small', {}, noteOf(field)));
     const help = h('p', { id: `${id}-help`, className: 'help' }, field.description);
-    const standing = h('div', { className: 'standing' }, this.bar, this.state, this.cancel);
-    this.element = h('div', { className: 'field file' }, label, this.input, span('or', 'or drop it here'), standing, help, this.error);
+    const standing = h('div', { className: 'upload' }, this.bar, this.state, this.cancel);
+    this.element = h('div', { className: 'field', data: { kind: 'file' } }, label, this.input, span('or', 'or drop it here'), standing, help, this.error);
     this.#takeDrops();
   }
 
@@ -41,6 +43,7 @@ export class FileControl {
     return this.#upload?.settled;
   }
 
+  /** @returns {import('./form-value.js').Found} */
   read() {
     this.fail('');
     if (this.#upload?.state === 'failed') return this.#failed();
@@ -48,6 +51,7 @@ export class FileControl {
     return id ? { value: id } : { absent: true };
   }
 
+  /** @param {any} value */
   fill(value) {
     this.#upload?.cancel();
     this.#upload = null;
@@ -61,6 +65,7 @@ export class FileControl {
     return this;
   }
 
+  /** @param {string} message */
   fail(message) {
     this.error.textContent = message;
     if (message) this.input.ariaInvalid = 'true';
@@ -90,6 +95,7 @@ export class FileControl {
     });
   }
 
+  /** @param {File|undefined} file */
   #chosen(file) {
     if (!file) return;
     this.#upload?.cancel();
@@ -110,6 +116,7 @@ export class FileControl {
     this.focus();
   }
 
+  /** @returns {import('./form-value.js').Found} */
   #failed() {
     const error = /** @type {any} */ (this.#upload).error;
     this.fail(`Not uploaded: ${sentence(error)}`);

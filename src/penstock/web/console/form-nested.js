@@ -15,11 +15,13 @@ const MOST_ITEMS = 200;
 /** An object. One that may be missing is added and removed by a button. @implements {Control} */
 export class ObjectControl {
   /** @type {Control[]} */ controls = [];
-  /** @type {boolean} */ present;
+  /** @type {boolean|null} */ present = null;
 
   /** @param {Field} field @param {string} id @param {Make} make */
   constructor(field, id, make) {
-    Object.assign(this, { field, id, make });
+    this.field = field;
+    this.id = id;
+    this.make = make;
     this.optional = !field.required || field.nullable;
     this.body = h('div', { className: 'parts' });
     this.error = h('p', { className: 'error', role: 'alert' });
@@ -29,10 +31,11 @@ export class ObjectControl {
     this.fill(undefined);
   }
 
+  /** @returns {import('./form-value.js').Found} */
   read() {
     this.fail('');
     if (!this.present) return this.field.default && this.field.nullable ? { value: null } : { absent: true };
-    const value = {};
+    /** @type {Record<string, any>} */ const value = {};
     let failed = false;
     for (const control of this.controls) {
       const found = /** @type {any} */ (control.read());
@@ -42,17 +45,20 @@ export class ObjectControl {
     return failed ? { failed: true } : { value };
   }
 
+  /** @param {any} value */
   fill(value) {
     const given = value === undefined ? this.field.default : value;
     this.#show(!this.optional || (given !== null && given !== undefined));
     for (const control of this.controls) control.fill(given?.[/** @type {any} */ (control).field.name]);
   }
 
+  /** @param {(string|number)[]} path @returns {Control} */
   find([name, ...rest]) {
     const found = this.controls.find((control) => /** @type {any} */ (control).field.name === name);
     return found ? found.find(rest) : this;
   }
 
+  /** @param {string} message */
   fail(message) {
     this.error.textContent = message;
   }
@@ -71,6 +77,7 @@ export class ObjectControl {
     this.focus();
   }
 
+  /** @param {boolean} present */
   #show(present) {
     if (this.present === present) return;
     this.present = present;
@@ -89,7 +96,9 @@ export class ListControl {
 
   /** @param {Field} field @param {string} id @param {Make} make */
   constructor(field, id, make) {
-    Object.assign(this, { field, id, make });
+    this.field = field;
+    this.id = id;
+    this.make = make;
     this.body = h('ol', { className: 'parts' });
     this.error = h('p', { className: 'error', role: 'alert' });
     this.add = h('button', { type: 'button', className: 'plain', ariaLabel: `Add to ${field.name}`, onclick: () => this.#added() }, 'Add');
@@ -97,6 +106,7 @@ export class ListControl {
     this.fill(undefined);
   }
 
+  /** @returns {import('./form-value.js').Found} */
   read() {
     this.fail('');
     const found = this.controls.map((control) => /** @type {any} */ (control.read()));
@@ -105,6 +115,7 @@ export class ListControl {
     return { value: found.map((one) => ('value' in one ? one.value : this.#empty())) };
   }
 
+  /** @param {any} value */
   fill(value) {
     const given = value === undefined ? this.field.default : value;
     this.controls = [];
@@ -115,10 +126,12 @@ export class ListControl {
     while (this.controls.length < (this.field.required ? this.field.schema.minItems ?? 0 : 0)) this.#append();
   }
 
+  /** @param {(string|number)[]} path @returns {Control} */
   find([index, ...rest]) {
     return this.controls[/** @type {number} */ (index)]?.find(rest) ?? this;
   }
 
+  /** @param {string} message */
   fail(message) {
     this.error.textContent = message;
   }
@@ -153,6 +166,7 @@ export class ListControl {
     return control;
   }
 
+  /** @param {import('./form-value.js').Control} control */
   #remove(control) {
     const index = this.controls.indexOf(control);
     control.element.parentElement?.remove();
@@ -175,7 +189,8 @@ export class ListControl {
   }
 }
 
+/** @param {import('./form-fields.js').Field} field @param {HTMLElement} button @param {HTMLElement} body @param {any} error */
 function frame(field, button, body, error) {
   const legend = h('legend', {}, h('span', { className: 'name' }, field.name || 'item'), h('small', {}, noteOf(field)), button);
-  return h('fieldset', { className: `nested ${field.kind}` }, legend, h('p', { className: 'help' }, field.description), body, error);
+  return h('fieldset', { className: 'nested', data: { kind: field.kind } }, legend, h('p', { className: 'help' }, field.description), body, error);
 }

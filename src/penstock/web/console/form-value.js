@@ -3,11 +3,13 @@
 import { h } from '../client/dom.js';
 import { noteOf, rawOf, valueOf } from './form-fields.js';
 
+/** @typedef {{value: any} | {absent: true} | {failed: true}} Found */
+
 /**
  * What every control can do.
  * @typedef {object} Control
  * @property {HTMLElement} element
- * @property {() => {value: any} | {absent: true} | {failed: true}} read marks what can't be read
+ * @property {() => Found} read marks what can't be read
  * @property {(value: any) => void} fill undefined: as it was at first
  * @property {(path: (string|number)[]) => Control} find the control at a place, or the nearest above it
  * @property {(message: string) => void} fail shows what is wrong; '' that nothing is
@@ -15,6 +17,7 @@ import { noteOf, rawOf, valueOf } from './form-fields.js';
  * @property {() => Iterable<Control>} parts controls inside
  */
 
+/** @type {Record<string, 'textarea'|'select'|'output'|'input'>} */
 const TAGS = { multiline: 'textarea', json: 'textarea', choice: 'select', constant: 'output' };
 
 /** @implements {Control} */
@@ -28,10 +31,11 @@ export class ValueControl {
     this.error = h('p', { id: `${id}-error`, className: 'error', role: 'alert' });
     const label = h('label', { htmlFor: id }, field.name || 'item', h('small', {}, noteOf(field)));
     const help = h('p', { id: `${id}-help`, className: 'help' }, field.description);
-    this.element = h('div', { className: `field ${field.kind}` }, label, this.control, help, this.error);
+    this.element = h('div', { className: 'field', data: { kind: field.kind } }, label, this.control, help, this.error);
     this.fill(undefined);
   }
 
+  /** @returns {Found} */
   read() {
     const { field, control } = this;
     const found = /** @type {any} */ (valueOf(field, field.kind === 'boolean' ? control.checked : control.value));
@@ -39,6 +43,7 @@ export class ValueControl {
     return 'error' in found ? { failed: true } : found;
   }
 
+  /** @param {any} value */
   fill(value) {
     const raw = rawOf(this.field, value === undefined ? this.field.default : value);
     if (this.field.kind === 'boolean') this.control.checked = raw;
@@ -50,6 +55,7 @@ export class ValueControl {
     return this;
   }
 
+  /** @param {string} message */
   fail(message) {
     this.error.textContent = message;
     if (message) this.control.ariaInvalid = 'true';
@@ -65,6 +71,7 @@ export class ValueControl {
   }
 }
 
+/** @param {import('./form-fields.js').Field} field */
 function bare(field) {
   const tag = TAGS[field.kind] ?? 'input';
   const control = /** @type {any} */ (h(tag, field.name ? { name: field.name } : {}));
@@ -77,7 +84,7 @@ function bare(field) {
   }
   if (field.kind === 'choice') {
     if (!field.required || field.default === undefined) control.append(new Option('', ''));
-    field.choices.forEach((choice, index) => control.append(new Option(typeof choice === 'string' ? choice : JSON.stringify(choice), String(index))));
+    field.choices?.forEach((choice, index) => control.append(new Option(typeof choice === 'string' ? choice : JSON.stringify(choice), String(index))));
   }
   return control;
 }

@@ -24,7 +24,7 @@ export class Form {
 
   /** @returns {Record<string, any> | null} the input, or null with the errors shown and the first of them in focus */
   read() {
-    const input = {};
+    /** @type {Record<string, any>} */ const input = {};
     let bad = null;
     for (const control of this.controls) {
       const found = /** @type {any} */ (control.read());
@@ -40,7 +40,10 @@ export class Form {
     for (const control of this.controls) control.fill(input[/** @type {any} */ (control).field.name]);
   }
 
-  /** Files that are still on their way. @returns {Promise<unknown>} when none is, well or not */
+  /**
+   * Files that are still on their way.
+   * @returns {Promise<unknown>} when none is, well or not
+   */
   settled() {
     return Promise.all([...all(this.controls)].map((control) => /** @type {any} */ (control).settled?.()));
   }
@@ -72,6 +75,7 @@ function* all(controls) {
   }
 }
 
+/** @param {import('./form-value.js').Control} control */
 function firstFailed(control) {
   const invalid = [...all([control])].find((one) => /** @type {any} */ (one).error?.textContent);
   return invalid ?? control;

@@ -41,6 +41,7 @@ export const CHARTS = [
  * @returns {Figures}
  */
 export function figuresOf(now, atMs, before) {
+  /** @param {string} name */
   const rate = (name) => rateOf(now.sum(name), before?.metrics.sum(name), before && atMs - before.atMs);
   const cpu = rate('cpu_seconds_total');
   return {
@@ -61,6 +62,7 @@ export function figuresOf(now, atMs, before) {
 }
 
 // A counter that has fallen is another process's, or that of a new one.
+/** @param {number|undefined} now @param {number|undefined} before @param {number|null} ms */
 function rateOf(now, before, ms) {
   if (now === undefined || before === undefined || !ms || now < before) return null;
   return ((now - before) * 1000) / ms;
@@ -76,6 +78,7 @@ function rateOf(now, before, ms) {
  */
 export function troublesOf({ metrics, first, ready, figures }) {
   if (ready.status === 0) return ['The server does not answer. What is shown is what was last known.'];
+  /** @param {string} name */
   const since = (name) => Math.max(0, (metrics?.sum(name) ?? 0) - (first?.sum(name) ?? 0));
   const refusals = since('store_errors_total');
   const commit = figures?.values.commit ?? 0;
@@ -91,11 +94,13 @@ export function troublesOf({ metrics, first, ready, figures }) {
     since('attempts_lost_total') > 0 && `${number(since('attempts_lost_total'), 'attempt')} lost their process in the last two minutes.`,
     since('readers_stalled_total') > 0 && `${number(since('readers_stalled_total'), 'reader')} took nothing for too long and had to come back.`,
     held && `${number(held, 'call')} of ended runs have not returned yet, and take places of their groups.`,
-  ].filter((one) => typeof one === 'string');
+  ].flatMap((one) => (typeof one === 'string' ? [one] : []));
 }
 
+/** @param {any} metrics @param {any} ready */
 const isTight = (metrics, ready) => ready.memory === 'tight' || (metrics?.sum('memory_tight') ?? 0) > 0;
 
+/** @param {number} count @param {string} noun */
 const number = (count, noun) => `${short(count)} ${noun}${count === 1 ? '' : 's'}`;
 
 /** @param {import('./metrics.js').Metrics} metrics @returns {string} whose figures they are */

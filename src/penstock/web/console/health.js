@@ -15,14 +15,15 @@ const TIME = { spanMs: KEPT * EVERY_MS, gapMs: 3.5 * EVERY_MS };
 export class HealthView {
   title = 'Health';
   /** @type {import('./health-figures.js').Figures[]} */ #history = [];
-  /** as many as `#history` @type {{metrics: Metrics, atMs: number}[]} */ #looks = [];
+  /** @type {{metrics: Metrics, atMs: number}[]} as many as `#history` */ #looks = [];
+  /** @type {{status: number, code?: string, message?: string, hint?: string, memory?: string}} */
   #ready = { status: 200 };
-  #polled = null;
+  /** @type {{close: () => void}|null} */ #polled = null;
 
   constructor() {
     this.charts = CHARTS.map((chart) => new ChartView(chart, TIME));
     this.troubles = h('ul', { className: 'troubles', role: 'status' });
-    this.speaker = h('p', { className: 'help speaker' });
+    this.speaker = h('p', { className: 'help whose' });
     const charts = h('div', { className: 'charts' }, ...this.charts.map(({ element }) => element));
     this.element = h('div', { id: 'health' }, h('h1', { className: 'sr' }, 'Health'), this.troubles, charts, this.speaker);
   }
@@ -51,6 +52,7 @@ export class HealthView {
     this.#draw();
   }
 
+  /** @param {any} error */
   #failed(error) {
     this.#ready = { status: error.status ?? 0, code: error.code, message: error.message, hint: error.hint };
     this.#draw();
@@ -70,6 +72,7 @@ export class HealthView {
   }
 }
 
+/** @param {string} path */
 async function ask(path) {
   return fetch(client.base + path).catch(() => {
     throw new PenstockError(0, { message: 'The server does not answer.' });

@@ -76,6 +76,8 @@ function helpList([title, shortcuts]) {
   return h('section', {}, h('h3', {}, title), h('dl', {}, ...rows));
 }
 
+/** @type {Record<string, string>} */
 const CAPS = { ArrowUp: '↑', ArrowDown: '↓', ArrowLeft: '←', ArrowRight: '→', Escape: 'Esc', ' ': 'Space' };
 
+/** @param {string} key */
 const keyCap = (key) => h('kbd', {}, CAPS[key] ?? key);

@@ -2,6 +2,7 @@
 
 const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)/;
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g;
+/** @type {Record<string, string>} */
 const ESCAPES = { '\\n': '\n', '\\"': '"', '\\\\': '\\' };
 
 /** @typedef {{labels: Record<string, string>, value: number}} Sample */
@@ -40,6 +41,7 @@ export class Metrics {
     return new Map([...found].sort(([a], [b]) => a - b));
   }
 
+  /** @param {string} line */
   #read(line) {
     const match = LINE.exec(line);
     if (!match) return; // a comment
@@ -50,8 +52,10 @@ export class Metrics {
   }
 }
 
+/** @param {string} text */
 const unescape = (text) => text.replace(/\\./g, (pair) => ESCAPES[pair] ?? pair);
 
+/** @param {string} text */
 function numberOf(text) {
   return { '+Inf': Infinity, '-Inf': -Infinity, NaN }[text] ?? Number(text);
 }

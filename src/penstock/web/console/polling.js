@@ -12,7 +12,9 @@ const BROWSER = {
   now: () => Date.now(),
   random: Math.random,
   hidden: () => document.hidden,
+  /** @type {(act: () => void, ms: number) => any} */
   setTimeout: (act, ms) => setTimeout(act, ms),
+  /** @type {(timer: any) => void} */
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
@@ -27,7 +29,7 @@ const BROWSER = {
 export class Polling {
   /** @type {'idle'|'connecting'|'live'|'reconnecting'} */ state = 'idle';
   change = () => {};
-  #jobs = new Set();
+  /** @type {Set<any>} */ #jobs = new Set();
   #failures = 0;
 
   /** @param {typeof BROWSER} [env] */
@@ -55,6 +57,7 @@ export class Polling {
     for (const task of this.#jobs) if (this.state !== 'live' || this.env.now() >= task.dueMs) this.#start(task);
   }
 
+  /** @param {any} task */
   #close(task) {
     task.closed = true;
     this.env.clearTimeout(task.timer);
@@ -62,6 +65,7 @@ export class Polling {
     if (this.#jobs.size === 0) this.#set('idle');
   }
 
+  /** @param {any} task */
   async #start(task) {
     this.env.clearTimeout(task.timer);
     task.again ||= task.busy;
@@ -78,10 +82,12 @@ export class Polling {
   }
 
   // How long to wait after a failure; null after a success.
+  /** @param {any} task */
   async #ask(task) {
     try {
       await task.job.load();
-    } catch (error) {
+    } catch (caught) {
+      const error = /** @type {any} */ (caught);
       if (error?.status === undefined) throw error; // a fault of ours
       return task.closed ? 0 : this.#failed(task, error);
     }
@@ -92,6 +98,7 @@ export class Polling {
     return null;
   }
 
+  /** @param {any} task @param {any} error */
   #failed(task, error) {
     task.job.failed?.(error);
     if (!AWAY.includes(error.status)) return REFUSED_MS;
@@ -99,6 +106,7 @@ export class Polling {
     return Math.max(error.retryAfterMs ?? 0, backoffMs(this.#failures++, this.env.random()));
   }
 
+  /** @param {Polling['state']} state */
   #set(state) {
     if (this.state === state) return;
     this.state = state;

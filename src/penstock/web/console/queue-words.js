@@ -26,6 +26,7 @@ export function takesOf(known) {
   return known.runs > 1 ? `${mean} ± ${spread}` : mean;
 }
 
+/** @param {number} ms */
 const brief = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : duration(ms));
 
 /** @param {any} group @returns {number} of its places that are taken, 0 to 1; 0 where there is no limit */
@@ -33,8 +34,12 @@ export function fullness({ calls, held, concurrency_limit: limit }) {
   return limit ? Math.min(1, (calls + held) / limit) : 0;
 }
 
-/** Runs in the order in which they would start. @param {any[]} runs */
+/**
+ * Runs in the order in which they would start.
+ * @param {any[]} runs
+ */
 export function inTurn(runs) {
+  /** @param {any} given */
   const place = ({ position }) => position ?? Infinity;
   return [...runs].sort((a, b) => place(a) - place(b) || a.created_at_ms - b.created_at_ms);
 }

@@ -10,7 +10,8 @@ import { client, clock, sentence } from './server.js';
 
 const EVERY_MS = 1000;
 const RUNS_EVERY_MS = 2000; // of groups that are open
-const PAGE = 500; // waiting runs in one answer: the server's bound
+const PAGE = 500; // runs in one answer: the server's bound
+const PAGES = 4; // of those that wait: lists come newest first, and who is next stands at their end
 const FAILED = 10; // of each function
 
 const HEADS = ['Group', 'Running', 'Waiting', 'A new run', 'Takes', 'Rate', 'Held'];
@@ -18,8 +19,8 @@ const HEADS = ['Group', 'Running', 'Waiting', 'A new run', 'Takes', 'Rate', 'Hel
 /** The view. */
 export class QueueView {
   title = 'Queue';
-  #polled = null;
-  #runsPolled = null;
+  /** @type {{now: () => void, close: () => void}|null} */ #polled = null;
+  /** @type {{now: () => void, close: () => void}|null} */ #runsPolled = null;
   /** @type {Map<string, GroupView>} */ #views = new Map();
   /** @type {Map<string, any>} */ #groups = new Map();
   /** @type {Set<string>} */ #open = new Set();
@@ -32,6 +33,7 @@ export class QueueView {
     this.element = h('div', { id: 'queue' }, h('h1', { className: 'sr' }, 'Queue'), this.said, this.table, this.workers);
   }
 
+  /** @type {import('./queue-group.js').Deeds} */
   #deeds = {
     stop: (run) => this.#do(stop(run)),
     again: (run) => this.#do(runAgain(run)),
@@ -54,7 +56,7 @@ export class QueueView {
 
   async #load() {
     const overview = await client.call('api/queue');
-    this.#groups = new Map(overview.groups.map((group) => [group.group, group]));
+    this.#groups = new Map(overview.groups.map((/** @type {any} */ group) => [group.group, group]));
     for (const [name, view] of this.#views) {
       if (this.#groups.has(name)) continue;
       view.element.remove();
@@ -65,6 +67,7 @@ export class QueueView {
     put(this.workers, overview.groups.length ? workersOf(overview) : 'No function is registered.');
   }
 
+  /** @param {string} name */
   #viewOf(name) {
     let view = this.#views.get(name);
     if (!view) {
@@ -75,6 +78,7 @@ export class QueueView {
     return view;
   }
 
+  /** @param {string} name @param {boolean} open */
   #opened(name, open) {
     if (open) this.#open.add(name);
     else this.#open.delete(name);
@@ -90,16 +94,17 @@ export class QueueView {
 
   async #loadRuns() {
     for (const name of this.#open) {
+      /** @type {{functions?: string[], waiting?: number}} */
       const { functions = [], waiting = 0 } = this.#groups.get(name) ?? {};
-      const live = await listed(functions, { state: 'queued,running', limit: String(PAGE) });
+      const running = await listed(functions, { state: 'running', limit: String(PAGE) });
       const failed = await listed(functions, { state: 'failed,interrupted', limit: String(FAILED) });
-      const waits = live.filter(({ state }) => state === 'queued');
-      const running = live.filter(({ state }) => state === 'running');
+      const waits = waiting ? await listed(functions, { state: 'queued', limit: String(PAGE) }, PAGES) : [];
       const more = Math.max(0, waiting - waits.length);
-      this.#views.get(name)?.showRuns({ running, waiting: waits, failed, more });
+      this.#views.get(name)?.showRuns({ running, waiting: waits, failed, more: waits.length < PAGE ? 0 : more });
     }
   }
 
+  /** @param {any} deed */
   async #do(deed) {
     const { text, run, bad = false } = await deed;
     this.said.classList.toggle('error', bad);
@@ -108,12 +113,20 @@ export class QueueView {
     this.#runsPolled?.now();
   }
 
+  /** @param {any} error */
   #failed(error) {
     if (error.status >= 400 && error.status < 500) put(this.said, sentence(error));
   }
 }
 
-async function listed(functions, query) {
-  const pages = await Promise.all(functions.map((name) => client.call(withQuery('api/runs', { ...query, function: name }))));
-  return pages.flatMap(({ runs }) => runs).sort((a, b) => b.created_at_ms - a.created_at_ms);
+/** @param {string[]} functions @param {any} query @param {number} [pages] of each, at most */
+async function listed(functions, query, pages = 1) {
+  const found = await Promise.all(functions.map((name) => listOf({ ...query, function: name }, pages)));
+  return found.flat().sort((a, b) => b.created_at_ms - a.created_at_ms);
+}
+
+/** @param {any} query @param {number} pages @returns {Promise<any[]>} */
+async function listOf(query, pages) {
+  const { runs, next } = await client.call(withQuery('api/runs', query));
+  return next && pages > 1 ? [...runs, ...(await listOf({ ...query, before: next }, pages - 1))] : runs;
 }

@@ -40,6 +40,7 @@ export class Remembered {
     }
   }
 
+  /** @param {any} entries */
   #write(entries) {
     try {
       if (entries.length) this.shelf().setItem(this.key, JSON.stringify(entries));

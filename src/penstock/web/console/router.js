@@ -46,6 +46,7 @@ export function withQuery(path, query) {
 }
 
 // A link that was cut short in a mail ends in half an escape; it is still a link.
+/** @param {string} text */
 function decode(text) {
   try {
     return decodeURIComponent(text);

@@ -23,14 +23,16 @@ export function inSight(top, height, rowHeight, count) {
  * @property {(item: any, index: number) => void} show another item, perhaps; must cost nothing while it is the same
  */
 
+/** @typedef {RowView & {index?: number}} Placed with its row */
+
 /** Rows in a box that scrolls. */
 export class Rows {
   /** @type {any[]} */ items = [];
   first = 0;
   last = 0;
-  /** after each drawing @type {() => void} */ drawn = () => {};
-  #shown = new Map();
-  #spare = [];
+  /** @type {() => void} after each drawing */ drawn = () => {};
+  /** @type {Map<string, Placed>} */ #shown = new Map();
+  /** @type {Placed[]} */ #spare = [];
   #due = false;
   #rowHeight = 36;
 
@@ -39,7 +41,10 @@ export class Rows {
    * @param {() => RowView} make @param {(item: any) => string} keyOf
    */
   constructor(scroller, sheet, make, keyOf) {
-    Object.assign(this, { scroller, sheet, make, keyOf });
+    this.scroller = scroller;
+    this.sheet = sheet;
+    this.make = make;
+    this.keyOf = keyOf;
     scroller.addEventListener('scroll', () => this.draw(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(scroller);
   }
@@ -73,7 +78,10 @@ export class Rows {
     this.drawn();
   }
 
-  /** Other items, of which one that is in sight stays where it is. @param {any[]} items @param {number} by rows that came above it */
+  /**
+   * Other items, of which one that is in sight stays where it is.
+   * @param {any[]} items @param {number} by rows that came above it
+   */
   setAround(items, by) {
     this.items = items;
     this.#stretch();
@@ -81,7 +89,10 @@ export class Rows {
     this.drawNow();
   }
 
-  /** Bring a row into sight. @param {number} index */
+  /**
+   * Bring a row into sight.
+   * @param {number} index
+   */
   reveal(index) {
     const { scroller, sheet } = this;
     const above = sheet.offsetTop; // what stands above the rows stays in sight
@@ -112,6 +123,7 @@ export class Rows {
     this.draw();
   }
 
+  /** @param {any} wanted */
   #free(wanted) {
     for (const [key, view] of this.#shown) {
       if (wanted.has(key)) continue;
@@ -121,6 +133,7 @@ export class Rows {
     }
   }
 
+  /** @param {any} item @param {number} index */
   #show(item, index) {
     const key = this.keyOf(item);
     let view = this.#shown.get(key);

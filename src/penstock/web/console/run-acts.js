@@ -16,17 +16,23 @@ export const RECEIPTS = {
  * @property {boolean} [bad]
  */
 
-/** Ask for a stop. @param {any} run @returns {Promise<Told>} the receipt */
+/**
+ * Ask for a stop.
+ * @param {any} run @returns {Promise<Told>} the receipt
+ */
 export async function stop(run) {
   try {
     const { cancel, state } = await client.cancel(run.run_id);
-    return { text: cancel === 'stopped' && state !== 'cancelled' ? `It had ${state} before.` : RECEIPTS[cancel], run: run.run_id };
+    return { text: cancel === 'stopped' && state !== 'cancelled' ? `It had ${state} before.` : RECEIPTS[cancel ?? 'requested'], run: run.run_id };
   } catch (error) {
     return { text: `Not stopped: ${sentence(error)}`, run: run.run_id, bad: true };
   }
 }
 
-/** Run it once more, with the same input, for the same session. @param {any} run @returns {Promise<Told>} */
+/**
+ * Run it once more, with the same input, for the same session.
+ * @param {any} run @returns {Promise<Told>}
+ */
 export async function runAgain(run) {
   try {
     const { function: name, input, session } = await client.call(`api/runs/${encodeURIComponent(run.run_id)}`);

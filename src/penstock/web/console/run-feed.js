@@ -28,7 +28,10 @@ export class RunFeed {
     this.reader = reader;
   }
 
-  /** Begin anew, with other filters. @param {{function: string, state: string, q: string}} filters */
+  /**
+   * Begin anew, with other filters.
+   * @param {{function: string, state: string, q: string}} filters
+   */
   begin(filters) {
     this.filters = filters;
     this.list.clear();
@@ -48,7 +51,10 @@ export class RunFeed {
     if (filters === this.filters) this.#take(page, followed.runs);
   }
 
-  /** Look at what is older than all that is held. @returns {Promise<boolean>} whether there was anything to ask for */
+  /**
+   * Look at what is older than all that is held.
+   * @returns {Promise<boolean>} whether there was anything to ask for
+   */
   async older() {
     const { filters, list } = this;
     if (this.loadingOlder || !list.next) return false;
@@ -62,17 +68,20 @@ export class RunFeed {
     return true;
   }
 
+  /** @param {any} filters @param {any} more */
   #page(filters, more) {
     return this.call(withQuery('api/runs', { ...filters, ...more }));
   }
 
   // The live runs in sight that the newest page says nothing of.
+  /** @param {any} given */
   #followed({ runs }) {
-    const told = new Set(runs.map(({ run_id: id }) => id));
+    const told = new Set(runs.map((/** @type {any} */ run) => run.run_id));
     const seen = this.reader.inSight().filter((run) => isLive(run.state) && !told.has(run.run_id));
     return seen.slice(0, FOLLOWED).map((run) => run.run_id);
   }
 
+  /** @param {any} page @param {any} followed */
   #take(page, followed) {
     const newest = this.list.runs[0]?.run_id;
     this.reader.before();

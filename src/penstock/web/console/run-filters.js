@@ -11,6 +11,9 @@ const STATES = [
 
 const TYPING_MS = 250; // after the last key: a search looks through many runs
 
+/** @param {HTMLElement} label */
+const buttonOf = (label) => /** @type {HTMLInputElement} */ (label.firstElementChild);
+
 /** The row above the list. */
 export class RunFilters {
   #typing = 0;
@@ -37,8 +40,8 @@ export class RunFilters {
   }
 
   get filters() {
-    const chosen = this.states.find((label) => label.firstElementChild.checked);
-    const state = chosen ? chosen.firstElementChild.value : this.#given;
+    const chosen = this.states.map(buttonOf).find(({ checked }) => checked);
+    const state = chosen?.value ?? this.#given;
     return { function: this.function.value, state, q: this.text.value.trim() };
   }
 
@@ -47,7 +50,7 @@ export class RunFilters {
     this.#offer(name);
     this.function.value = name;
     this.#given = state;
-    for (const label of this.states) label.firstElementChild.checked = label.firstElementChild.value === state;
+    for (const button of this.states.map(buttonOf)) button.checked = button.value === state;
     if (this.text.value.trim() !== q) this.text.value = q;
   }
 
@@ -62,6 +65,7 @@ export class RunFilters {
   }
 
   // A link may name a function that is no longer there: its runs are.
+  /** @param {string} name */
   #offer(name) {
     if (!name || [...this.function.options].some(({ value }) => value === name)) return;
     this.function.append(new Option(name, name));

@@ -11,7 +11,7 @@ export const KEPT_RUNS = 20_000;
 /** What came between two looks. */
 export class RunList {
   /** @type {Run[]} newest first */ runs = [];
-  /** continues the list; null at its end, undefined before the first page @type {string|null|undefined} */ next = undefined;
+  /** @type {string|null|undefined} continues the list; null at its end, undefined before the first page */ next = undefined;
   /** @type {Map<string, number>} */ #places = new Map();
 
   /** @param {string} id @returns {number} where it stands; -1 if it does not */
@@ -44,14 +44,20 @@ export class RunList {
     return { isGap };
   }
 
-  /** What follows has come. @param {Page} page */
+  /**
+   * What follows has come.
+   * @param {Page} page
+   */
   takeOlder({ runs, next }) {
     this.next = next;
     this.#put([...this.runs, ...runs.filter(({ run_id: id }) => !this.#places.has(id))]);
     if (this.runs.length > KEPT_RUNS) this.next = null;
   }
 
-  /** Single runs have come; those that are not held are passed over. @param {Run[]} runs */
+  /**
+   * Single runs have come; those that are not held are passed over.
+   * @param {Run[]} runs
+   */
   takeSome(runs) {
     for (const run of runs) {
       const place = this.indexOf(run.run_id);
@@ -59,7 +65,10 @@ export class RunList {
     }
   }
 
-  /** Runs that are to be shown no more. @param {(run: Run) => boolean} stays */
+  /**
+   * Runs that are to be shown no more.
+   * @param {(run: Run) => boolean} stays
+   */
   keep(stays) {
     if (!this.runs.every(stays)) this.#put(this.runs.filter(stays));
   }
@@ -71,21 +80,24 @@ export class RunList {
   }
 
   // What is held and older than a page. A run of the page's own time that it does not have is no longer listed.
+  /** @param {Run[]} runs */
   #after(runs) {
     if (runs.length === 0) return this.runs;
     const last = runs[runs.length - 1];
     const place = this.indexOf(last.run_id);
     if (place >= 0) return this.runs.slice(place + 1);
-    const ids = new Set(runs.map(({ run_id: id }) => id));
+    const ids = new Set(runs.map((run) => run.run_id));
     return this.runs.filter((run) => run.created_at_ms <= last.created_at_ms && !ids.has(run.run_id));
   }
 
   // The same object while nothing has changed, so that who draws it can see that.
+  /** @param {Run} run @returns {Run} */
   #kept(run) {
     const before = this.get(run.run_id);
     return before && JSON.stringify(before) === JSON.stringify(run) ? before : run;
   }
 
+  /** @param {Run[]} runs */
   #put(runs) {
     this.runs = runs;
     this.#places = new Map(runs.map(({ run_id: id }, place) => [id, place]));

@@ -18,7 +18,7 @@ const ID_CHARS = 5; // of the end, enough to tell the runs of a screen apart
 
 /** A row; another run's at any time. */
 export class RunRow {
-  #run = null;
+  /** @type {any} */ #run = null;
   #selected = false;
 
   /** @param {Hands} hands */
@@ -28,8 +28,11 @@ export class RunRow {
     this.link = h('a', { tabIndex: -1 });
     this.id = span('id', '');
     this.state = h('span', { className: 'state' });
-    [this.session, this.detail] = [span('session', ''), span('detail', '')];
-    [this.attempt, this.time, this.age] = [span('attempt', ''), span('time', ''), span('time', '')];
+    this.session = span('session', '');
+    this.detail = span('detail', '');
+    this.attempt = span('attempt', '');
+    this.time = span('time', '');
+    this.age = span('time', '');
     this.stop = h('button', { type: 'button', className: 'plain', tabIndex: -1, onclick: () => hands.stop(this.#run) }, 'Stop');
     this.again = h('button', { type: 'button', className: 'plain', tabIndex: -1, onclick: () => hands.again(this.#run) }, 'Run again');
     const cells = [
@@ -53,12 +56,16 @@ export class RunRow {
     this.element.id = ''; // another row may get it
   }
 
-  /** Clocks go on. @param {number} nowMs */
+  /**
+   * Clocks go on.
+   * @param {number} nowMs
+   */
   tick(nowMs) {
     put(this.time, timeOf(this.#run, nowMs));
     put(this.age, ageOf(nowMs - this.#run.created_at_ms));
   }
 
+  /** @param {any} run @param {any} selected */
   #draw(run, selected) {
     this.#run = run;
     this.#selected = selected;
@@ -82,6 +89,7 @@ export class RunRow {
   }
 }
 
+/** @param {any[]} given */
 const cell = ([className, ...children]) => h('span', { className: `cell ${className}`, role: 'gridcell' }, ...children);
 
 /** The heads of the columns. */

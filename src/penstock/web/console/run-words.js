@@ -39,6 +39,7 @@ export function placeOf({ position, eta_s: etaS, priority }) {
   return [place, eta, ahead].filter(Boolean).join(', ');
 }
 
+/** @param {any} given */
 function firstWords({ code, message }) {
   const line = (message || code || '').split('\n', 1)[0];
   return line.length > WORDS ? `${line.slice(0, WORDS)}…` : line;

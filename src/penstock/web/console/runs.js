@@ -19,13 +19,13 @@ const NEAR = 30; // rows above the end at which more are asked for
 /** The view. */
 export class RunsView {
   title = 'Runs';
-  #polled = null;
+  /** @type {{now: () => void, close: () => void}|null} */ #polled = null;
   #fresh = 0;
-  #anchors = [];
+  /** @type {any[]} */ #anchors = [];
   /** @type {string[]} ids, at most two */ #selected = [];
   #active = '';
   #sure = { id: '', untilMs: 0 };
-  #feed = new RunFeed((path) => client.call(path), {
+  /** @type {RunFeed} */ #feed = new RunFeed((path) => client.call(path), {
     inSight: () => this.#inSight(),
     before: () => { this.#anchors = this.#isScrolled() ? this.#inSight() : []; },
     after: (isGap, newest) => this.#taken(isGap, newest),
@@ -42,15 +42,16 @@ export class RunsView {
     const notes = h('div', { className: 'notes' }, this.said, this.compare);
     const top = h('div', { className: 'view-top' }, h('h1', { className: 'sr' }, 'Runs'), this.bar.element, notes);
     this.element = h('div', { id: 'runs', className: 'fill' }, top, h('div', { className: 'grid-box' }, this.fresh, this.grid));
-    this.#listen();
-  }
-
-  #listen() {
+    /** @type {import('./run-row.js').Hands} */
     const hands = {
       select: (run) => this.#select(run), stop: (run) => this.#stop(run), again: (run) => this.#again(run),
       isSelected: (run) => this.#selected.includes(run.run_id), now: () => clock.now(),
     };
     this.rows = new Rows(this.grid, this.sheet, () => new RunRow(hands), (run) => run.run_id);
+    this.#listen();
+  }
+
+  #listen() {
     this.rows.drawn = () => this.#drawn();
     this.grid.addEventListener('keydown', (event) => this.#key(event));
     this.sheet.addEventListener('pointerdown', (event) => {
@@ -60,6 +61,7 @@ export class RunsView {
   }
 
   get shortcuts() {
+    /** @param {(run: any) => void} act */
     const on = (act) => () => {
       const run = this.#feed.list.get(this.#active);
       if (run) act(run);
@@ -94,12 +96,14 @@ export class RunsView {
     this.#polled = null;
   }
 
+  /** @param {number} nowMs */
   tick(nowMs) {
-    for (const row of this.rows.views()) row.tick(nowMs);
+    for (const row of this.rows.views()) /** @type {RunRow} */ (row).tick(nowMs);
   }
 
   // ---- what is listed
 
+  /** @param {any} filters */
   #begin(filters) {
     this.#feed.begin(filters);
     this.#fresh = 0;
@@ -108,11 +112,13 @@ export class RunsView {
     this.rows.set([]);
   }
 
+  /** @param {any} filters */
   #filter(filters) {
     history.replaceState(null, '', withQuery('#/runs', filters));
     this.show(filters);
   }
 
+  /** @returns {any[]} */
   #inSight() {
     const first = Math.max(0, Math.ceil((this.grid.scrollTop - this.sheet.offsetTop) / this.rows.rowHeight));
     return this.#feed.list.runs.slice(first, this.rows.last);
@@ -123,6 +129,7 @@ export class RunsView {
   }
 
   // What a person reads stays where it is, whatever comes above it.
+  /** @param {any} isGap @param {any} newest */
   #taken(isGap, newest) {
     const { list } = this.#feed;
     const place = this.#anchors.findIndex((run) => list.indexOf(run.run_id) >= 0);
@@ -154,7 +161,8 @@ export class RunsView {
   async #older() {
     try {
       if (await this.#feed.older()) this.rows.set(this.#feed.list.runs);
-    } catch (error) {
+    } catch (caught) {
+      const error = /** @type {any} */ (caught);
       if (error.status === undefined) throw error;
       this.#say({ text: sentence(error), bad: true });
       // The run at the end may have been deleted: the server then knows no place to go on from.
@@ -162,6 +170,7 @@ export class RunsView {
     }
   }
 
+  /** @param {any} error */
   #failed(error) {
     if (error.status >= 400 && error.status < 500) this.#say({ text: sentence(error), bad: true });
   }
@@ -173,6 +182,7 @@ export class RunsView {
 
   // ---- the row that keys act on
 
+  /** @param {any} by */
   #move(by) {
     const { runs } = this.#feed.list;
     const at = this.#feed.list.indexOf(this.#active);
@@ -185,6 +195,7 @@ export class RunsView {
     this.grid.focus({ preventScroll: true });
   }
 
+  /** @param {string} id */
   #activate(id) {
     this.#active = id;
     this.grid.setAttribute('aria-activedescendant', `row-${id}`);
@@ -195,8 +206,10 @@ export class RunsView {
     for (const { element } of this.rows.views()) element.classList.toggle('active', element.id === `row-${this.#active}`);
   }
 
+  /** @param {any} event */
   #key(event) {
     const page = Math.max(1, Math.floor(this.grid.clientHeight / this.rows.rowHeight) - 2);
+    /** @type {Record<string, number>} */
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (event.target !== this.grid || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key in steps) this.#move(steps[event.key]);
@@ -208,10 +221,12 @@ export class RunsView {
 
   // ---- what is done
 
+  /** @param {any} run */
   #open(run) {
     if (run) location.hash = runPath(run.run_id);
   }
 
+  /** @param {any} run */
   #select(run) {
     if (!run) return;
     const { run_id: id } = run;
@@ -226,6 +241,7 @@ export class RunsView {
     if (this.#selected.length === 2) location.hash = comparePath(this.#selected[0], this.#selected[1]);
   }
 
+  /** @param {any} run */
   #stopIfSure(run) {
     if (!isLive(run.state)) return;
     const sure = this.#sure.id === run.run_id && performance.now() < this.#sure.untilMs;
@@ -234,11 +250,13 @@ export class RunsView {
     else this.#say({ text: 'Press c once more to stop', run: run.run_id });
   }
 
+  /** @param {any} run */
   async #stop(run) {
     this.#say(await stop(run));
     this.#polled?.now();
   }
 
+  /** @param {any} run */
   async #again(run) {
     this.#say(await runAgain(run));
     this.#polled?.now();

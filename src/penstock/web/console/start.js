@@ -18,14 +18,14 @@ const inputs = new Remembered(`penstock.inputs ${client.base}`, () => localStora
 export class StartView {
   title = 'Start';
   shortcuts = [
-    { keys: 'i', does: 'To the first field', act: () => this.#fields.querySelector('input, textarea, select')?.focus() },
+    { keys: 'i', does: 'To the first field', act: () => this.#focus() },
   ];
-  #functions = null;
+  /** @type {any[]|null} */ #functions = null;
   /** @type {Map<string, Form>} */ #forms = new Map();
   #chosen = '';
   #from = '';
   #wanted = '';
-  #recent;
+  /** @type {{close: () => void}|undefined} */ #recent;
   #list;
   #fields;
   #error;
@@ -46,6 +46,7 @@ export class StartView {
     this.#listen();
   }
 
+  /** @param {any} params */
   show(params) {
     this.#wanted = params.function ?? '';
     this.#from = params.from ?? this.#from;
@@ -70,18 +71,22 @@ export class StartView {
   async #loadFunctions() {
     try {
       this.#functions = (await client.call('api/functions')).functions;
-    } catch (error) {
-      this.#list.lastElementChild.replaceWith(h('p', { className: 'error' }, sentence(error)));
+    } catch (caught) {
+      const error = /** @type {any} */ (caught);
+      this.#list.lastElementChild?.replaceWith(h('p', { className: 'error' }, sentence(error)));
       if (error.status === 0 || error.status >= 500) setTimeout(() => this.#loadFunctions(), AGAIN_MS);
       return;
     }
-    const rows = this.#functions.map((one) => this.#row(one));
+    const functions = /** @type {any[]} */ (this.#functions);
+    /** @type {HTMLElement[]} */
+    const rows = functions.map((one) => this.#row(one));
     if (!rows.length) rows.push(h('p', { className: 'help' }, 'None is registered.'));
     this.#list.replaceChildren(h('legend', {}, 'Functions'), ...rows);
-    this.#choose(this.#wanted || this.#functions[0]?.name);
+    this.#choose(this.#wanted || functions[0]?.name);
     this.#fillFrom();
   }
 
+  /** @param {any} given */
   #row({ name, description }) {
     const input = h('input', { type: 'radio', name: 'function', value: name });
     input.addEventListener('change', () => {
@@ -92,8 +97,9 @@ export class StartView {
   }
 
   // Each function keeps what was typed while the page is open.
+  /** @param {string} name */
   #choose(name) {
-    const found = this.#functions.find((one) => one.name === name);
+    const found = this.#functions?.find((one) => one.name === name);
     if (!found || this.#chosen === name) return;
     this.#chosen = name;
     for (const radio of this.#list.querySelectorAll('input')) {
@@ -101,7 +107,7 @@ export class StartView {
       if (radio.checked) reveal(this.#list, radio.parentElement);
     }
     if (!this.#forms.has(name)) this.#forms.set(name, this.#remembered(name, new Form(found.input_schema)));
-    this.#fields.replaceChildren(...this.#form.elements);
+    this.#fields.replaceChildren(...(this.#form?.elements ?? []));
     put(this.#error, '');
     this.#button.disabled = false;
     this.#clear.hidden = !inputs.get(name);
@@ -111,17 +117,22 @@ export class StartView {
     return this.#forms.get(this.#chosen);
   }
 
+  /** @param {string} name @param {any} form */
   #remembered(name, form) {
     const input = inputs.get(name);
     if (input) form.fill(input);
     return form;
   }
 
+  #focus() {
+    /** @type {HTMLElement|null} */ (this.#fields.querySelector('input, textarea, select'))?.focus();
+  }
+
   #forget() {
     inputs.forget(this.#chosen);
-    this.#form.fill({});
+    this.#form?.fill({});
     this.#clear.hidden = true;
-    this.#fields.querySelector('input, textarea, select')?.focus();
+    this.#focus();
   }
 
   // A run's input, to be changed and run again.
@@ -132,9 +143,10 @@ export class StartView {
     const record = await client.call(`api/runs/${encodeURIComponent(from)}`).catch(() => null);
     if (!record?.input) return;
     this.#choose(record.function);
-    if (this.#chosen === record.function) this.#form.fill(record.input);
+    if (this.#chosen === record.function) this.#form?.fill(record.input);
   }
 
+  /** @param {any} event */
   async #start(event) {
     event.preventDefault();
     if (!this.#form || this.#button.disabled) return;
@@ -146,7 +158,8 @@ export class StartView {
       await form.settled();
       const input = form.read();
       if (input) await this.#submit(name, input);
-    } catch (error) {
+    } catch (caught) {
+      const error = /** @type {any} */ (caught);
       if (error.status === undefined) throw error;
       const shown = error.field && form.showError(error.field, sentence(error));
       if (!shown) put(this.#error, sentence(error));
@@ -156,6 +169,7 @@ export class StartView {
     }
   }
 
+  /** @param {string} name @param {any} input */
   async #submit(name, input) {
     const { run_id: id } = await client.submit(name, input);
     inputs.put(name, input);
@@ -171,11 +185,13 @@ export class StartView {
 }
 
 // In the list alone: the page itself stays where it is.
+/** @param {any} list @param {any} row */
 function reveal(list, row) {
   const below = row.offsetTop - list.offsetTop;
   if (below < list.scrollTop || below + row.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = below - row.offsetHeight;
 }
 
+/** @param {any} given */
 function recentRow({ run_id: id, function: name, state, created_at_ms: createdMs }) {
   const age = span('time', ageOf(clock.now() - createdMs));
   const standing = h('span', { className: 'state', data: { state } }, state);

@@ -28,6 +28,8 @@ const GONE = [404, 410];
  * @property {() => boolean} offline
  */
 
+/** @type {any} newer than the types of it */ const ABORTS = AbortSignal;
+
 /** @type {Environment} */
 const BROWSER = {
   fetch: (...given) => fetch(...given),
@@ -48,6 +50,7 @@ export function nextPiece(bytes, ms) {
 
 /** @param {string} name of a file @param {string} type @returns {string} of the header Upload-Metadata */
 export function metadataOf(name, type) {
+  /** @param {string} text */
   const base64 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
   return [`filename ${base64(name)}`, type && `filetype ${base64(type)}`].filter(Boolean).join(',');
 }
@@ -72,7 +75,12 @@ export class Upload {
    * @param {Environment} [options.env]
    */
   constructor(file, { to, at = '', began = () => {}, change = () => {}, env = BROWSER }) {
-    Object.assign(this, { file, to, at, began, change, env });
+    this.file = file;
+    this.to = to;
+    this.at = at;
+    this.began = began;
+    this.change = change;
+    this.env = env;
     /** never rejects */ this.settled = this.#run();
   }
 
@@ -129,15 +137,19 @@ export class Upload {
     this.#set('done');
   }
 
+  /** @param {number} offset */
   #move(offset) {
     if (offset > this.sent) this.#failures = 0;
     this.sent = offset;
     this.change();
   }
 
-  /** @param {number[]} [expected] refusals that the caller looks at */
+  /**
+   * @param {string} url @param {RequestInit} request
+   * @param {number[]} [expected] refusals that the caller looks at
+   */
   async #ask(url, request, expected = []) {
-    const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(SILENCE_MS)]);
+    const signal = ABORTS.any([this.#abort.signal, ABORTS.timeout(SILENCE_MS)]);
     const headers = { ...VERSION, ...request.headers };
     const answer = await this.env.fetch(url, { ...request, headers, signal }).catch(() => {
       throw new PenstockError(0, { message: 'The server does not answer.' });
@@ -147,6 +159,7 @@ export class Upload {
     throw new PenstockError(answer.status, error, 1000 * Number(answer.headers.get('Retry-After') ?? 0));
   }
 
+  /** @param {any} error */
   async #failed(error) {
     if (this.state === 'cancelled') return;
     this.#bytes = Math.max(LEAST_BYTES, Math.round(this.#bytes / 2));
@@ -162,6 +175,7 @@ export class Upload {
     await this.env.pause(Math.max(error.retryAfterMs, backoffMs(this.#failures - 1, this.env.random())));
   }
 
+  /** @param {Upload['state']} state */
   #set(state) {
     if (this.state === state) return;
     this.state = state;
