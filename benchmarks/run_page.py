@@ -42,8 +42,9 @@ OPEN = """run => {
   const begin = performance.now();
   const look = () => {
     const proof = document.querySelector('#proof')?.textContent ?? '';
+    const drawn = document.querySelector('#messages .message');
     const ended = document.querySelector('#run-state[data-state=succeeded]');
-    return ended && document.querySelector('#messages .message') && proof.includes('all that is stored was received');
+    return drawn && ended && proof.includes('all that is stored');
   };
   location.hash = `#/runs/${run}`;
   return new Promise((done) => {

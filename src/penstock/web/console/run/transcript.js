@@ -7,6 +7,8 @@ const STRUCTURE = new Set(['', 'agent', 'chain', 'workflow', 'llm', 'plan']);
 
 /** Rows kept; the oldest go first, some at a time. A person scrolls through fewer. */
 export const KEPT_ROWS = 100_000;
+/** And the size of their values, in UTF-16 units of JSON: somewhat more than the fold keeps. */
+const KEPT_UNITS = 24_000_000;
 const ROWS_SHARE = 1 / 8;
 
 /**
@@ -26,6 +28,7 @@ export class Transcript {
   /** @type {Set<Row>} rows that have changed since this was last emptied */ touched = new Set();
   /** @type {Row|null} what the run itself, outside its steps, has said last */ answer = null;
   #position = 0;
+  #itemUnits = 0;
   /** @type {Map<string, number>} UTF-16 units of each span's text that are in rows */ #units = new Map();
   /** @type {Map<string, Row>} the row of each span to which its next words are added */ #open = new Map();
   /** @type {Map<string, Row>} */ #calls = new Map();
@@ -34,7 +37,7 @@ export class Transcript {
   clear() {
     this.rows = [];
     this.answer = null;
-    this.dropped = 0;
+    this.dropped = this.#itemUnits = 0;
     this.#position = 0;
     for (const map of [this.#units, this.#open, this.#calls, this.#latest]) map.clear();
   }
@@ -57,12 +60,16 @@ export class Transcript {
     if (end && end.seq > this.#position) fresh.push(rowOf('end', end.seq, '', end));
     fresh.sort((one, other) => one.seq - other.seq);
     for (const row of fresh) this.#add(row);
-    if (this.rows.length > KEPT_ROWS) this.#trim();
+    if (this.rows.length > KEPT_ROWS || this.#itemUnits > KEPT_UNITS) this.#trim();
     this.#position = fold.position;
   }
 
   #trim() {
-    const count = this.rows.length - KEPT_ROWS * (1 - ROWS_SHARE);
+    let count = Math.max(0, this.rows.length - KEPT_ROWS * (1 - ROWS_SHARE));
+    for (const { item } of this.rows.slice(0, count)) this.#itemUnits -= item?.units ?? 0;
+    for (; this.#itemUnits > KEPT_UNITS * (1 - ROWS_SHARE) && count < this.rows.length - 1; count += 1) {
+      this.#itemUnits -= this.rows[count].item?.units ?? 0;
+    }
     for (const { kind, span } of this.rows.slice(0, count)) if (kind === 'call') this.#calls.delete(span);
     this.rows = this.rows.slice(count);
     this.dropped += count;
@@ -137,6 +144,7 @@ export class Transcript {
     if (row.kind !== 'text' || row.from === 0) this.#open.clear();
     if (row.kind === 'text') this.#open.set(row.span, row);
     if (row.kind === 'text' && row.span === '') this.answer = row;
+    this.#itemUnits += row.item?.units ?? 0;
     this.rows.push(row);
   }
 
