@@ -31,15 +31,20 @@ async def agent(rounds: int, pause_ms: float, run: penstock.Run) -> AsyncGenerat
                     step.output = f"thought {number}"
                 try:
                     with run.span("measure", kind="tool", input={"gauge": number, "unit": "l/s"}) as tool:
-                        if number % 3 == 1:
-                            raise ValueError(f"gauge {number} is stuck")
-                        tool.output = {"flow": number * 1.5}
+                        tool.output = {"flow": read_gauge(number)}
                 except ValueError:
                     run.log(f"gauge {number} was skipped", level="warning")
                 await asyncio.sleep(pause_ms / 1000)
         whole.output = "mended"
     yield "The mill is mended. "
     yield {"rounds": rounds}
+
+
+def read_gauge(number: int) -> float:
+    """Every third is stuck."""
+    if number % 3 == 1:
+        raise ValueError(f"gauge {number} is stuck")
+    return number * 1.5
 
 
 @app.function(concurrency_limit=None)

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 APP = run_app.FILE
 
+AT_BOTTOM = "list => list.scrollHeight - list.clientHeight - list.scrollTop < 40"
+
 
 async def test_what_goes_on_is_seen_going_on(console: Console) -> None:
     run_id = await console.submit("agent", rounds=200, pause_ms=60)
@@ -33,7 +35,7 @@ async def test_the_end_is_followed_until_the_reader_scrolls_up(console: Console)
     await console.page.set_viewport_size({"width": 1280, "height": 400})
     run_id = await console.submit("agent", rounds=400, pause_ms=10)
     await console.open(f"#/runs/{run_id}")
-    bottom = "(list => list.scrollHeight - list.clientHeight - list.scrollTop < 40)(document.querySelector('#messages'))"
+    bottom = f"({AT_BOTTOM})(document.querySelector('#messages'))"
     await console.until("document.querySelector('#messages').scrollTop > 300")
     assert await console.page.evaluate(bottom)
     await console.at("#messages").hover()
@@ -96,8 +98,7 @@ async def test_a_run_is_downloaded_with_all_its_events(console: Console) -> None
         await console.page.get_by_role("button", name="Download").click()
     download = await waiting.value
     assert download.suggested_filename == f"{run_id}.json"
-    with open(await download.path()) as file:
-        saved = json.load(file)
+    saved = json.loads((await download.path()).read_text())
     assert saved["run"]["run_id"] == run_id
     assert sum(event.get("n", 1) for event in saved["events"]) == saved["run"]["stored"]
     assert saved["events"][-1]["type"] == "end"

@@ -78,7 +78,9 @@ async def test_steps_are_a_tree_with_times_and_sums(console: Console, agent: str
     measure = console.at("#steps .run-row[data-index='4']")
     assert await measure.locator(".tokens").text_content() == ""
     bars = [await each.locator(".span-bar").bounding_box() for each in (whole, think)]
-    assert bars[0] and bars[1] and bars[0]["x"] <= bars[1]["x"]
+    assert bars[0] is not None
+    assert bars[1] is not None
+    assert bars[0]["x"] <= bars[1]["x"]
     assert bars[1]["x"] + bars[1]["width"] <= bars[0]["x"] + bars[0]["width"] + 2
 
 

@@ -23,6 +23,7 @@ export class MessagesView {
   #generation = -1;
   #nowMs = 0;
   #known = 0;
+  /** @type {Row[]} */ #rows = [];
 
   /**
    * @param {(row: Row) => void} choose
@@ -46,7 +47,7 @@ export class MessagesView {
     this.#model = model;
     this.#nowMs = nowMs;
     const { rows, touched } = model.transcript;
-    if (anew || model.fold.generation !== this.#generation || rows.length < this.#known) this.#begin(model);
+    if (anew || model.fold.generation !== this.#generation || rows !== this.#rows) this.#begin(model);
     for (let index = this.#known; index < rows.length; index += 1) this.#places.set(rows[index], index);
     this.list.count = rows.length;
     for (const row of touched) this.list.update(this.#places.get(row) ?? -1);
@@ -62,6 +63,7 @@ export class MessagesView {
   /** @param {RunModel} model */
   #begin(model) {
     this.#generation = model.fold.generation;
+    this.#rows = model.transcript.rows;
     this.#places.clear();
     this.#known = 0;
     this.list.clear();
