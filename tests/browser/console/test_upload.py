@@ -137,7 +137,7 @@ async def test_an_upload_is_cancelled_and_a_missing_file_is_asked_for(console: C
     await console.page.get_by_role("button", name="Remove").first.click()
     assert await console.at("#field-letter-state").inner_text() == ""
     await console.at("#run-button").click()
-    await console.sees(".error:not(:empty)", has_text="letter: It is required.")
+    await console.sees(".error:not(:empty)", has_text="It is required.")
     assert await console.focused() == "field-letter"
 
 
