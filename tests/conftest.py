@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,10 @@ from penstock.testing import until
 DEADLINE_S = 15.0
 """Every wait ends after this: far above what anything here takes, even on a busy machine."""
 
-ALIASES = {"chromium": ("chromium", "chromium-browser", "google-chrome")}
+ALIASES = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "nginx": ("nginx", "/usr/sbin/nginx"),  # people have no sbin on their path
+}
 
 
 def pytest_configure() -> None:
@@ -34,6 +37,24 @@ def pytest_configure() -> None:
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, Any]:
+    """Have a report pass whatever a test logs: half a surrogate pair, say, which is not sent between processes."""
+    return _sendable((yield))
+
+
+def _sendable(part: Any) -> Any:
+    if isinstance(part, str):
+        return part.encode(errors="backslashreplace").decode()
+    if isinstance(part, dict):
+        return {key: _sendable(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_sendable(value) for value in part]
+    if isinstance(part, tuple):
+        return tuple(_sendable(value) for value in part)
+    return part
 
 
 def find(program: str) -> str:

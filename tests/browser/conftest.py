@@ -26,14 +26,17 @@ async def chromium(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(
-    chromium: Chromium, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    chromium: Chromium,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    needs: Callable[[str], str],
 ) -> AsyncIterator[Stage]:
     """All scenes that tests of this session ask for, already playing."""
     seed = int(os.environ.get(VARIABLE) or secrets.randbelow(1_000_000))
     print(f"To repeat this: {VARIABLE}={seed}")
     folder: Path = tmp_path_factory.mktemp("scenes")
     async with probe_server(tmp_path_factory.mktemp("server")) as server:
-        stage = Stage(chromium, server, folder, seed)
+        stage = Stage(chromium, server, folder, seed, needs)
         stage.begin(
             cast("tuple[str, str]", item.callspec.params["cell"])
             for item in request.session.items

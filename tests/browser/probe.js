@@ -26,6 +26,7 @@ const probe = {
   /** @type {any[]} */ events: [],
   /** @type {number[]} */ timesMs: [],
   /** @type {string[]} connection states, one after the other */ went: [],
+  /** @type {string[]} transports, one after the other */ ways: [],
   /** @type {any[]} */ statuses: [],
   draws: 0,
   subscription: /** @type {any} */ (null),
@@ -40,8 +41,9 @@ const probe = {
         probe.draws += 1;
       },
       onStatus: (status) => probe.statuses.push(status),
-      onConnection({ connection }) {
+      onConnection({ connection, transport }) {
         if (probe.went.at(-1) !== connection) probe.went.push(connection);
+        if (probe.ways.at(-1) !== transport) probe.ways.push(transport);
       },
     });
     probe.watcher = client.subscribe(run, {

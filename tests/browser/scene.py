@@ -21,7 +21,7 @@ __all__ = ["DISTURBANCES", "WAYS", "Disturbance", "Scene", "disturbance"]
 TRANSPORTS = ("fetch", "eventsource", "websocket", "poll")
 
 WAYS = (*TRANSPORTS, "shared")
-"""Each transport for a tab by itself, and the browser's one connection for all tabs. `auto` is what a tab picks."""
+"""Each transport for a tab by itself, and the one connection for all tabs. `auto` is what a tab picks."""
 
 STEPS, PAUSE_MS = 50, 20.0
 """A story of 1 s, where nothing needs it to be longer."""
@@ -65,6 +65,7 @@ class Scene:
     way: str
     folder: Path
     seed: int
+    needs: Callable[[str], str]
     run_id: str = ""
     over_ms: float = 0
     tabs: list[Tab] = field(default_factory=list)
@@ -113,12 +114,19 @@ class Scene:
         await tab.until("!!globalThis.probe")
         return tab
 
-    async def begin(self, *, before: str = "", query: Mapping[str, Any] | None = None, **story: Any) -> Tab:
+    async def begin(
+        self,
+        *,
+        before: str = "",
+        query: Mapping[str, Any] | None = None,
+        deadline_s: float = 30,
+        **story: Any,
+    ) -> Tab:
         """A run under way, on a page that has some of it. It goes on until its page is examined."""
         (self.folder / "more").touch()
         await self.start(**story)
         tab = await self.open(before, **(query or {}))
-        await tab.until("probe.subscription.received >= 10")
+        await tab.until("probe.subscription.received >= 10", deadline_s)
         return tab
 
     async def gets(self, tab: Tab, more: int = 1, deadline_s: float = 30) -> None:
@@ -127,7 +135,7 @@ class Scene:
         wanted = f"probe.subscription.received >= {had['n'] + more} || probe.subscription.fold.end"
         await tab.until(f"!!({wanted})", deadline_s, f"{more} more than {had['n']} events")
 
-    async def is_at(self, tab: Tab, *connections: str, deadline_s: float = 30) -> None:
+    async def is_at(self, tab: Tab, *connections: str, deadline_s: float = 45) -> None:
         """The connection is in one of these states."""
         await tab.until(
             f"{quoted(connections)}.includes(probe.subscription.connection)", deadline_s, str(connections)
@@ -163,14 +171,20 @@ class Scene:
 
 
 async def play(
-    chosen: Disturbance, chromium: Chromium, server: ServerProcess, way: str, folder: Path, seed: int
+    chosen: Disturbance,
+    chromium: Chromium,
+    server: ServerProcess,
+    way: str,
+    folder: Path,
+    seed: int,
+    needs: Callable[[str], str],
 ) -> str:
     """One cell of the table."""
     async with AsyncExitStack() as stack:
         if chosen.own_server:
             server = await stack.enter_async_context(probe_server(folder))
         proxy = await stack.enter_async_context(FaultProxy(server.port, seed=seed))
-        scene = Scene(chromium, server, proxy, way, folder, seed)
+        scene = Scene(chromium, server, proxy, way, folder, seed, needs)
         try:
             done = await chosen.act(scene)
             return done if done is not None else await scene.result(scene.tabs[-1])

@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from penstock.testing import ServerProcess
@@ -19,8 +19,15 @@ AT_ONCE = 8
 class Stage:
     """Begins with the scenes that last longest."""
 
-    def __init__(self, chromium: Chromium, server: ServerProcess, folder: Path, seed: int) -> None:
-        self.chromium, self.server, self.folder, self.seed = chromium, server, folder, seed
+    def __init__(
+        self,
+        chromium: Chromium,
+        server: ServerProcess,
+        folder: Path,
+        seed: int,
+        needs: Callable[[str], str],
+    ) -> None:
+        self.chromium, self.server, self.folder, self.seed, self.needs = chromium, server, folder, seed, needs
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._played: dict[tuple[str, str], asyncio.Task[str]] = {}
 
@@ -41,7 +48,7 @@ class Stage:
         folder = self.folder / f"{len(list(self.folder.iterdir()))}-{way}"
         folder.mkdir()
         seed = self.seed + zlib.crc32(label.encode())
-        scene = self.chromium, self.server, way, folder, seed
+        scene = self.chromium, self.server, way, folder, seed, self.needs
         if chosen.idles:
             return await play(chosen, *scene)
         async with self._turns:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from . import in_the_tab, many_tabs, on_the_network, to_the_server  # noqa: F401 - they say what there is
+from . import behind_nginx, in_the_tab, many_tabs, on_the_network, to_the_server  # noqa: F401 - they say what there is
 from .scene import DISTURBANCES
 from .stage import Stage
 
@@ -16,4 +16,6 @@ CELLS = [(name, way) for name, chosen in DISTURBANCES.items() for way in chosen.
 async def test_a_page_ends_with_what_the_store_has(
     stage: Stage, cell: tuple[str, str], record_property: Callable[[str, object], None]
 ) -> None:
-    record_property("cell", (*cell, await stage.outcome(*cell)))
+    outcome = await stage.outcome(*cell)
+    print(outcome)
+    record_property("cell", (*cell, outcome))

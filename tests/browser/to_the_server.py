@@ -68,4 +68,4 @@ async def wiped(scene: Scene) -> str:
     await scene.is_at(tab, "stopped")
     assert (await tab.page.evaluate("probe.stands()"))["error"]["code"] == "unknown_run"
     assert tab.bugs == []
-    return "stops: `unknown_run`"
+    return "stops: 404"

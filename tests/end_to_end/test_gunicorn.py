@@ -127,6 +127,17 @@ async def reading(
             yield run.id, response
 
 
+async def begins(response: httpx.Response) -> AsyncIterator[str]:
+    """What comes once the run has written something: one that still waits would be left to others."""
+    pieces = response.aiter_text()
+    async with asyncio.timeout(READY_S):
+        piece = await anext(pieces)
+        assert "retry" in piece
+        while '"type":"text"' not in piece:
+            piece = await anext(pieces)
+    return pieces
+
+
 async def rest_of(pieces: AsyncIterator[str]) -> str:
     async with asyncio.timeout(5):
         return "".join([piece async for piece in pieces])
@@ -168,11 +179,10 @@ async def test_a_reload_under_twenty_readers_loses_nothing(worker: str, tmp_path
 
 async def test_term_tells_readers_and_gives_runs_their_time(tmp_path: Path) -> None:
     async with (
-        Gunicorn(tmp_path, OURS, "--graceful-timeout", "8") as gunicorn,
+        Gunicorn(tmp_path, OURS, "--graceful-timeout", "16", grace_s=12) as gunicorn,
         reading(gunicorn.url, "write", 60, 25) as (run_id, response),
     ):
-        pieces = response.aiter_text()
-        assert "retry" in await anext(pieces)
+        pieces = await begins(response)
         leaving = asyncio.create_task(gunicorn.terminate())
         assert "event: draining" in await rest_of(pieces)
         assert await leaving == 0
@@ -185,8 +195,7 @@ async def test_with_uvicorns_worker_term_takes_the_graceful_timeout_and_loses_no
         Gunicorn(tmp_path, STOCK, "--graceful-timeout", "1") as gunicorn,
         reading(gunicorn.url, "write-again", 60, 50) as (run_id, response),
     ):
-        pieces = response.aiter_text()
-        assert "retry" in await anext(pieces)
+        pieces = await begins(response)
         begun = time.monotonic()
         leaving = asyncio.create_task(gunicorn.terminate())
         with pytest.raises(httpx.RemoteProtocolError):
@@ -207,8 +216,7 @@ async def test_readers_of_a_mounted_app_are_told_too(tmp_path: Path) -> None:
         Gunicorn(tmp_path, OURS, "--graceful-timeout", "8", target="outer:app") as gunicorn,
         reading(f"{gunicorn.url}/penstock", "write", 60, 50) as (_, response),
     ):
-        pieces = response.aiter_text()
-        assert "retry" in await anext(pieces)
+        pieces = await begins(response)
         begun = time.monotonic()
         leaving = asyncio.create_task(gunicorn.terminate())
         assert "event: draining" in await rest_of(pieces)

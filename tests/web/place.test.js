@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Cursors, MAX_CURSORS, once, recallTransport, rememberTransport } from '../../src/penstock/web/client/memory.js';
-import { cursorOf, isLast, placeOf, positionAfter, verdictOn } from '../../src/penstock/web/client/place.js';
+import { beginsBefore, cursorOf, isLast, placeOf, positionAfter, verdictOn } from '../../src/penstock/web/client/place.js';
 
 test('cursors to places and back', () => {
   assert.deepEqual(placeOf('abcdefgh-12'), { epoch: 'abcdefgh', seq: 12 });
@@ -18,6 +18,13 @@ test('an event follows, has come before, leaves a gap or overlaps', () => {
   assert.equal(verdictOn({ ...text, type: 'replace', value: null }, 5), 'next');
   assert.equal(verdictOn({ ...text, type: 'replace', delta: [] }, 5), 'overlap');
   assert.equal(verdictOn({ ...text, type: 'replace', delta: [] }, 4), 'next');
+});
+
+test('an event may have been merged with what a reader has from elsewhere', () => {
+  const text = { type: 'text', seq: 7, n: 3 };
+  assert.deepEqual([3, 4, 5, 6, 7].map((at) => beginsBefore(text, at)), [false, false, true, true, false]);
+  assert.ok(!beginsBefore({ type: 'fold', seq: 7, events: [] }, 0));
+  assert.ok(!beginsBefore({ type: 'reset', to: 0 }, 5));
 });
 
 test('a fold begins, and a reset about the cursor begins again', () => {

@@ -70,7 +70,9 @@ async def test_a_large_state_and_one_that_is_too_large(bench: "Bench") -> None:
     assert await run.outcome() == ("failed", "event_too_large")
 
 
-@pytest.mark.parametrize("state", [object(), {"a": {1, object()}}, msgspec.Raw(b"{")], ids=repr)
+@pytest.mark.parametrize(
+    "state", [object(), {"a": {1, object()}}, msgspec.Raw(b"{")], ids=["object", "in a set", "raw"]
+)
 async def test_a_state_without_a_json_form_fails_the_run_unless_it_is_caught(
     state: Any, bench: "Bench"
 ) -> None:

@@ -83,14 +83,17 @@ class End:
 class Swallow:
     """Hold each chunked body back until it is complete, as proxies do that buffer or look into what they carry.
 
-    The client gets its head at once and then nothing, for as long as the server goes on. WebSockets pass.
+    The client gets its head at once and then nothing, for as long as the server goes on.
+
+    upgrades: let WebSockets pass; else they are refused, as by `NoUpgrade`.
     """
 
-    keep_alive = True
+    upgrades: bool = True
+    keep_alive = False
     clean = True
 
     def filter(self, chance: Random) -> Filter:  # noqa: ARG002 - nothing is drawn
-        return _SwallowFilter()
+        return _SwallowFilter(self.upgrades)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class NoUpgrade:
     clean = True
 
     def filter(self, chance: Random) -> Filter:  # noqa: ARG002 - nothing is drawn
-        return _AnswerFilter(Answer(502), upgrades_only=True)
+        return _UpgradeFilter()
 
 
 @dataclass(frozen=True)
@@ -198,10 +201,9 @@ class _ResponseFilter:
 
 
 class _AnswerFilter(_ResponseFilter):
-    def __init__(self, answer: Answer, *, upgrades_only: bool = False) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__()
         self._answer = bytes(answer)
-        self._upgrades_only = upgrades_only
 
     def feed(self, data: bytes) -> bytes:
         out = super().feed(data)
@@ -209,11 +211,27 @@ class _AnswerFilter(_ResponseFilter):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        switches = self._parser.get_status_code() == HTTPStatus.SWITCHING_PROTOCOLS
-        self.over = self.over or switches or not self._upgrades_only
+        self.over = True
 
 
-class _SwallowFilter(_ResponseFilter):
+class _UpgradeFilter(_AnswerFilter):
+    def __init__(self) -> None:
+        super().__init__(Answer(502))
+
+    def on_headers_complete(self) -> None:
+        _ResponseFilter.on_headers_complete(self)
+        self.over = self.over or self._parser.get_status_code() == HTTPStatus.SWITCHING_PROTOCOLS
+
+
+class _SwallowFilter(_UpgradeFilter):
+    def __init__(self, upgrades: bool) -> None:
+        super().__init__()
+        self._upgrades = upgrades
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.over = self.over and not self._upgrades
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._held = bytearray()

@@ -232,6 +232,13 @@ class _QuietServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def main_loop(self) -> None:
+        # uvicorn's looks every 100 ms whether it shall leave: a minute for a suite with hundreds of servers.
+        tick = 0
+        while not await self.on_tick(tick):
+            await asyncio.sleep(POLL_S)
+            tick += 1
+
 
 @asynccontextmanager
 async def live_server(

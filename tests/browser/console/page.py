@@ -77,4 +77,6 @@ class Console:
         await self.page.evaluate(SHOW, hidden)
 
     async def focused(self) -> str:
-        return str(await self.page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+        return str(
+            await self.page.evaluate("document.activeElement.id || document.activeElement.textContent")
+        )

@@ -81,7 +81,9 @@ async def test_going_back_finds_the_view_as_it_was_left(console: Console) -> Non
 
 
 async def test_nothing_is_wider_than_a_small_telephone(browser: Browser, server: ServerProcess) -> None:
-    context = await browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    context = await browser.new_context(
+        viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True
+    )
     console = Console(await context.new_page(), server)
     await console.submit("fail", words="A word that is rather long: " + "mill" * 100)
     for address, seen in (

@@ -23,6 +23,13 @@ export function verdictOn({ type, seq = 0, n = 1, delta }, position) {
   return seq - n < position && type === 'replace' && delta !== undefined ? 'overlap' : 'next';
 }
 
+/**
+ * Whether it was merged with what a reader at `position` has: its cursor comes from another connection.
+ * @param {any} event
+ * @param {number} position
+ */
+export const beginsBefore = ({ seq = 0, n = 1, type }, position) => type !== 'fold' && seq > position && seq - n < position;
+
 /** @param {any} event that was `next` @returns {number} the position after it */
 export const positionAfter = ({ type, seq = 0, to = 0 }) => (type === 'reset' && seq === 0 ? to : seq);
 

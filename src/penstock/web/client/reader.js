@@ -2,7 +2,7 @@
 
 import { PenstockError } from './errors.js';
 import { Pieces } from './pieces.js';
-import { isLast, placeOf, positionAfter, verdictOn } from './place.js';
+import { beginsBefore, isLast, placeOf, positionAfter, verdictOn } from './place.js';
 import { backoffMs } from './reconnect.js';
 import { Told } from './source.js';
 
@@ -82,7 +82,7 @@ export class Reader {
     const stranger = told.event.type === 'fold' && !this.fold;
     const verdict = stranger ? 'gap' : verdictOn(told.event, this.position);
     if (verdict === 'duplicate') this.duplicates += 1;
-    else if (verdict !== 'next') this.#catchUp();
+    else if (verdict !== 'next' || beginsBefore(told.event, this.position)) this.#catchUp(); // unmerged
     else this.#hold(told);
   }
 
