@@ -146,6 +146,17 @@ async def test_a_failed_run_says_why(host: Host, start: Any) -> None:
     await host.has("step", "RuntimeError: the lever broke")
 
 
+async def test_what_an_attempt_has_lost_is_taken_away(host: Host, start: Any, gate: Path) -> None:
+    await host.show(tag(await start("second", gate=str(gate))))
+    await host.has("step", "lost words")
+    gate.touch()
+    await host.has("state", "succeeded")
+    assert await host.words("answer") == "kept words"
+    assert (await host.words("steps")).split("\n")[1:] == ["attempt 2", "0.0 s", "inside"]
+    assert await host.page.locator("penstock-run [part~=notices] li").count() == 1
+    assert [event["state"] for event in await host.told("penstock-end")] == ["succeeded"]
+
+
 async def test_a_run_that_is_not_there_is_said_and_told_once(host: Host) -> None:
     await host.show(tag("run_nowhere"))
     await host.page.get_by_role("alert").filter(has_text="unknown_run").wait_for()

@@ -1,10 +1,11 @@
 """Real pages in a real browser, disturbed in every way we know, end with what the store has."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 
-from . import behind_nginx, in_the_tab, many_tabs, on_the_network, to_the_server  # noqa: F401 - they say what there is
+from . import behind_nginx, in_the_tab, many_tabs, on_the_console, on_the_network, to_the_server  # noqa: F401 - they say what there is
 from .scene import DISTURBANCES
 from .stage import Stage
 
@@ -16,6 +17,4 @@ CELLS = [(name, way) for name, chosen in DISTURBANCES.items() for way in chosen.
 async def test_a_page_ends_with_what_the_store_has(
     stage: Stage, cell: tuple[str, str], record_property: Callable[[str, object], None]
 ) -> None:
-    outcome = await stage.outcome(*cell)
-    print(outcome)
-    record_property("cell", (*cell, outcome))
+    record_property("cell", json.dumps([*cell, await stage.outcome(*cell)]))

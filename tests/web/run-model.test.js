@@ -6,6 +6,7 @@ import { Fold } from '../../src/penstock/web/client/fold.js';
 import { Large, brief, lightened } from '../../src/penstock/web/console/run/brief.js';
 import { RunModel, stateOf } from '../../src/penstock/web/console/run/model.js';
 import { nextOf, search } from '../../src/penstock/web/console/run/search.js';
+import { KEPT_ROWS } from '../../src/penstock/web/console/run/transcript.js';
 import { plus } from '../../src/penstock/web/console/run/tree.js';
 
 const start = (seq, span, more = {}) => ({ type: 'span-start', seq, at_ms: seq, span, name: span, ...more });
@@ -180,6 +181,13 @@ test('a value in short takes no more than was asked for, however deep or wide it
   let deep = 'end';
   for (let index = 0; index < 1e5; index += 1) deep = [deep];
   assert.ok(brief(deep, 100).startsWith('[[[[[['));
+});
+
+test('of a transcript that never ends the newest is kept, and it is said how much is not', () => {
+  const { transcript } = modelOf(Array.from({ length: KEPT_ROWS + 10 }, (_, index) => log(index + 1, 'm', 'error')), 10_000);
+  assert.ok(transcript.rows.length <= KEPT_ROWS);
+  assert.equal(transcript.rows.length + transcript.dropped, KEPT_ROWS + 10);
+  assert.equal(transcript.rows.at(-1).seq, KEPT_ROWS + 10);
 });
 
 test('20,000 steps take a moment, and one more takes none', () => {

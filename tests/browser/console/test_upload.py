@@ -115,9 +115,11 @@ async def test_after_a_reload_the_same_file_goes_on_where_it_was(
     console.page.on("request", lambda request: made.append(request.method))
     console.page.on(
         "response",
-        lambda answer: answers.append(int(answer.headers.get("upload-offset", 0)))
-        if answer.request.method == "HEAD"
-        else None,
+        lambda answer: (
+            answers.append(int(answer.headers.get("upload-offset", 0)))
+            if answer.request.method == "HEAD"
+            else None
+        ),
     )
     await console.at("#field-letter").set_input_files(letter)
     await console.sees("#field-letter-state", has_text="2.9 MiB uploaded")

@@ -28,7 +28,13 @@ export function detailOf(run) {
   if (run.state === 'queued') parts.push(placeOf(run));
   if (isLive(run.state) && run.cancel) parts.push(`stop ${run.cancel}`);
   if (run.error) parts.push(isLive(run.state) ? `last attempt: ${firstWords(run.error)}` : firstWords(run.error));
+  if (!run.error) parts.push(inputOf(run));
   return parts.filter(Boolean).join(' · ');
+}
+
+/** @param {any} run @returns {string} how its input begins, without the braces: it tells runs of one function apart */
+export function inputOf({ input_start: text = '' }) {
+  return text.replace(/^\{|\}$/g, '').slice(0, 2 * WORDS);
 }
 
 /** @param {any} run that waits */
