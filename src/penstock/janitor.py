@@ -192,10 +192,11 @@ class Janitor:
     async def expire_once(self, uploads: Uploads, keep_s: float) -> None:
         """Look through all uploads. Raises StoreError."""
         old = await asyncio.to_thread(lambda: list(uploads.unchanged_since(_now_ms() - round(keep_s * 1000))))
+        kept = await self._kept(list({run_id for _, users in old for run_id in users}))
         for upload_id, users in old:
-            kept = await self._kept(users)
-            gone = [run_id for run_id in users if run_id not in kept]
-            await asyncio.to_thread(_expire, uploads, upload_id, gone)
+            if not kept.issuperset(users) or not users:
+                gone = [run_id for run_id in users if run_id not in kept]
+                await asyncio.to_thread(_expire, uploads, upload_id, gone)
 
     async def _kept(self, run_ids: list[str]) -> set[str]:
         found: set[str] = set()

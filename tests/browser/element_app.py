@@ -74,3 +74,16 @@ async def grow(words: int) -> AsyncGenerator[str, None]:
         text += f"word {number} "
         yield text
         await asyncio.sleep(0)
+
+
+@app.function(concurrency_limit=None, retries=1)
+async def second(gate: str, run: penstock.Run) -> AsyncGenerator[str, None]:
+    """Gets it right at the second attempt."""
+    with run.span(f"attempt {run.attempt}"):
+        if run.attempt == 1:
+            yield "lost words"
+            while not Path(gate).exists():
+                await asyncio.sleep(POLL_S)
+            raise RuntimeError("once more")
+        yield "inside"
+    yield "kept words"

@@ -101,7 +101,7 @@ async def test_one_line_of_html_shows_a_run_as_it_goes(host: Host, start: Any, g
 async def test_it_tells_the_page_what_becomes_of_the_run(host: Host, start: Any) -> None:
     run = await start("plenty", count=3)
     await host.show(tag(run))
-    await host.has("proof", "ended")
+    await host.has("proof", "ended · received 16 of 16 · resumes 0 · duplicates dropped 0")
     (end,) = await host.told("penstock-end")
     assert end["composed"]
     assert (end["run"], end["state"], end["result"]) == (run, "succeeded", "all done")
@@ -144,6 +144,17 @@ async def test_a_failed_run_says_why(host: Host, start: Any) -> None:
     await host.has("outcome", "RuntimeError: the lever broke")
     await host.has("state", "failed")
     await host.has("step", "RuntimeError: the lever broke")
+
+
+async def test_what_an_attempt_has_lost_is_taken_away(host: Host, start: Any, gate: Path) -> None:
+    await host.show(tag(await start("second", gate=str(gate))))
+    await host.has("step", "lost words")
+    gate.touch()
+    await host.has("state", "succeeded")
+    assert await host.words("answer") == "kept words"
+    assert (await host.words("steps")).split("\n")[1:] == ["attempt 2", "0.0 s", "inside"]
+    assert await host.page.locator("penstock-run [part~=notices] li").count() == 1
+    assert [event["state"] for event in await host.told("penstock-end")] == ["succeeded"]
 
 
 async def test_a_run_that_is_not_there_is_said_and_told_once(host: Host) -> None:

@@ -40,21 +40,30 @@ MAIN = """
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { Answer } from './Answer.jsx';
+import { client } from './useRun.js';
 import '@penstock/client/element';
 
 window.root = createRoot(document.querySelector('main'));
 root.render(<StrictMode><Answer /></StrictMode>);
+
+window.show = async (question) => {
+  const { run_id: run } = await client.submit('answer', { question });
+  createRoot(document.querySelector('aside')).render(<penstock-run run={run} client={client} noStop={true} />);
+};
 """
 
 DEVELOPMENT = '--define:process.env.NODE_ENV="development"'
 """React's own checks, of stable snapshots among others, are in its development build."""
 
 HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><title>React</title><link rel="icon" href="data:,">
-<main></main><script type="module" src="main.js"></script></html>"""
+<main></main><aside></aside><script type="module" src="main.js"></script></html>"""
 
 
 def _npm(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    quiet = {"npm_config_update_notifier": "false", "npm_config_fund": "false", "npm_config_audit": "false"}
+    # Without a network it is to say so soon: the test then ends with those words.
+    patience = {"fetch_retries": "1", "fetch_retry_mintimeout": "1000", "fetch_timeout": "30000"}
+    options = {"update_notifier": "false", "fund": "false", "audit": "false"} | patience
+    quiet = {f"npm_config_{name}": value for name, value in options.items()}
     return subprocess.run(
         ["npm", *command], cwd=folder, capture_output=True, text=True, timeout=100, env=os.environ | quiet
     )
@@ -157,6 +166,13 @@ async def test_the_hook_stops_a_run(host: Host) -> None:
     await host.page.get_by_text("You asked: wait").wait_for()
     await host.page.get_by_role("button", name="Stop").click()
     await host.page.get_by_role("status").filter(has_text="cancelled").wait_for()
+    assert host.bugs == []
+
+
+async def test_the_element_takes_its_properties_from_jsx(host: Host) -> None:
+    await host.page.evaluate("show('as an element?')")
+    await host.has("answer", "You asked: as an element?")
+    assert await host.run_js("[it.noStop, it.client.base]") == [True, f"{host.url}/"]
     assert host.bugs == []
 
 

@@ -76,7 +76,7 @@ def test_what_is_no_upload_is_refused_by_name(field: str, value: Any) -> None:
     given = {"one": ID, field: value}
     with pytest.raises(InvalidInput) as caught:
         Function(take).arguments(penstock.worker.emission.json_of(given), found)
-    assert caught.value.field == field
+    assert (caught.value.field or "").startswith(field)
     assert "finished upload" in caught.value.message
 
 

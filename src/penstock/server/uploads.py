@@ -46,7 +46,7 @@ class UploadRoutes:
             response = await self._answer(request)
         except PenstockError as error:
             response = error_response(error)
-        response.headers["Tus-Resumable"] = VERSION
+        response.headers.update({"Tus-Resumable": VERSION, "Tus-Version": VERSION})
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -77,8 +77,9 @@ class UploadRoutes:
         if size > most:
             hint = "Send a smaller one, or raise max_upload_bytes."
             raise BodyTooLarge(f"A file may have {most} bytes.", hint=hint, field="Upload-Length")
-        name, media_type = metadata_in(request.headers.get("upload-metadata", ""))
-        upload = await asyncio.to_thread(context.uploads.create, name, media_type, size)
+        metadata = request.headers.get("upload-metadata", "")
+        name, media_type = metadata_in(metadata)
+        upload = await asyncio.to_thread(context.uploads.create, name, media_type, size, metadata)
         place = f"{request.scope.get('root_path', '')}/api/uploads/{upload.id}"
         body = msgspec.json.encode({"upload_id": upload.id})
         headers = _standing(context, upload) | {"Location": place}
@@ -87,10 +88,10 @@ class UploadRoutes:
     async def _look(self, upload_id: str, context: Context, _: Request) -> Response:
         await self._interrupt(upload_id)  # or what is said here would not be so for long
         upload = await asyncio.to_thread(context.uploads.get, upload_id)
-        headers = _standing(context, upload) | {
-            "Cache-Control": "no-store",
-            "Upload-Length": str(upload.size),
-        }
+        headers = {"Cache-Control": "no-store", "Upload-Length": str(upload.size)}
+        if upload.metadata:
+            headers["Upload-Metadata"] = upload.metadata
+        headers |= _standing(context, upload)
         return Response(status_code=200, headers=headers)
 
     async def _describe(self, context: Context, upload_id: str) -> Response:
@@ -185,10 +186,8 @@ async def _copy(request: Request, writing: Writing) -> None:
 
 
 def _abilities(context: Context) -> Response:
-    headers = {"Tus-Version": VERSION, "Tus-Extension": EXTENSIONS}
-    return Response(
-        status_code=204, headers=headers | {"Tus-Max-Size": str(context.settings.max_upload_bytes)}
-    )
+    most = str(context.settings.max_upload_bytes)
+    return Response(status_code=204, headers={"Tus-Extension": EXTENSIONS, "Tus-Max-Size": most})
 
 
 def _standing(context: Context, upload: Upload) -> dict[str, str]:

@@ -47,11 +47,12 @@ _USED_BY = "used-by-"
 
 
 class _About(msgspec.Struct):
-    """What is kept of an upload beside its content."""
+    """What is kept of an upload beside its content. `metadata`: as its sender gave it."""
 
     name: str
     media_type: str
     size: int
+    metadata: str = ""
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ class Upload(msgspec.Struct, frozen=True):
     offset: int
     changed_ms: int
     path: Path
+    metadata: str
 
     @property
     def finished(self) -> bool:
@@ -97,8 +99,8 @@ class Uploads:
         if self._passing:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def create(self, name: str, media_type: str, size: int) -> Upload:
-        """Begin an upload of `size` bytes."""
+    def create(self, name: str, media_type: str, size: int, metadata: str = "") -> Upload:
+        """Begin an upload of `size` bytes. `metadata`: kept as it is, for its sender."""
         upload_id = f"upload_{secrets.token_hex(ID_BYTES)}"
         with _store_errors(self.folder):
             self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -107,7 +109,7 @@ class Uploads:
             home = self.folder / upload_id
             home.mkdir(mode=0o700)
             (home / _content_of(name)).touch(mode=0o600)
-            self._keep_about(home, _About(name, media_type, size))
+            self._keep_about(home, _About(name, media_type, size, metadata))
             self._sync(home)
             self._sync(self.folder)
         return self.get(upload_id)
@@ -140,7 +142,8 @@ class Uploads:
             except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError) as error:
                 raise _unknown(upload_id) from error
         changed_ms = found.st_mtime_ns // 1_000_000
-        return Upload(upload_id, about.name, about.media_type, about.size, found.st_size, changed_ms, path)
+        named = about.name, about.media_type, about.size
+        return Upload(upload_id, *named, found.st_size, changed_ms, path, about.metadata)
 
     def find(self, upload_id: str) -> File | None:
         """A finished one, as a function receives it; None for any other."""

@@ -123,6 +123,7 @@ class Executor:
             return self._fault(active, error)
 
     def _execution(self, run: RunRecord, recorder: Recorder, call: _Call) -> Executing:
+        # Of an upload a few hundred bytes are read here, which were looked at when the run was submitted.
         arguments = call.function.arguments(run.input, self._uploads.find)
         if call.batch is not None:
             return call.batch.join(run, recorder, arguments)

@@ -15,9 +15,14 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-u
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[ServerProcess]:
+    """Serves the file that a test's module names as `APP`, or else what most need."""
     folder = tmp_path_factory.mktemp("console")
-    with ServerProcess(str(app.FILE), "--store", "sqlite:///runs.db", cwd=folder) as server:
+    with ServerProcess(
+        str(getattr(request.module, "APP", app.FILE)), "--store", "sqlite:///runs.db", cwd=folder
+    ) as server:
         yield server
 
 

@@ -57,6 +57,19 @@ async def weighed(console: Console, letter: Path) -> dict[str, Any]:
     return result
 
 
+SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 400_000}
+"""Bytes a second: a file of `SIZE` takes long enough for a network to fail meanwhile."""
+
+
+async def begin_slowly(console: Console, letter: Path) -> None:
+    """Choose the file; a part of it has arrived."""
+    session = await console.page.context.new_cdp_session(console.page)
+    await session.send("Network.enable")
+    await session.send("Network.emulateNetworkConditions", SLOW)
+    await console.at("#field-letter").set_input_files(letter)
+    await console.until("document.querySelector('.upload progress').value > 0")
+
+
 def sent(console: Console) -> int:
     """Requests that carried a piece."""
     return len([path for path in console.asked if "/api/uploads/" in path])
@@ -69,7 +82,7 @@ async def test_a_file_is_uploaded_in_pieces_and_given_to_the_function(console: C
     await console.sees("#field-letter-state", has_text="2.9 MiB uploaded")
     assert sent(console) >= 3
     await console.page.get_by_role("button", name="Add to more").click()
-    await console.at("#field-more-0").set_input_files([{"name": "b", "mimeType": "", "buffer": b""}])
+    await console.at("#field-more-0").set_input_files({"name": "b", "mimeType": "", "buffer": b""})
     await console.at("#run-button").click()  # it waits for what is on its way
     assert (await weighed(console, letter))["more"] == ["b"]
 
@@ -78,9 +91,7 @@ async def test_an_upload_goes_on_when_the_network_is_back(
     behind: tuple[Console, FaultProxy], letter: Path
 ) -> None:
     console, proxy = behind
-    await console.page.evaluate("fetch('readyz')")
-    await console.at("#field-letter").set_input_files(letter)
-    await console.until("document.querySelector('.upload progress').value > 0")
+    await begin_slowly(console, letter)
     proxy.offline()
     await console.sees("#field-letter-state", has_text="it goes on by itself")
     proxy.online()
@@ -93,8 +104,7 @@ async def test_after_a_reload_the_same_file_goes_on_where_it_was(
     behind: tuple[Console, FaultProxy], letter: Path
 ) -> None:
     console, proxy = behind
-    await console.at("#field-letter").set_input_files(letter)
-    await console.until("document.querySelector('.upload progress').value > 0")
+    await begin_slowly(console, letter)
     proxy.offline()
     await console.sees("#field-letter-state", has_text="it goes on by itself")
     proxy.online()
@@ -127,7 +137,7 @@ async def test_an_upload_is_cancelled_and_a_missing_file_is_asked_for(console: C
     await console.page.get_by_role("button", name="Remove").first.click()
     assert await console.at("#field-letter-state").inner_text() == ""
     await console.at("#run-button").click()
-    await console.sees(".error:not(:empty)", has_text="letter: It is required.")
+    await console.sees(".error:not(:empty)", has_text="It is required.")
     assert await console.focused() == "field-letter"
 
 

@@ -1,6 +1,6 @@
 // One group of the queue: a line of figures, and when it is opened, who runs, waits and has failed in it.
 
-import { h, put, span } from '../client/dom.js';
+import { h, number, put, span } from '../client/dom.js';
 import { etaOf, fullness, inTurn, runningOf, takesOf, waitingOf } from './queue-words.js';
 import { runPath, withQuery } from './router.js';
 import { isLive } from './run-list.js';
@@ -18,9 +18,24 @@ const SHOWN = 100;
  * @property {() => number} now
  */
 
+/** @typedef {{json: string, element: HTMLElement, time: HTMLElement}} Row of the run as it was drawn */
+
+// Children put in place only where they are others: what is moved loses its focus, and a press that has begun.
+/** @param {Element} element @param {Element[]} children */
+function hold(element, children) {
+  const same = element.childElementCount === children.length && children.every((child, place) => element.children[place] === child);
+  if (same) return;
+  const deed = document.activeElement?.getAttribute('data-deed');
+  element.replaceChildren(...children);
+  const held = deed && document.activeElement === document.body && element.querySelector(`[data-deed="${CSS.escape(deed)}"]`);
+  if (held) /** @type {HTMLElement} */ (held).focus();
+}
+
 /** A group on the page. */
 export class GroupView {
   #functions = '';
+  /** @type {Map<string, Row>} */ #rows = new Map();
+  /** @type {Map<string, HTMLElement>} */ #lists = new Map();
 
   /** @param {string} name @param {Deeds} deeds */
   constructor(name, deeds) {
@@ -51,17 +66,19 @@ export class GroupView {
     this.#functions = functions.map((/** @type {string} */ name) => functionLine(name, group)).join('\n');
   }
 
-  /** @param {{running: any[], waiting: any[], failed: any[], more: number}} runs */
+  /** @param {{running: any[], waiting: any[], failed: any[], more: number}} runs `more` wait that are not among them */
   showRuns({ running, waiting, failed, more }) {
+    const before = this.#rows;
+    this.#rows = new Map();
     const lists = [
-      this.#list('Running', running, { state: 'running' }),
-      this.#list('Waiting', inTurn(waiting), { state: 'queued' }, more),
-      this.#list('Failed lately', failed, { state: 'failed,interrupted' }),
+      this.#list('Running', running, { state: 'running' }, before),
+      this.#list('Waiting', inTurn(waiting), { state: 'queued' }, before),
+      this.#list('Failed lately', failed, { state: 'failed,interrupted' }, before),
     ].flatMap((list) => (list ? [list] : []));
-    const text = this.#functions.includes('\n') ? [h('p', { className: 'members help' }, this.#functions)] : [];
-    const held = document.activeElement?.getAttribute('data-deed');
-    this.lists.replaceChildren(...text, ...(lists.length ? lists : [h('p', { className: 'help' }, 'Nothing runs, waits or has failed.')]));
-    if (held) /** @type {any} */ (this.lists.querySelector(`[data-deed="${CSS.escape(held)}"]`))?.focus();
+    const members = this.#functions.includes('\n') ? [h('p', { className: 'members help' }, this.#functions)] : [];
+    const ahead = more ? [h('p', { className: 'help' }, `${number(more)} more wait, longer than these.`)] : [];
+    const none = lists.length ? [] : [h('p', { className: 'help' }, 'Nothing runs, waits or has failed.')];
+    hold(this.lists, [...members, ...lists, ...ahead, ...none]);
   }
 
   #toggle() {
@@ -72,13 +89,32 @@ export class GroupView {
     this.deeds.opened(this.name, open);
   }
 
-  /** @param {any} title @param {any} runs @param {any} filters @param {any} [more] */
-  #list(title, runs, filters, more = 0) {
+  /** @param {string} title @param {any[]} runs @param {Record<string, string>} filters @param {Map<string, Row>} before */
+  #list(title, runs, filters, before) {
     if (!runs.length) return null;
-    const rows = runs.slice(0, SHOWN).map((/** @type {any} */ run) => this.#row(run));
-    const rest = runs.length - rows.length + more;
-    const end = rest ? [h('p', { className: 'help' }, `${rest} more in `, h('a', { href: withQuery('#/runs', filters) }, 'Runs'))] : [];
-    return h('section', { className: 'line' }, h('h2', {}, title), h('ol', {}, ...rows), ...end);
+    const list = this.#lists.get(title) ?? h('section', { className: 'line' }, h('h2', {}, title), h('ol', {}), h('p', { className: 'help' }));
+    this.#lists.set(title, list);
+    const rows = runs.slice(0, SHOWN).map((run) => this.#rowOf(run, before));
+    const rest = runs.length - rows.length;
+    hold(list.children[1], rows);
+    hold(list.children[2], rest ? [h('a', { href: withQuery('#/runs', filters) }, `${number(rest)} more in Runs`)] : []);
+    return list;
+  }
+
+  // A row stays the same element while its run does not change: it may be under somebody's finger.
+  /** @param {any} run @param {Map<string, Row>} before */
+  #rowOf(run, before) {
+    const json = JSON.stringify(run);
+    const same = before.get(run.run_id);
+    const row = same?.json === json ? same : { json, ...this.#row(run) };
+    this.#rows.set(run.run_id, row);
+    put(row.time, this.#timeOf(run));
+    return row.element;
+  }
+
+  /** @param {any} run */
+  #timeOf(run) {
+    return timeOf(run, this.deeds.now()) || ageOf(this.deeds.now() - run.created_at_ms);
   }
 
   /** @param {any} run */
@@ -86,9 +122,10 @@ export class GroupView {
     const { run_id: id, function: name, state, session } = run;
     const place = span('place number', state === 'queued' ? String(run.position ?? '') : '');
     const link = h('a', { href: runPath(id), title: id }, span('name', name));
-    const time = span('time', timeOf(run, this.deeds.now()) || ageOf(this.deeds.now() - run.created_at_ms));
+    const time = span('time', '');
     const words = state === 'queued' ? { ...run, position: null } : run;
-    return h('li', { data: { state } }, place, link, span('session', session ?? ''), span('detail', detailOf(words)), time, this.#deeds(run));
+    const element = h('li', { data: { state } }, place, link, span('session', session ?? ''), span('detail', detailOf(words)), time, this.#deeds(run));
+    return { element, time };
   }
 
   /** @param {any} run */

@@ -10,7 +10,8 @@ import { client, clock, sentence } from './server.js';
 
 const EVERY_MS = 1000;
 const RUNS_EVERY_MS = 2000; // of groups that are open
-const PAGE = 500; // waiting runs in one answer: the server's bound
+const PAGE = 500; // runs in one answer: the server's bound
+const PAGES = 4; // of those that wait: lists come newest first, and who is next stands at their end
 const FAILED = 10; // of each function
 
 const HEADS = ['Group', 'Running', 'Waiting', 'A new run', 'Takes', 'Rate', 'Held'];
@@ -95,12 +96,11 @@ export class QueueView {
     for (const name of this.#open) {
       /** @type {{functions?: string[], waiting?: number}} */
       const { functions = [], waiting = 0 } = this.#groups.get(name) ?? {};
-      const live = await listed(functions, { state: 'queued,running', limit: String(PAGE) });
+      const running = await listed(functions, { state: 'running', limit: String(PAGE) });
       const failed = await listed(functions, { state: 'failed,interrupted', limit: String(FAILED) });
-      const waits = live.filter(({ state }) => state === 'queued');
-      const running = live.filter(({ state }) => state === 'running');
+      const waits = waiting ? await listed(functions, { state: 'queued', limit: String(PAGE) }, PAGES) : [];
       const more = Math.max(0, waiting - waits.length);
-      this.#views.get(name)?.showRuns({ running, waiting: waits, failed, more });
+      this.#views.get(name)?.showRuns({ running, waiting: waits, failed, more: waits.length < PAGE ? 0 : more });
     }
   }
 
@@ -119,8 +119,14 @@ export class QueueView {
   }
 }
 
-/** @param {string[]} functions @param {any} query */
-async function listed(functions, query) {
-  const pages = await Promise.all(functions.map((name) => client.call(withQuery('api/runs', { ...query, function: name }))));
-  return pages.flatMap(({ runs }) => runs).sort((a, b) => b.created_at_ms - a.created_at_ms);
+/** @param {string[]} functions @param {any} query @param {number} [pages] of each, at most */
+async function listed(functions, query, pages = 1) {
+  const found = await Promise.all(functions.map((name) => listOf({ ...query, function: name }, pages)));
+  return found.flat().sort((a, b) => b.created_at_ms - a.created_at_ms);
+}
+
+/** @param {any} query @param {number} pages @returns {Promise<any[]>} */
+async function listOf(query, pages) {
+  const { runs, next } = await client.call(withQuery('api/runs', query));
+  return next && pages > 1 ? [...runs, ...(await listOf({ ...query, before: next }, pages - 1))] : runs;
 }

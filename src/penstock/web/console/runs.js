@@ -54,6 +54,7 @@ export class RunsView {
   #listen() {
     this.rows.drawn = () => this.#drawn();
     this.grid.addEventListener('keydown', (event) => this.#key(event));
+    this.grid.addEventListener('focus', () => this.#active || this.#activate(this.#inSight()[0]?.run_id ?? ''));
     this.sheet.addEventListener('pointerdown', (event) => {
       const row = /** @type {HTMLElement} */ (event.target).closest('.row');
       if (row) this.#activate(row.id.replace('row-', ''));
@@ -143,6 +144,7 @@ export class RunsView {
   #drawn() {
     const { list, loadingOlder } = this.#feed;
     if (!this.#isScrolled()) this.#fresh = 0;
+    this.#mark(); // rows are other runs' now
     this.fresh.hidden = this.#fresh === 0;
     put(this.fresh, `${this.#fresh} new`);
     this.grid.ariaRowCount = String(list.next === null ? list.runs.length + 1 : -1);

@@ -33,9 +33,9 @@ export class RunView {
     this.notices = part('ul', 'notices');
     this.outcome = part('div', 'outcome');
     this.proof = part('p', 'proof');
-    const head = part('div', 'head', {}, this.name, this.state, this.clock, this.stop);
+    this.head = part('div', 'head', {}, this.name, this.state, this.clock, this.stop);
     const scroller = part('div', 'scroller', {}, this.#body.element);
-    this.element = part('div', 'run', {}, head, this.notices, this.progress, scroller, this.outcome, this.proof);
+    this.element = part('div', 'run', {}, this.head, this.notices, this.progress, scroller, this.outcome, this.proof);
     this.element.setAttribute('role', 'group');
     this.state.setAttribute('role', 'status');
   }
@@ -61,7 +61,9 @@ export class RunView {
     // Read out once it is complete: a text that grows at every word would never let anybody finish.
     this.#body.text.element.ariaBusy = String(!ended);
     this.#body.steps.tick(nowMs, ended);
-    put(this.proof, proofWords(subscription, record?.stored).join(' · '));
+    const stored = record?.ended_at_ms ? record.stored : undefined; // before it grows
+    put(this.proof, proofWords(subscription, stored).join(' · '));
+    this.head.hidden = !state && Boolean(this.#error);
   }
 
   /**

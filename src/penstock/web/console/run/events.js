@@ -20,6 +20,7 @@ export class EventsView {
   #stored = /** @type {import('./stored.js').Stored|null} */ (null);
   #top = 0;
   #chosen = 0;
+  /** Brought into sight, when it comes. */ #sought = 0;
   #askedMs = 0;
   /** Of a row for each seq: 0 where another event stands for it, a share where nobody knows yet. */ #heights = new Heights();
   #density = 1;
@@ -51,7 +52,7 @@ export class EventsView {
   /** @param {import('./stored.js').Stored} stored */
   #begin(stored) {
     this.#stored = stored;
-    this.#chosen = 0;
+    this.#chosen = this.#sought = 0;
     this.#density = 1;
     this.#heights.clear();
     this.list.count = 0;
@@ -81,7 +82,7 @@ export class EventsView {
 
   /** @param {number} seq */
   reveal(seq) {
-    this.#chosen = seq;
+    this.#chosen = this.#sought = seq;
     this.follow.pause();
     if (this.#model) this.#grow(this.#model);
     this.list.reveal(seq - 1, { middle: true });
@@ -124,17 +125,17 @@ export class EventsView {
     put(this.trouble, window ? '' : trouble);
     this.trouble.hidden = Boolean(window);
     if (window) this.list.keepPlace(() => this.#learn(window));
-    if (this.#chosen && window && this.#chosen >= window.from && this.#chosen <= window.to) this.#meet(stored.at(this.#chosen).seq);
+    if (window && this.#sought >= window.from && this.#sought <= window.to) this.#meet(stored.at(this.#sought).seq);
     if (this.follow.following) this.follow.toBottom();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#want(), !window ? TROUBLE_MS : this.#model?.over ? 0 : LIVE_MS);
   }
 
-  // Where an address leads into the middle of what was stored as one.
+  // Where it is was guessed; and an address may lead into the middle of what was stored as one.
   /** @param {number} seq */
   #meet(seq) {
-    if (seq === this.#chosen) return;
     this.#chosen = seq;
+    this.#sought = 0;
     this.list.reveal(seq - 1, { middle: true });
   }
 

@@ -54,7 +54,7 @@ export class Head {
     this.again.hidden = !record?.function;
     put(this.facts, factsOf(model));
     put(this.receipt, model.receipt && fold.end ? LATE_RECEIPTS[state === 'cancelled' ? 'cancelled' : 'other'] : model.receipt);
-    this.#showNotices([...model.notices, ...fold.notices.slice(-2).map(({ message }) => message), ...letGo(fold)]);
+    this.#showNotices([...model.notices, ...fold.notices.slice(-2).map(({ message }) => message), ...letGo(model)]);
     this.#progress(fold);
   }
 
@@ -100,7 +100,7 @@ function describe(state, { position, eta_s: etaS }) {
 
 /** @param {RunModel} model */
 function factsOf({ attempt, fold, tree }) {
-  const { total } = tree.root;
+  const { total } = tree;
   const tokens = tokensOf(total);
   return [
     attempt > 1 ? `attempt ${attempt}` : '',
@@ -111,9 +111,9 @@ function factsOf({ attempt, fold, tree }) {
   ].filter(Boolean).join(' · ');
 }
 
-/** @param {import('../../client/fold.js').Fold} fold @returns {string[]} */
-function letGo({ dropped, texts }) {
-  const parts = Object.entries(dropped).filter(([, many]) => many).map(([what, many]) => `${number(many)} ${what}`);
+/** @param {RunModel} model @returns {string[]} */
+function letGo({ fold: { dropped, texts }, transcript, droppedErrors: errors }) {
+  const parts = Object.entries({ ...dropped, errors, messages: transcript.dropped }).filter(([, many]) => many).map(([what, many]) => `${number(many)} ${what}`);
   if (texts.get('')?.cut) parts.push('the beginning of its text');
   return parts.length ? [`This page keeps the newest; ${parts.join(', ')} are to be found in Events only.`] : [];
 }

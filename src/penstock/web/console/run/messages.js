@@ -23,6 +23,7 @@ export class MessagesView {
   #generation = -1;
   #nowMs = 0;
   #known = 0;
+  /** @type {Row[]} */ #rows = [];
 
   /**
    * @param {(row: Row) => void} choose
@@ -33,6 +34,7 @@ export class MessagesView {
     this.load = load;
     this.list = new FlowList({
       label: 'Messages', make: (index) => this.#make(index), guess: (index) => this.#guess(index),
+      scrolled: () => this.#markAnswer(this.#model?.transcript.rows ?? []),
     });
     this.list.element.id = 'messages';
     this.follow = new Follow(this.list.element, 'messages');
@@ -45,7 +47,7 @@ export class MessagesView {
     this.#model = model;
     this.#nowMs = nowMs;
     const { rows, touched } = model.transcript;
-    if (anew || model.fold.generation !== this.#generation || rows.length < this.#known) this.#begin(model);
+    if (anew || model.fold.generation !== this.#generation || rows !== this.#rows) this.#begin(model);
     for (let index = this.#known; index < rows.length; index += 1) this.#places.set(rows[index], index);
     this.list.count = rows.length;
     for (const row of touched) this.list.update(this.#places.get(row) ?? -1);
@@ -61,6 +63,7 @@ export class MessagesView {
   /** @param {RunModel} model */
   #begin(model) {
     this.#generation = model.fold.generation;
+    this.#rows = model.transcript.rows;
     this.#places.clear();
     this.#known = 0;
     this.list.clear();
@@ -81,8 +84,8 @@ export class MessagesView {
   /** @param {Row[]} rows */
   #markAnswer(rows) {
     const { from, to } = this.list.seen;
-    const { answer } = /** @type {RunModel} */ (this.#model).transcript;
-    for (let index = from; index <= to; index += 1) {
+    const answer = this.#model?.transcript.answer;
+    for (let index = from; index <= to && answer; index += 1) {
       const said = this.list.elementAt(index)?.querySelector('.own');
       if (said) said.id = rows[index] === answer ? 'answer' : '';
     }

@@ -6,6 +6,10 @@ import { Transcript, newer } from './transcript.js';
 import { Tree } from './tree.js';
 import { isError, isLive } from './words.js';
 
+/** Errors kept; the oldest go first, some at a time. */
+const KEPT_ERRORS = 20_000;
+const ERRORS_SHARE = 1 / 8;
+
 /** @typedef {{seq: number, span: string, message: string}} Problem a place where something failed */
 
 /** What a page knows of one run. Give it each state that the client tells, and read the fields. */
@@ -18,6 +22,7 @@ export class RunModel {
   tree = new Tree();
   transcript = new Transcript();
   /** @type {Problem[]} in order */ errors = [];
+  droppedErrors = 0;
   /** Steps under way. @type {Set<string>} */ pending = new Set();
   /** Unix milliseconds of the first event; 0 before it */ firstMs = 0;
   #position = 0;
@@ -54,6 +59,7 @@ export class RunModel {
     this.#position = 0;
     this.firstMs = 0;
     this.errors = [];
+    this.droppedErrors = 0;
     this.pending.clear();
     this.tree.clear();
     this.transcript.clear();
@@ -122,6 +128,7 @@ export class RunModel {
   #found(problem) {
     this.errors.push(problem);
     if ((this.errors.at(-2)?.seq ?? 0) > problem.seq) this.errors.sort((one, other) => one.seq - other.seq);
+    if (this.errors.length > KEPT_ERRORS) this.droppedErrors += this.errors.splice(0, KEPT_ERRORS * ERRORS_SHARE).length;
   }
 
   /** @returns {string} the run's state; '' while it is unknown, or while what led to its end is still on the way */

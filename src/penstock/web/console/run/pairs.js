@@ -22,8 +22,8 @@ const COMPARED_UNITS = 400_000;
 export function figuresOf(a, b, nowMs) {
   const lasted = (/** @type {RunModel} */ run) => (run.startMs ? run.endMs(nowMs) - run.startMs : null);
   const first = (/** @type {RunModel} */ { fold }) => fold.end?.firstMs ?? null;
-  const used = (/** @type {'input_tokens'|'output_tokens'|'cost'} */ key) => (/** @type {RunModel} */ run) => run.tree.root.total?.[key] ?? null;
-  const currencies = new Set([a, b].map(({ tree }) => tree.root.total?.currency));
+  const used = (/** @type {'input_tokens'|'output_tokens'|'cost'} */ key) => (/** @type {RunModel} */ run) => run.tree.total?.[key] ?? null;
+  const currencies = new Set([a, b].map(({ tree }) => tree.total?.currency));
   const cost = (/** @type {number} */ sum) => money(sum, [...currencies][0]);
   const figures = [
     { label: 'State', a: a.state, b: b.state, delta: '', worse: false },
@@ -31,7 +31,7 @@ export function figuresOf(a, b, nowMs) {
     figure('First output', first(a), first(b), time),
     figure('Tokens in', used('input_tokens')(a), used('input_tokens')(b), tokens),
     figure('Tokens out', used('output_tokens')(a), used('output_tokens')(b), tokens),
-    currencies.size > 1 ? { ...figure('Cost', 0, 0, String), a: costOf(a.tree.root.total), b: costOf(b.tree.root.total), delta: '' }
+    currencies.size > 1 ? { ...figure('Cost', 0, 0, String), a: costOf(a.tree.total), b: costOf(b.tree.total), delta: '' }
       : figure('Cost', used('cost')(a), used('cost')(b), cost),
     neutral('Steps', a.fold.steps.size, b.fold.steps.size, String),
     figure('Errors', a.errors.length, b.errors.length, String),

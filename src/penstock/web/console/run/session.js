@@ -16,6 +16,7 @@ export class Session {
   /** @type {Changed|null} since the last time the model took it */ #changed = null;
   /** @type {import('../../client/fold.js').Fold|null} */ #fold = null;
   #askedMs = 0;
+  #asking = false;
 
   /** @param {string} id @param {() => void} change something is to be drawn */
   constructor(id, change) {
@@ -80,6 +81,8 @@ export class Session {
   }
 
   async loadRecord() {
+    if (this.#asking) return;
+    this.#asking = true;
     this.#askedMs = Date.now();
     try {
       this.model.record = await client.call(`api/runs/${encodeURIComponent(this.id)}`);
@@ -87,6 +90,7 @@ export class Session {
     } catch (error) {
       if (GONE.includes(/** @type {any} */ (error).status)) this.#gone(error);
     }
+    this.#asking = false;
     this.change();
   }
 

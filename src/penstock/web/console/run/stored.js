@@ -63,9 +63,17 @@ export class Stored {
     let missing = from;
     for (let event; missing <= to && (event = this.at(missing)); ) missing = event.seq + 1;
     if (missing > to) return null;
-    const begin = upwards ? Math.max(0, missing - 1 - BEFORE) : missing - 1;
-    this.#reading = this.#read(begin).finally(() => { this.#reading = null; });
+    this.#reading = this.#reach(missing, upwards ? BEFORE : 0).finally(() => { this.#reading = null; });
     return this.#reading;
+  }
+
+  // Of large events few are in an answer: then what is further up can't come with it.
+  /** @param {number} seq @param {number} before @returns {Promise<Window|null>} */
+  async #reach(seq, before) {
+    const found = before ? await this.#read(Math.max(0, seq - 1 - before)) : null;
+    const window = found && found.to >= seq ? found : await this.#read(seq - 1);
+    if (window) this.#keep(window);
+    return window;
   }
 
   /** @param {number} after @returns {Promise<Window|null>} */
@@ -74,11 +82,14 @@ export class Stored {
     const stored = events.filter(({ type, seq }) => type !== 'reset' || seq);
     if (!stored.length) return null;
     const [first] = stored;
-    const window = { events: stored, from: first.seq - (first.n ?? 1) + 1, to: stored[stored.length - 1].seq };
+    return { events: stored, from: first.seq - (first.n ?? 1) + 1, to: stored[stored.length - 1].seq };
+  }
+
+  /** @param {Window} window */
+  #keep(window) {
     this.#windows = this.#windows.filter(({ from, to }) => from < window.from || to > window.to);
     this.#windows.push(window);
     if (this.#windows.length > KEPT_WINDOWS) this.#windows.shift();
-    return window;
   }
 
   /**

@@ -5,6 +5,12 @@ import { isGrave } from './words.js';
 /** Kinds of steps that only hold others, or speak: their text and their errors are shown, not the step. */
 const STRUCTURE = new Set(['', 'agent', 'chain', 'workflow', 'llm', 'plan']);
 
+/** Rows kept; the oldest go first, some at a time. A person scrolls through fewer. */
+export const KEPT_ROWS = 100_000;
+/** And the size of their values, in UTF-16 units of JSON: somewhat more than the fold keeps. */
+const KEPT_UNITS = 24_000_000;
+const ROWS_SHARE = 1 / 8;
+
 /**
  * @typedef {object} Row
  * @property {'text'|'call'|'value'|'latest'|'log'|'error'|'reset'|'end'} kind
@@ -17,10 +23,12 @@ const STRUCTURE = new Set(['', 'agent', 'chain', 'workflow', 'llm', 'plan']);
 
 /** The rows of one run's transcript. Give it everything once, then what is new. */
 export class Transcript {
-  /** @type {Row[]} */ rows = [];
-  /** The rows changed, below the last, since this was last set to an empty set. @type {Set<Row>} */ touched = new Set();
+  /** @type {Row[]} another array, whenever any but the last have changed */ rows = [];
+  /** Rows let go of. */ dropped = 0;
+  /** @type {Set<Row>} rows that have changed since this was last emptied */ touched = new Set();
   /** @type {Row|null} what the run itself, outside its steps, has said last */ answer = null;
   #position = 0;
+  #itemUnits = 0;
   /** @type {Map<string, number>} UTF-16 units of each span's text that are in rows */ #units = new Map();
   /** @type {Map<string, Row>} the row of each span to which its next words are added */ #open = new Map();
   /** @type {Map<string, Row>} */ #calls = new Map();
@@ -29,6 +37,7 @@ export class Transcript {
   clear() {
     this.rows = [];
     this.answer = null;
+    this.dropped = this.#itemUnits = 0;
     this.#position = 0;
     for (const map of [this.#units, this.#open, this.#calls, this.#latest]) map.clear();
   }
@@ -51,7 +60,19 @@ export class Transcript {
     if (end && end.seq > this.#position) fresh.push(rowOf('end', end.seq, '', end));
     fresh.sort((one, other) => one.seq - other.seq);
     for (const row of fresh) this.#add(row);
+    if (this.rows.length > KEPT_ROWS || this.#itemUnits > KEPT_UNITS) this.#trim();
     this.#position = fold.position;
+  }
+
+  #trim() {
+    let count = Math.max(0, this.rows.length - KEPT_ROWS * (1 - ROWS_SHARE));
+    for (const { item } of this.rows.slice(0, count)) this.#itemUnits -= item?.units ?? 0;
+    for (; this.#itemUnits > KEPT_UNITS * (1 - ROWS_SHARE) && count < this.rows.length - 1; count += 1) {
+      this.#itemUnits -= this.rows[count].item?.units ?? 0;
+    }
+    for (const { kind, span } of this.rows.slice(0, count)) if (kind === 'call') this.#calls.delete(span);
+    this.rows = this.rows.slice(count);
+    this.dropped += count;
   }
 
   /** @param {import('../../client/fold.js').Fold} fold @param {Iterable<string>} spans @returns {Row[]} */
@@ -123,6 +144,7 @@ export class Transcript {
     if (row.kind !== 'text' || row.from === 0) this.#open.clear();
     if (row.kind === 'text') this.#open.set(row.span, row);
     if (row.kind === 'text' && row.span === '') this.answer = row;
+    this.#itemUnits += row.item?.units ?? 0;
     this.rows.push(row);
   }
 

@@ -24,6 +24,7 @@ export class Tree {
   /** @type {Node[]} those that are shown, from top to bottom */ rows = [];
   /** @type {Map<string, number>} how many steps there are of each kind */ kinds = new Map();
   /** @type {Set<string>} kinds to be shown, and what they stand in; all where it is empty */ filter = new Set();
+  /** Some step says when its first output came. */ timed = false;
   /** @type {Node[]} parents before children */ #order = [];
   #root = nodeOf('', null, null);
   #untidy = false;
@@ -40,6 +41,7 @@ export class Tree {
     this.#order = [this.#root];
     this.kinds = new Map();
     this.rows = [];
+    this.timed = false;
     this.#closedBefore = new Set(closed);
     this.#untidy = this.#unsummed = true;
   }
@@ -83,6 +85,7 @@ export class Tree {
     const node = this.nodes.get(step.id);
     if (!node || !step.end) return false;
     if (step.end.usage) this.#unsummed = true;
+    if (step.end.firstMs != null) this.timed = true;
     const { error } = step.end;
     if (!error) return false;
     if (node.parent) node.parent.passedOn = messageOf(error);
@@ -94,8 +97,7 @@ export class Tree {
    * @returns {boolean} whether rows have moved
    */
   tidy() {
-    if (this.#unsummed) this.#sum();
-    this.#unsummed = false;
+    this.#sum();
     if (!this.#untidy) return false;
     this.#untidy = false;
     this.#layOut();
@@ -125,7 +127,15 @@ export class Tree {
     return shown;
   }
 
+  /** @returns {Usage|null} of the whole run, as far as it is known */
+  get total() {
+    this.#sum();
+    return this.#root.total;
+  }
+
   #sum() {
+    if (!this.#unsummed) return;
+    this.#unsummed = false;
     for (const node of this.#order) node.total = node.step?.end?.usage ? { ...node.step.end.usage } : null;
     for (let index = this.#order.length - 1; index > 0; index -= 1) {
       const { total, parent } = this.#order[index];

@@ -25,18 +25,26 @@ async def agent(rounds: int, pause_ms: float, run: penstock.Run) -> AsyncGenerat
                     for word in f"In round {number} {WORDS}".split():
                         yield f"{word} "
                         await asyncio.sleep(pause_ms / 1000)
+                    step.usage(
+                        input_tokens=100 + number, output_tokens=20, cost=0.002, currency="USD", model="small"
+                    )
                     step.output = f"thought {number}"
                 try:
                     with run.span("measure", kind="tool", input={"gauge": number, "unit": "l/s"}) as tool:
-                        if number % 3 == 1:
-                            raise ValueError(f"gauge {number} is stuck")
-                        tool.output = {"flow": number * 1.5}
+                        tool.output = {"flow": read_gauge(number)}
                 except ValueError:
                     run.log(f"gauge {number} was skipped", level="warning")
                 await asyncio.sleep(pause_ms / 1000)
         whole.output = "mended"
     yield "The mill is mended. "
     yield {"rounds": rounds}
+
+
+def read_gauge(number: int) -> float:
+    """Every third is stuck."""
+    if number % 3 == 1:
+        raise ValueError(f"gauge {number} is stuck")
+    return number * 1.5
 
 
 @app.function(concurrency_limit=None)
@@ -100,17 +108,17 @@ async def fast(characters: int, per_s: int, seconds: float) -> AsyncGenerator[st
         await asyncio.sleep(begin + (number + 1) / per_s - asyncio.get_running_loop().time())
 
 
-@app.function(concurrency_limit=None, on_crash="retry")
-async def again(pause_ms: float, run: penstock.Run) -> AsyncGenerator[Any, None]:
-    """Begins again from its checkpoint when its process dies."""
+@app.function(concurrency_limit=None, retries=1)
+def again(run: penstock.Run) -> Generator[Any, None, None]:
+    """Its first attempt breaks; the second goes on from the checkpoint."""
     if not run.restored:
         with run.span("first", kind="chain", input="kept"):
             yield "This is kept. "
         run.checkpoint({"first": True})
     with run.span("second", kind="llm"):
-        for number in range(100):
-            yield f"{number} "
-            await asyncio.sleep(pause_ms / 1000)
+        yield "This is said once more. "
+        if run.attempt == 1:
+            raise RuntimeError("the first attempt broke")
 
 
 @app.function(concurrency_limit=None, cumulative=True)
