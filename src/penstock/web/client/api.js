@@ -67,7 +67,11 @@ export class Server {
       await this.renew();
       response = await this.#ask(path, body, signal);
     }
-    const answer = response.status === 204 ? {} : await response.json().catch(() => ({}));
+    const answer = response.status === 204 ? {} : await response.json().catch((error) => {
+      if (signal?.aborted) throw error;
+      if (response.ok && !(error instanceof SyntaxError)) throw noAnswer(); // it was cut off
+      return {};
+    });
     if (!response.ok) throw refusal(response, answer.error);
     return answer;
   }
@@ -82,7 +86,7 @@ export class Server {
     }
     const response = await this.fetch(this.base + path, request).catch((error) => {
       if (signal?.aborted) throw error;
-      throw new PenstockError(0, { code: 'no_answer', message: 'The server does not answer.', hint: 'Is it running?' });
+      throw noAnswer();
     });
     const skewMs = Date.parse(response.headers.get('Date') ?? '') - Date.now();
     clock.skewMs = Math.abs(skewMs) > 2000 ? skewMs : 0;
@@ -114,6 +118,8 @@ export function refusal(response, error) {
   const seconds = Number(response.headers.get('Retry-After'));
   return new PenstockError(response.status, error, seconds > 0 ? seconds * 1000 : 0);
 }
+
+const noAnswer = () => new PenstockError(0, { code: 'no_answer', message: 'The server does not answer.', hint: 'Is it running?' });
 
 /** @param {unknown} error @returns {boolean} whether asking again may help */
 export function isAway(error) {

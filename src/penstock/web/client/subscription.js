@@ -7,6 +7,7 @@ import { Frames } from './frames.js';
 import { watchPage } from './page.js';
 import { Pieces } from './pieces.js';
 import { isLast, positionAfter } from './place.js';
+import { backoffMs } from './reconnect.js';
 
 /** Events that wait for an iterator: what comes after them waits in the store. */
 const MAX_ITERATED = 1_000;
@@ -153,7 +154,8 @@ export class Subscription {
   #take(events, cursor) {
     for (const event of events) this.#one(event);
     this.cursor = cursor || this.cursor;
-    if (cursor) this.client.cursors.set(this.client.base + this.run, cursor);
+    // Another reader of this run, of its state perhaps, stands elsewhere.
+    if (cursor && this.options.after === 'remembered') this.client.cursors.set(this.client.base + this.run, cursor);
     this.#unacked = true;
     if (!this.#iterated || this.#iterated.length < MAX_ITERATED) this.#ack();
     if (events.length && isLast(events[events.length - 1])) this.#finish('ended');
@@ -193,7 +195,7 @@ export class Subscription {
       this.#changed.all = true;
       this.frames.ask();
     } catch (error) {
-      this.#refused(/** @type {Error} */ (error));
+      if (this.connection !== 'stopped') this.#refused(/** @type {Error} */ (error));
     }
     this.#folding = false;
   }
@@ -201,12 +203,26 @@ export class Subscription {
   /** @param {Fold} fold */
   async #readFold(fold) {
     const pieces = new Pieces();
-    for (let cursor = '', done = false; !done && !this.#over; ) {
+    for (let cursor = '', done = false; !done && this.connection !== 'stopped'; ) { // beyond the end as well
       const place = cursor ? `after=${encodeURIComponent(cursor)}` : 'fold=1';
-      const answer = await this.client.call(`api/runs/${encodeURIComponent(this.run)}/events?poll=0&${place}`);
+      const answer = await this.#ask(`api/runs/${encodeURIComponent(this.run)}/events?poll=0&${place}`);
       for (const event of answer.events.map((/** @type {any} */ one) => pieces.add(one))) if (event) fold.apply(event);
       cursor = answer.cursor;
       done = answer.done || !answer.events.length || fold.position >= Math.max(this.received, 1);
+    }
+  }
+
+  // A server that is away for a while takes the connection along as well: the state waits, as the events do.
+  /** @param {string} path @returns {Promise<any>} */
+  async #ask(path) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.client.call(path);
+      } catch (error) {
+        const { status } = /** @type {PenstockError} */ (error);
+        if ((status !== 0 && !(status >= 500)) || this.connection === 'stopped') throw error;
+        await new Promise((resolve) => setTimeout(resolve, backoffMs(attempt, Math.random())));
+      }
     }
   }
 
