@@ -11,8 +11,8 @@ from .page import Console
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RUNS = 1000
-FRAMES = 240
-"""Watched in each part: four seconds of them."""
+FRAMES = 150
+"""Watched in each part: two and a half seconds of them."""
 
 WATCH = """([frames, step]) => new Promise(resolve => {
   const grid = document.querySelector('.grid');
