@@ -77,8 +77,9 @@ def report(part: str, found: dict[str, Any], cost_ms: float) -> None:
     p50, p95, p99 = (times[int(len(times) * share)] for share in (0.5, 0.95, 0.99))
     slow = sum(time > 33.4 for time in times)
     print(
-        f"{part}: {cost_ms:.1f} ms of processor a frame; frames {len(times)}, median {p50:.1f} ms, p95 {p95:.1f}, p99 {p99:.1f}, max {times[-1]:.1f}; "
-        f"over 33 ms: {slow}; tasks over 50 ms: {len(found['long'])} {[round(ms) for ms in found['long']]}"
+        f"{part}: {cost_ms:.1f} ms of processor a frame; frames {len(times)}, median {p50:.1f} ms, "
+        f"p95 {p95:.1f}, p99 {p99:.1f}, max {times[-1]:.1f}; over 33 ms: {slow}; "
+        f"tasks over 50 ms: {len(found['long'])} {[round(ms) for ms in found['long']]}"
     )
 
 
