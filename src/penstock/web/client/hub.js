@@ -165,6 +165,7 @@ export class Hub {
         asked = sources.filter(({ ended }) => !ended);
         return { streams: asked.map(({ run, cursor, fold }) => ({ run, cursor, fold })), rate: rateOf(asked) };
       },
+      rate: () => rateOf(sources.filter(({ ended }) => !ended)),
       event: (event, cursors) => this.#event(line, asked, event, cursors),
       status: (data) => this.#status(asked, data),
       change: (change) => this.#change(line, change),
@@ -282,7 +283,7 @@ export class Hub {
   }
 
   #repace() {
-    for (const { connection } of this.#lines) connection.repace();
+    for (const { connection, sources } of this.#lines) if (sources.some(({ ended }) => !ended)) connection.repace();
   }
 }
 

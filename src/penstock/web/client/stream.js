@@ -9,7 +9,9 @@ import { TRANSPORTS } from './transports/index.js';
  * @typedef {'connecting'|'live'|'reconnecting'|'ended'|'stopped'} State
  *
  * @typedef {object} Handlers
- * @property {() => import('./transports/index.js').Asked} asked what to ask for, from where its readers stand now
+ * @property {() => import('./transports/index.js').Asked} asked what to ask for, from where its readers stand now. Asked for
+ *   only when it is sent: the cursors that come back are in this order
+ * @property {() => number|undefined} rate the pace that its readers wish for now
  * @property {(event: string|any, cursors: string) => void} event
  * @property {(data: string) => void} status
  * @property {(change: {resumed?: boolean}) => void} change its state or `draining`; `resumed`: it had been lost
@@ -90,7 +92,7 @@ export class Connection {
 
   /** Another pace, from where its readers stand. */
   repace() {
-    const { rate } = this.handlers.asked();
+    const rate = this.handlers.rate();
     if (this.state !== 'live' || rate === this.#rate) return;
     if (this.#handle?.pace?.(rate)) this.#rate = rate;
     else this.open();
@@ -151,7 +153,7 @@ export class Connection {
     this.wasLive = true;
     this.#moving = false;
     this.#set('live', { resumed });
-    if (this.handlers.asked().rate !== this.#rate) this.repace(); // wished for while there was no connection
+    this.repace(); // wished for while there was no connection
   }
 
   /** @param {string|any} event @param {string} cursors */
