@@ -61,3 +61,67 @@ test('readers of one run with a pace leave at its end, over long-poll too', asyn
   assert.deepEqual(readers.map(({ events }) => events.length), [3, 3]);
   assert.ok(hub.idle);
 });
+
+test('a token that comes when nobody waits for it any more opens nothing', async () => {
+  const server = Object.assign(new PretendedServer(), { token: 'good' });
+  const asked = [];
+  const token = () => (asked.length ? new Promise((give) => asked.push(give)) : (asked.push(null), 'stale'));
+  const { world, hub } = makeHub({ server, token });
+  write(server, 'a', 1);
+  const seen = read(hub, 'a');
+  await world.pass(50);
+  hub.leave(seen.reader);
+  await world.pass(50);
+  asked[1]('good');
+  await world.pass(5_000);
+  assert.equal(server.streams.size, 0);
+});
+
+test('a request that stays bad is not repeated for ever', async () => {
+  const { world, server, hub } = makeHub();
+  write(server, 'a', 1);
+  server.status = 400;
+  const seen = read(hub, 'a');
+  await world.pass(3_600_000);
+  assert.equal(seen.errors[0].status, 400);
+  assert.ok(server.asked.length < 10);
+});
+
+test('where one address for several runs is not known, each is read by its own', async () => {
+  const { world, server, hub } = makeHub();
+  const { fetch } = server;
+  let refused = 0;
+  hub.server.fetch = (url, init) => {
+    if (!url.includes('api/events')) return fetch(url, init);
+    refused += 1;
+    return Promise.resolve(Response.json({}, { status: 404 }));
+  };
+  write(server, 'a', 1);
+  write(server, 'b', 2);
+  const readers = [read(hub, 'a'), read(hub, 'b')];
+  await world.pass(10_000);
+  assert.deepEqual(readers.map(({ events }) => events.length), [1, 2]);
+  assert.equal(refused, 1);
+});
+
+test('a transport that throws makes way for the next', async () => {
+  const { world, server, hub } = makeHub({ transports: ['poll'] });
+  world.env.WebSocket = class { constructor() { throw new Error('SecurityError'); } };
+  const strict = new Hub(hub.server, world.env, { transports: ['websocket', 'poll'] });
+  write(server, 'a', 3);
+  const seen = read(strict, 'a');
+  await world.pass(1_000);
+  assert.deepEqual([seen.events.length, strict.transport], [3, 'poll']);
+});
+
+test('an answer that breaks off is no fault of long-poll, and is asked for again', async () => {
+  const { world, server, hub } = makeHub({ transports: ['poll', 'fetch'] });
+  const { fetch } = server;
+  let cuts = 1;
+  const cut = { pull: (body) => { body.enqueue(new TextEncoder().encode('{"events":')); body.error(new TypeError('network error')); } };
+  hub.server.fetch = (url, init) => ((cuts -= 1) < 0 ? fetch(url, init) : Promise.resolve(new Response(new ReadableStream(cut))));
+  write(server, 'a', 3);
+  const seen = read(hub, 'a');
+  await world.pass(2_000);
+  assert.deepEqual([seen.events.length, hub.transport], [3, 'poll']);
+});

@@ -266,11 +266,13 @@ export class Hub {
   async #refused(line, error) {
     this.#lines = this.#lines.filter((other) => other !== line);
     const several = line.sources.length > 1 && error instanceof PenstockError && error.status === 404;
+    let found = 0;
     for (const source of line.sources) {
-      if (several && (await this.#probe(source.run))?.status !== 404) continue;
-      for (const reader of [...source.readers]) this.refuse(reader, error);
+      if (several && (await this.#probe(source.run))?.status !== 404) found += 1;
+      else for (const reader of [...source.readers]) this.refuse(reader, error);
     }
-    this.#gather();
+    if (found === line.sources.length) this.#fallBack(false); // something on the way does not know of several
+    else this.#gather();
   }
 
   /** @param {string} run @returns {Promise<PenstockError|null>} */

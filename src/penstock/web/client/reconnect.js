@@ -18,6 +18,9 @@ export const MUTES = 2;
 /** Faults of the server in a row after which asking again is no use: about two minutes. */
 export const FAULTS = 12;
 
+/** Times in a row that a cursor may be refused: after the first none is sent any more. */
+export const RESETS = 6;
+
 const BASE_MS = 500;
 const CAP_MS = 15_000; // a person may be watching
 const HIDDEN_CAP_MS = 60_000; // nobody is; waking asks at once
@@ -103,6 +106,7 @@ function refused(now) {
   const act = STATUS.get(status) ?? (status >= 500 && attempt < FAULTS ? 'retry' : 'stop');
   if (act === 'retry' || act === 'away') return retry(now);
   if (act === 'renew' && renewed) return { act: 'stop', afterMs: 0 };
+  if (act === 'reset' && attempt >= RESETS) return { act: 'stop', afterMs: 0 }; // it was not the cursor
   if (act === 'reset') return { act, afterMs: attempt ? retry(now).afterMs : 0 };
   return /** @type {Decision} */ ({ act, afterMs: 0 });
 }

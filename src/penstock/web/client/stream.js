@@ -111,8 +111,12 @@ export class Connection {
     const asked = this.handlers.asked();
     this.#rate = asked.rate;
     const { open } = /** @type {any} */ (TRANSPORTS.get(this.transport));
-    this.#handle = open(this.server, asked, sink, this.env);
     this.#watch = this.env.setTimeout(() => this.#look(), WATCH_MS);
+    try {
+      this.#handle = open(this.server, asked, sink, this.env);
+    } catch {
+      sink.closed({ signal: 'mute', sure: true }); // a WebSocket that the page's policy forbids
+    }
   }
 
   #drop() {
@@ -236,7 +240,9 @@ export class Connection {
 
   renew() {
     this.#renewed = true;
-    this.server.renew().then(() => this.later(0), (reason) => this.stop(reason));
+    const sink = this.#sink; // none; another where it was opened in between
+    const mine = (/** @type {() => void} */ act) => !this.#over && this.#sink === sink && act();
+    this.server.renew().then(() => mine(() => this.later(0)), (reason) => mine(() => this.stop(reason)));
   }
 
   end() {
