@@ -125,3 +125,38 @@ test('an answer that breaks off is no fault of long-poll, and is asked for again
   await world.pass(2_000);
   assert.deepEqual([seen.events.length, hub.transport], [3, 'poll']);
 });
+
+test('who reads on from the end beside another run is told that this is it', async () => {
+  const { world, server, hub } = makeHub();
+  write(server, 'a', 3);
+  server.append('a', END);
+  write(server, 'b', 2);
+  const [over, other] = [read(hub, 'a', { after: 'epoch123-4' }), read(hub, 'b')];
+  await world.pass(2_000);
+  assert.equal(over.about.at(-1), 'ended');
+  write(server, 'b', 1);
+  server.flush();
+  await world.pass(100);
+  assert.deepEqual([other.about.at(-1), other.events.length, server.streams.size], ['live', 3, 1]);
+});
+
+test('who catches up obeys 429 as a connection does, and does not ask for ever for what is refused', async () => {
+  const { world, server, hub } = makeHub();
+  write(server, 'a', 20);
+  read(hub, 'a');
+  await world.pass(100);
+  server.status = 429;
+  const late = read(hub, 'a');
+  await world.pass(3_000);
+  server.status = 0;
+  await world.pass(10_000);
+  assert.deepEqual([late.events.length, late.errors], [20, []]);
+  const { fetch } = server;
+  hub.server.fetch = (url, init) => (url.includes('poll') ? Promise.resolve(Response.json({}, { status: 500 })) : fetch(url, init));
+  const refused = read(hub, 'a');
+  for (let n = 0; n < 60; n += 1) {
+    for (const stream of server.streams) stream.write(': heartbeat 15\n\n');
+    await world.pass(10_000);
+  }
+  assert.deepEqual([refused.errors[0]?.status, late.errors], [500, []]);
+});

@@ -122,7 +122,7 @@ export class PretendedServer {
     const events = this.log(run).slice(after ?? 0, (after ?? 0) + 7); // an answer has its bounds
     const seq = events.at(-1)?.seq ?? after ?? 0;
     if (after === null) events.unshift({ type: 'reset', to: 0, reason: 'another epoch' });
-    return Response.json({ events, cursor: `${this.epoch}-${seq}`, done: events.at(-1)?.type === 'end' });
+    return Response.json({ events, cursor: `${this.epoch}-${seq}`, done: this.log(run)[seq - 1]?.type === 'end' });
   }
 
   #stream(asked, signal, _fold, several) {

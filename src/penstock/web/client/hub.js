@@ -148,7 +148,10 @@ export class Hub {
     const fresh = groups.filter((group) => !kept.some((line) => isSame(group, line.sources)));
     this.#lines = [...kept, ...fresh.map((group) => this.#line(group))];
     this.#lost = false;
-    for (const { connection } of this.#lines.slice(kept.length)) connection.open();
+    for (const { connection, sources } of this.#lines.slice(kept.length)) {
+      connection.open();
+      if (sources.length > 1) for (const source of sources) if (source.unmoved) this.#askWhetherOver(source);
+    }
   }
 
   #drop() {
@@ -250,6 +253,18 @@ export class Hub {
     if (!over) return;
     line.connection.close();
     this.#lines = this.#lines.filter((other) => other !== line);
+  }
+
+  // Beside other runs nothing comes for a cursor that is that of the end, not even an answer's end.
+  /** @param {Source} source */
+  async #askWhetherOver(source) {
+    const { cursor } = source;
+    const { done = false, events = [] } = await this.ask(source.run, cursor, false).catch(() => /** @type {any} */ ({}));
+    if (!done || events.length || source.cursor !== cursor || !source.readers.size) return;
+    source.ended = true;
+    this.tell(source);
+    this.#sources.delete(source.run);
+    this.#gather();
   }
 
   /** @param {boolean} held bodies are held back: EventSource would wait for the same ones */
