@@ -128,6 +128,8 @@ export class PretendedServer {
   #stream(asked, signal, _fold, several) {
     let controller;
     const places = asked.map(([run, cursor]) => ({ run, reset: this.#after(cursor) === null, seq: this.#after(cursor) ?? 0 }));
+    const over = () => places.every(({ run, seq }) => this.log(run)[seq - 1]?.type === 'end');
+    if (over()) return new Response(null, { status: 204 });
     const ids = () => places.map(({ seq }) => `${this.epoch}-${seq}`).join(',');
     const body = new ReadableStream({ start: (given) => { controller = given; } });
     const write = (text) => controller.enqueue(encoder.encode(text));
@@ -143,7 +145,7 @@ export class PretendedServer {
             write(`id: ${ids()}\ndata: ${JSON.stringify({ ...event, ...named })}\n\n`);
           }
         }
-        if (places.every(({ run, seq }) => this.log(run)[seq - 1]?.type === 'end')) stream.close();
+        if (over()) stream.close();
       },
       write,
       cut: () => {

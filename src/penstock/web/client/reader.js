@@ -3,7 +3,7 @@
 import { PenstockError } from './errors.js';
 import { Pieces } from './pieces.js';
 import { beginsBefore, isLast, placeOf, positionAfter, verdictOn } from './place.js';
-import { decide } from './reconnect.js';
+import { decideOn } from './reconnect.js';
 import { Told } from './source.js';
 
 /** UTF-16 units that wait for a reader that takes nothing (a frozen tab): some seconds of fast text. */
@@ -214,11 +214,8 @@ export class Reader {
   /** @param {unknown} error */
   #decide(error) {
     const { env } = this.hub;
-    const now = { attempt: this.#faults, chance: env.random(), hidden: env.hidden() };
-    if (!(error instanceof PenstockError)) return decide({ ...now, signal: 'refused', status: this.#faults < MAX_FAULTS ? 502 : 422 });
-    const { status, retryAfterMs } = error;
-    if (status === 0) return decide({ ...now, signal: 'broken' });
-    return decide({ ...now, signal: 'refused', status, retryMs: retryAfterMs, renewed: true });
+    const known = error instanceof PenstockError ? error : new PenstockError(this.#faults < MAX_FAULTS ? 0 : 422);
+    return decideOn(known, { attempt: this.#faults, chance: env.random(), hidden: env.hidden() });
   }
 
   /** @returns {Promise<void>} once what was handed over has been taken */

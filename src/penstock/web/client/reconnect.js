@@ -84,6 +84,16 @@ export function decide(now) {
   return SIGNALS[now.signal](now);
 }
 
+/**
+ * What to do about a request of our own that failed: its token has been renewed already.
+ * @param {{status: number, retryAfterMs: number}} error
+ * @param {Omit<Situation, 'signal'>} now
+ * @returns {Decision}
+ */
+export function decideOn({ status, retryAfterMs: retryMs }, now) {
+  return decide({ ...now, signal: status === 0 ? 'broken' : 'refused', status, retryMs, renewed: true });
+}
+
 /** @type {Record<Situation['signal'], (now: Situation) => Decision>} */
 const SIGNALS = {
   broken: (now) => retry(now),
