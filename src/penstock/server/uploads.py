@@ -4,7 +4,7 @@ A request's body goes to disk as it comes; what has come stays when its connecti
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 from functools import partial
 
@@ -14,7 +14,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import BadRequest, BodyTooLarge, PenstockError, UnsupportedMedia, UnsupportedTus, UploadLocked
+from ..errors import (
+    BadRequest,
+    BodyTooLarge,
+    PenstockError,
+    UnsupportedMedia,
+    UnsupportedTus,
+    UploadLocked,
+    UploadMoved,
+)
 from ..storage.uploads import Upload, Writing
 from .context import Context, context_of
 from .refusing import error_response
@@ -174,15 +182,32 @@ async def _copy(request: Request, writing: Writing) -> None:
         raise BodyTooLarge("More is sent than was announced.", hint="Upload-Length says how much there is.")
     waiting = bytearray()
     try:
-        async for piece in request.stream():
+        async for piece in _pieces(request):
             waiting += piece
             if len(waiting) >= WRITE_BYTES:
                 data, waiting = bytes(waiting), bytearray()
                 await asyncio.to_thread(writing.write, data)
     except ClientDisconnect as error:
-        await asyncio.to_thread(writing.write, bytes(waiting))
         raise BadRequest("The body ended early.", hint="HEAD says from where to go on.") from error
-    await asyncio.to_thread(writing.write, bytes(waiting))
+    finally:  # whatever ends it: a client that comes back before its dead connection is noticed cancels this
+        await asyncio.to_thread(writing.write, bytes(waiting))
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    """The body's pieces. A connection that died without a word would hold the upload's lock for ever."""
+    patience_s = context_of(request).settings.stall_timeout_s
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(patience_s):
+                piece = await anext(stream, None)
+        except TimeoutError as error:
+            # 409: what any client of tus answers with HEAD, and then goes on.
+            hint = "What had come is kept; HEAD says from where to go on."
+            raise UploadMoved(f"Nothing came for {patience_s:g} s.", hint=hint) from error
+        if piece is None:
+            return
+        yield piece
 
 
 def _abilities(context: Context) -> Response:
