@@ -371,6 +371,12 @@ async def test_uploads_below_the_path_of_a_mounted_app(connect: "type[Api]") -> 
         assert run["result"]["size"] == 1
 
 
+async def test_where_no_files_are_taken_not_even_empty_ones_are(connect: "type[Api]") -> None:
+    async with live_server(make_app(max_upload_bytes=0)) as url, connect(url) as api:
+        answer = await api.post("/api/uploads", headers=TUS | {"Upload-Length": "0"})
+        assert refusal(answer) == (413, "body_too_large", "Upload-Length")
+
+
 async def test_uploads_of_a_store_in_memory_go_with_it(connect: "type[Api]") -> None:
     app = make_app()
     async with live_server(app) as url, connect(url) as api:

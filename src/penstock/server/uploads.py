@@ -82,8 +82,10 @@ class UploadRoutes:
     async def _create(self, context: Context, request: Request) -> Response:
         size = whole_number(request.headers, "Upload-Length")
         most = context.settings.max_upload_bytes
-        if size > most:
-            hint = "Send a smaller one, or raise max_upload_bytes."
+        if size > most or not most:
+            hint = (
+                "Send a smaller one, or raise max_upload_bytes." if most else "max_upload_bytes is 0: none."
+            )
             raise BodyTooLarge(f"A file may have {most} bytes.", hint=hint, field="Upload-Length")
         metadata = request.headers.get("upload-metadata", "")
         name, media_type = metadata_in(metadata)
