@@ -243,6 +243,16 @@ async def test_a_connection_that_hangs_does_not_hold_the_upload(connect: "type[A
         writer.close()
 
 
+async def test_of_many_that_send_at_once_the_last_is_not_locked_out(api: "Api") -> None:
+    for _ in range(5):
+        path = await begin(api, 1000, filename="data")
+        answers = await asyncio.gather(*(send(api, path, CONTENT[:1000], 0) for _ in range(8)))
+        codes = [answer.status_code for answer in answers]
+        assert set(codes) <= {204, 409, 423}, codes
+        assert set(codes) != {423}, "the last waits for the others, and finds the upload free"
+        assert await offset_of(api, path) == 1000
+
+
 async def test_another_offset_is_refused_and_changes_nothing(api: "Api") -> None:
     path = await begin(api, 10, filename="data")
     assert (await send(api, path, b"01234", 0)).status_code == 204

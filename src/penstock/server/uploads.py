@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 from functools import partial
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -145,7 +146,16 @@ class UploadRoutes:
 
 async def _stop(task: "asyncio.Task[_Kept]") -> None:
     task.cancel()
-    await asyncio.wait([task])
+    await _settled(task)
+
+
+async def _settled(future: "asyncio.Future[Any]") -> None:
+    """Wait until it is done, even if this is cancelled meanwhile: until then the upload may be locked."""
+    try:
+        await asyncio.wait([future])
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 async def _receive(
@@ -162,7 +172,7 @@ async def _receive(
     try:
         writing = await asyncio.shield(opening)
     except asyncio.CancelledError:
-        await asyncio.wait([opening])  # a thread can't be stopped, and would hold the upload's lock
+        await _settled(opening)  # a thread can't be stopped, and would hold the upload's lock
         if opening.exception() is None:
             opening.result().finish()
         raise
@@ -173,7 +183,7 @@ async def _receive(
         error = caught
     finally:
         finishing = asyncio.ensure_future(asyncio.to_thread(writing.finish))
-        await asyncio.wait([finishing])
+        await _settled(finishing)
     finishing.result()
     return writing.offset, error
 
