@@ -294,7 +294,7 @@ def _schema_of(wanted: type) -> dict[str, Any]:
 
 
 def _invalid(error: msgspec.DecodeError) -> InvalidInput:
-    # msgspec names the place last: "Expected `int`, got `str` - at `$.items[0].count`", "at `key` in `$.table`".
+    # msgspec names the place last: "Expected `int` - at `$.items[0].count`", or "at `key` in `$.table`".
     message, _, place = str(error).partition(" - at ")
     inside = re.search(r"`\$\.(\w+(?:\.\w+|\[\d+\])*)", place)
     named = re.search(r"field `(\w+)`", message)
