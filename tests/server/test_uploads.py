@@ -1,47 +1,21 @@
-"""Uploads over HTTP: whole ones, cut ones that go on, refused ones, and the functions that read them."""
+"""Uploads over HTTP: whole ones, refused ones, and the functions that read them."""
 
-import asyncio
-import base64
-import contextlib
-import random
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
 import msgspec
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.routing import Mount
 
-import penstock
-from penstock.storage.uploads import Writing, make_uploads
-from penstock.testing import live_server, until
+from penstock.storage.uploads import Writing
+from penstock.testing import live_server
+
+from .tus import CONTENT, PART, TUS, begin, make_app, metadata, offset_of, refusal, send, upload
 
 if TYPE_CHECKING:
     from tests.conftest import Api
-
-TUS = {"Tus-Resumable": "1.0.0"}
-PART = TUS | {"Content-Type": "application/offset+octet-stream"}
-CONTENT = random.Random(7).randbytes(3_000_000)
-
-
-def make_app(store: str = "memory:", **settings: Any) -> penstock.App:
-    app = penstock.App(**({"store": store, "grace_s": 0} | settings))
-
-    @app.function
-    def read(file: penstock.File) -> dict[str, Any]:
-        with file.open() as content:
-            start = content.read(5).decode(errors="replace")
-        told = {"name": file.name, "type": file.media_type, "size": file.size, "ending": file.path.suffix}
-        return told | {"start": start, "same": file.path.read_bytes() == CONTENT}
-
-    @app.function
-    async def read_some(files: list[penstock.File], cover: penstock.File | None = None) -> list[str]:
-        return [file.name for file in files] + ([cover.name] if cover else [])
-
-    return app
 
 
 @pytest.fixture
@@ -49,43 +23,6 @@ async def api(connect: "type[Api]", tmp_path: Path) -> "AsyncIterator[Api]":
     app = make_app(f"sqlite:///{tmp_path / 'runs.db'}", max_upload_bytes=4_000_000)
     async with live_server(app) as url, connect(url) as api:
         yield api
-
-
-def metadata(**given: str) -> str:
-    return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in given.items())
-
-
-async def begin(api: "Api", size: int, **given: str) -> str:
-    """An upload's path."""
-    headers = TUS | {"Upload-Length": str(size), "Upload-Metadata": metadata(**given)}
-    answer = await api.post("/api/uploads", headers=headers)
-    assert answer.status_code == 201, answer.text
-    return answer.headers["location"]
-
-
-async def send(api: "Api", path: str, data: bytes, offset: int) -> httpx.Response:
-    return await api.patch(path, content=data, headers=PART | {"Upload-Offset": str(offset)})
-
-
-async def offset_of(api: "Api", path: str) -> int:
-    answer = await api.head(path, headers=TUS)
-    assert answer.status_code == 200
-    return int(answer.headers["upload-offset"])
-
-
-async def upload(api: "Api", data: bytes, **given: str) -> str:
-    """A finished upload's id."""
-    path = await begin(api, len(data), **given)
-    assert (await send(api, path, data, 0)).status_code == 204
-    return path.rpartition("/")[2]
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str, str | None]:
-    error = answer.json()["error"]
-    assert error["message"]
-    assert answer.headers["tus-version"] == "1.0.0"
-    assert answer.headers["tus-resumable"] == "1.0.0"
-    return answer.status_code, error["code"], error.get("field")
 
 
 async def test_the_server_says_what_it_can(api: "Api") -> None:
@@ -137,120 +74,6 @@ async def test_schemas_say_what_a_file_is(api: "Api") -> None:
     some = by_name["read_some"]["input_schema"]["properties"]
     assert some["files"] == {"type": "array", "items": file}
     assert file in some["cover"]["anyOf"]
-
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def hang(api: "Api", path: str, data: bytes, *, length: int, offset: int = 0) -> Connection:
-    """Announce `length` bytes, send `data`, and then nothing: the connection is dead, and nobody knows yet."""
-    reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
-    given = PART | {"Upload-Offset": str(offset), "Content-Length": str(length)}
-    head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
-    writer.write(f"PATCH {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + data)
-    await writer.drain()
-    return reader, writer
-
-
-async def cut(api: "Api", path: str, data: bytes, *, sent: int, offset: int = 0) -> None:
-    """Announce all of `data`, send `sent` bytes of it, and let the connection go."""
-    _, writer = await hang(api, path, data[:sent], length=len(data), offset=offset)
-    if sent % 2:
-        writer.transport.abort()
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
-
-
-async def go_on(api: "Api", path: str, data: bytes) -> None:
-    """As any tus client: ask where to go on, send the rest, and ask again where that was refused."""
-
-    async def rest() -> bool:
-        offset = await offset_of(api, path)
-        answer = await send(api, path, data[offset:], offset)
-        assert answer.status_code in (204, 409, 423)
-        return answer.status_code == 204
-
-    await until(rest, what="the rest is taken")
-
-
-@pytest.mark.parametrize("step", [100_001, 654_320])
-async def test_a_cut_upload_goes_on_where_it_was_kept(api: "Api", step: int) -> None:
-    path = await begin(api, len(CONTENT), filename="data")
-    offset, cuts = 0, 0
-    while offset < len(CONTENT) and cuts < 8:
-        await cut(api, path, CONTENT[offset:], sent=step, offset=offset)
-        cuts += 1
-        fresh = await offset_of(api, path)
-        assert offset <= fresh <= offset + step, "never more than was sent, never less than was acknowledged"
-        offset = fresh
-    await go_on(api, path, CONTENT)
-    run = await api.ended(await api.submit("read", file=path.rpartition("/")[2]))
-    assert run["result"]["same"] is True
-
-
-async def test_a_client_that_comes_back_takes_over_from_its_dead_connection(api: "Api") -> None:
-    path = await begin(api, 1000, filename="data")
-    _, writer = await hang(api, path, CONTENT[:400], length=1000)
-    await go_on(api, path, CONTENT[:1000])
-    assert await offset_of(api, path) == 1000
-    writer.close()
-    await writer.wait_closed()
-
-
-async def test_what_came_over_connections_that_hang_is_kept(
-    api: "Api", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    came = asyncio.Event()
-    stream = Request.stream
-
-    async def seen(request: Request) -> AsyncIterator[bytes]:
-        async for piece in stream(request):
-            yield piece
-            came.set()  # it has been taken
-
-    monkeypatch.setattr(Request, "stream", seen)
-    path = await begin(api, len(CONTENT), filename="data")
-    offset = 0
-    for _ in range(3):  # each dies before as much has come as is written at once
-        came.clear()
-        _, writer = await hang(
-            api, path, CONTENT[offset : offset + 1000], length=len(CONTENT) - offset, offset=offset
-        )
-        async with asyncio.timeout(10):
-            await came.wait()
-        fresh = await offset_of(api, path)
-        writer.close()
-        assert fresh == offset + 1000
-        offset = fresh
-    await go_on(api, path, CONTENT)
-    run = await api.ended(await api.submit("read", file=path.rpartition("/")[2]))
-    assert run["result"]["same"] is True
-
-
-async def test_a_connection_that_hangs_does_not_hold_the_upload(connect: "type[Api]", tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path / 'runs.db'}"
-    app = make_app(store, stall_timeout_s=0.3)
-    async with live_server(app) as url, connect(url) as api:
-        path = await begin(api, len(CONTENT), filename="data")
-        reader, writer = await hang(api, path, CONTENT[:400], length=1000)
-        async with asyncio.timeout(10):
-            answer = await reader.readuntil(b"\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 409 ")
-        assert b"upload-offset: 400\r\n" in answer.lower()
-        writing = make_uploads(store).write(path.rpartition("/")[2], 400)  # as another process of the service
-        writing.finish()
-        writer.close()
-
-
-async def test_of_many_that_send_at_once_the_last_is_not_locked_out(api: "Api") -> None:
-    for _ in range(5):
-        path = await begin(api, 1000, filename="data")
-        answers = await asyncio.gather(*(send(api, path, CONTENT[:1000], 0) for _ in range(8)))
-        codes = [answer.status_code for answer in answers]
-        assert set(codes) <= {204, 409, 423}, codes
-        assert set(codes) != {423}, "the last waits for the others, and finds the upload free"
-        assert await offset_of(api, path) == 1000
 
 
 async def test_another_offset_is_refused_and_changes_nothing(api: "Api") -> None:

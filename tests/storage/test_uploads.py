@@ -170,6 +170,17 @@ def test_nothing_is_written_once_a_part_was_finished(uploads: Uploads) -> None:
     assert uploads.get(upload_id).offset == 4
 
 
+def test_a_forked_process_does_not_keep_the_lock(uploads: Uploads) -> None:
+    upload_id = uploads.create("a", "b/c", 8).id
+    writing = uploads.write(upload_id, 0)
+    ours = {str(handle.resolve()): int(handle.name) for handle in Path("/proc/self/fd").iterdir()}
+    forked = os.dup(ours[str(uploads.get(upload_id).path)])  # a fork's is the same: of one lock with ours
+    writing.write(b"half")
+    writing.finish()
+    uploads.write(upload_id, 4).finish()
+    os.close(forked)
+
+
 def test_a_run_s_file_is_not_removed(uploads: Uploads) -> None:
     one, other = full(uploads), full(uploads)
     uploads.use([one, other], "run_1")

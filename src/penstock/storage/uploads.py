@@ -253,7 +253,7 @@ class Uploads:
                 raise _unknown(home.name)
             yield
         finally:
-            os.close(handle)
+            _unlock(handle)
 
 
 class Writing:
@@ -302,7 +302,14 @@ class Writing:
                         if self._durable:
                             os.fsync(self._handle)
                 finally:
-                    os.close(self._handle)
+                    _unlock(self._handle)
+
+
+def _unlock(handle: int) -> None:
+    # Not by closing alone: a process that a function has forked meanwhile has the same lock as long as it lives.
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
 
 
 def _check_room(path: Path, size: int) -> None:
