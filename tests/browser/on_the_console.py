@@ -119,6 +119,24 @@ async def behind_a_proxy(scene: Scene) -> None:
         await is_proven(scene, await opened(scene))
 
 
+@by_hand("the window made smaller and larger; the reader scrolls up, and follows again")
+async def resized(scene: Scene) -> None:
+    tab = await opened(scene)
+    for width in (390, 1280, 800):
+        await tab.page.set_viewport_size({"width": width, "height": 600})
+        await gets(tab, 40)
+    follows = "document.querySelector('#zoom .scroller')"
+    following = f"{follows}.scrollHeight - {follows}.scrollTop - {follows}.clientHeight < 60"
+    await tab.until(following, 5, "the tail is followed")
+    await tab.page.mouse.move(300, 400)
+    await tab.page.mouse.wheel(0, -400)
+    await tab.page.locator("button.new").wait_for(timeout=5000)
+    await gets(tab, 40)
+    assert not await tab.page.evaluate(following)
+    await tab.page.locator("button.new").click()
+    await tab.until(following, 5, "the tail is followed again")
+
+
 @by_hand("on a phone, locked for a while")
 async def on_a_phone(scene: Scene) -> None:
     tab = await opened(scene, before="delete globalThis.SharedWorker;")

@@ -116,7 +116,7 @@ test('the state of a run that has ended is read to its end, however many answers
 test('what a loop has not taken is not remembered as taken', async () => {
   const { world, server, client, subscribe } = makePage();
   write(server, 'a', 5);
-  const loop = subscribe('a')[Symbol.asyncIterator]();
+  const loop = subscribe('a', { after: 'remembered' })[Symbol.asyncIterator]();
   const { value } = await Promise.all([loop.next(), world.pass(100)]).then(([first]) => first);
   assert.equal(value.seq, 1);
   assert.equal(client.cursors.get('http://pretended/a'), 'epoch123-1');

@@ -82,7 +82,7 @@ async def test_a_file_is_uploaded_in_pieces_and_given_to_the_function(console: C
     await console.sees("#field-letter-state", has_text="2.9 MiB uploaded")
     assert sent(console) >= 3
     await console.page.get_by_role("button", name="Add to more").click()
-    await console.at("#field-more-0").set_input_files([{"name": "b", "mimeType": "", "buffer": b""}])
+    await console.at("#field-more-0").set_input_files({"name": "b", "mimeType": "", "buffer": b""})
     await console.at("#run-button").click()  # it waits for what is on its way
     assert (await weighed(console, letter))["more"] == ["b"]
 

@@ -180,7 +180,8 @@ export class Subscription {
   #stand(cursor) {
     if (!cursor) return;
     this.cursor = cursor;
-    this.client.cursors.set(this.client.base + this.run, cursor);
+    // Another reader of this run, of its state perhaps, stands elsewhere.
+    if (this.options.after === 'remembered') this.client.cursors.set(this.client.base + this.run, cursor);
   }
 
   /** @param {any} event */

@@ -121,7 +121,7 @@ export class RunPage {
     this.#fresh = true;
     this.#tops.clear();
     this.panel.hide();
-    this.views.steps.mark('');
+    this.views.steps.mark(null);
     this.finder.seek('', this.#session.model);
     this.bar.search.value = '';
     for (const view of Object.values(this.views)) view.follow.begin();
@@ -308,6 +308,7 @@ export class RunPage {
 
   #closePanel() {
     const back = this.panel.span;
+    this.views.steps.mark(null);
     const had = this.panel.element.contains(document.activeElement);
     this.panel.hide();
     history.replaceState(null, '', this.#link('', ''));

@@ -20,7 +20,7 @@ const LEAST_BAR = 0.2; // percent: a moment is seen, too
 export class StepsView {
   /** @type {RunModel|null} */ #model = null;
   #nowMs = 0;
-  #chosen = '';
+  /** @type {string|null} '' is the run */ #chosen = null;
 
   /** @param {(id: string, how: string) => void} choose a step */
   constructor(choose) {
@@ -47,7 +47,7 @@ export class StepsView {
     this.element.toggleAttribute('data-cost', Boolean(total && costOf(total)));
     this.element.toggleAttribute('data-first', model.tree.timed);
     put(/** @type {Element} */ (this.head.lastElementChild), model.startMs ? time(model.endMs(nowMs) - model.startMs) : '');
-    if (moved && this.#chosen) this.list.active = Math.max(0, model.tree.nodes.get(this.#chosen)?.row ?? 0);
+    if (moved && this.#chosen !== null) this.list.active = Math.max(0, model.tree.nodes.get(this.#chosen)?.row ?? 0);
     this.list.draw(true);
     this.follow.grown(model.fold.steps.size);
   }
@@ -67,7 +67,7 @@ export class StepsView {
     this.list.reveal(this.list.active, {});
   }
 
-  /** @param {string} id of the step that is open beside; '' for the run */
+  /** @param {string|null} id of the step that is open beside; '' for the run */
   mark(id) {
     this.#chosen = id;
     this.list.refillAll();
