@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Cursors, MAX_CURSORS, once, recallTransport, rememberTransport } from '../../src/penstock/web/client/memory.js';
-import { beginsBefore, cursorOf, isLast, placeOf, positionAfter, verdictOn } from '../../src/penstock/web/client/place.js';
+import { beginsBefore, cursorOf, isCursor, isLast, placeOf, positionAfter, verdictOn } from '../../src/penstock/web/client/place.js';
 
 test('cursors to places and back', () => {
   assert.deepEqual(placeOf('abcdefgh-12'), { epoch: 'abcdefgh', seq: 12 });
   assert.deepEqual(placeOf(''), { epoch: '', seq: 0 });
   assert.equal(cursorOf('abcdefgh', 12), 'abcdefgh-12');
+  assert.ok(isCursor('abcdefgh-12') && ![undefined, null, 5, '', 'garbage', 'abc-1', 'abcdefgh-', 'abcdefgh-1,x'].some(isCursor));
 });
 
 test('an event follows, has come before, leaves a gap or overlaps', () => {
@@ -55,8 +56,10 @@ test('cursors outlive the page, and the oldest go first', () => {
 });
 
 test('what is spoiled, full or denied is no error', () => {
-  const spoiled = new Cursors(shelf(new Map([['penstock:cursors', '{']])), (write) => write());
-  assert.equal(spoiled.get('run'), '');
+  for (const text of ['{', '5', '[1]', '{}', 'null']) {
+    const spoiled = new Cursors(shelf(new Map([['penstock:cursors', text]])), (write) => write());
+    assert.equal(spoiled.get('run'), '', text);
+  }
   const denied = { getItem: () => null, setItem: () => { throw new Error('QuotaExceededError'); } };
   new Cursors(denied, (write) => write()).set('run', 'epoch123-1');
   new Cursors(null, (write) => write()).set('run', 'epoch123-1');

@@ -80,6 +80,15 @@ test('a pace that the server would refuse becomes the nearest that it takes', as
   assert.deepEqual(link.wishes.map(({ rate }) => rate), [60, 1, 3, 0, undefined, undefined, undefined]);
 });
 
+test('what is no cursor is not sent, and takes nothing from others', async () => {
+  const { world, server, link, subscribe } = makePage();
+  write(server, 'a', 2);
+  const events = [];
+  subscribe('a', { after: 'garbage', onEvent: ({ seq }) => events.push(seq) });
+  await world.pass(100);
+  assert.deepEqual([link.wishes[0].after, events], ['', [1, 2]]);
+});
+
 test('who reads on with a state while the server is away gets it when the server is back', async () => {
   const { world, server, subscribe } = makePage();
   write(server, 'a', 3);

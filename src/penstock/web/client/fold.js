@@ -4,6 +4,7 @@ import { applyDelta } from './delta.js';
 import { Kept, sumOf, unitsOf } from './kept.js';
 import { Texts, textBetween } from './texts.js';
 
+export { isLast } from './place.js';
 export { KEPT_TEXT, countPoints, skipPoints, textBetween } from './texts.js';
 
 /** Values, and logs, kept, each: a list that long is searched, not read. */
@@ -270,9 +271,4 @@ function attempt(make) {
 /** @param {string} data */
 function base64Size(data) {
   return (data.length / 4) * 3 - (data.endsWith('==') ? 2 : data.endsWith('=') ? 1 : 0);
-}
-
-/** @param {any} event as it came @returns {boolean} whether nothing follows it: it is the `end`, or holds it */
-export function isLast(event) {
-  return (event.type === 'fold' ? event.events.at(-1)?.type : event.type) === 'end';
 }

@@ -20,7 +20,8 @@ export class Cursors {
   constructor(shelf, soon) {
     this.shelf = shelf;
     this.soon = soon;
-    this.#kept = new Map(parse(shelf?.getItem(CURSORS) ?? null, []));
+    /** @type {any} */ const kept = parse(shelf?.getItem(CURSORS) ?? null, []);
+    this.#kept = new Map(Array.isArray(kept) ? kept.filter(Array.isArray) : []); // others may write there
   }
 
   /** @param {string} run with its server's address @returns {string} '' where none is known */

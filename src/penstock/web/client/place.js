@@ -3,6 +3,9 @@
 /** @param {string} epoch @param {number} seq @returns {string} */
 export const cursorOf = (epoch, seq) => `${epoch}-${seq}`;
 
+/** @param {unknown} text @returns {text is string} whether the server would take it for a cursor */
+export const isCursor = (text) => typeof text === 'string' && /^[A-Za-z0-9]{8,32}-[0-9]{1,15}$/.test(text);
+
 /** @param {string} cursor '' is none @returns {{epoch: string, seq: number}} */
 export function placeOf(cursor) {
   const cut = cursor.lastIndexOf('-');

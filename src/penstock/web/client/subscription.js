@@ -6,7 +6,7 @@ import { Fold } from './fold.js';
 import { Frames } from './frames.js';
 import { watchPage } from './page.js';
 import { Pieces } from './pieces.js';
-import { cursorOf, isLast, placeOf, positionAfter } from './place.js';
+import { cursorOf, isCursor, isLast, placeOf, positionAfter } from './place.js';
 import { decideOn } from './reconnect.js';
 
 /** Events that wait for an iterator: what comes after them waits in the store. */
@@ -133,7 +133,8 @@ export class Subscription {
     this.#begun = true;
     if (this.#over) return;
     const { options, client, run } = this;
-    const after = (options.after === 'remembered' ? client.cursors.get(client.base + run) : options.after) ?? '';
+    const wanted = options.after === 'remembered' ? client.cursors.get(client.base + run) : options.after;
+    const after = isCursor(wanted) ? wanted : ''; // another would be refused, for all who share the connection
     this.received = placeOf(after).seq;
     const single = Boolean(options.onEvent || this.#iterated);
     this.#folds = !after || Boolean(options.onState);

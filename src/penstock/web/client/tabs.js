@@ -49,9 +49,8 @@ export class OwnLink {
   join({ on, ...wish }) {
     const { hub } = this;
     /** @type {import('./reader.js').Reader|null} */ let reader = null;
-    let taken = 0; // before `join` has returned
     const joined = {
-      ack: () => (reader ? reader.ack() : void (taken += 1)),
+      ack: () => reader?.ack(),
       pace: (/** @type {number|undefined} */ rate) => reader && hub.pace(reader, rate),
       leave: () => reader && hub.leave(reader),
     };
@@ -64,7 +63,6 @@ export class OwnLink {
         refused: on.refused,
       },
     });
-    if (taken) reader.ack();
     return joined;
   }
 }

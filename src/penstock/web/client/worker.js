@@ -15,7 +15,11 @@ const [, base, transports] = JSON.parse(worker.name);
 
 /** Held for life: tabs wait for it, and know at once when this worker has been ended. */
 const LIFE = navigator.locks ? `penstock-worker-${crypto.getRandomValues(new Uint32Array(3)).join('-')}` : '';
-navigator.locks?.request(LIFE, () => new Promise(() => {}));
+/** A tab is told of it only once it is held: else the tab might get it first, and take this worker for dead. */
+const alive = new Promise((held) => {
+  if (!LIFE) return held(undefined);
+  navigator.locks.request(LIFE, () => new Promise(() => held(undefined))).catch(held);
+});
 
 const proven = once((name) => tabs.forEach((tab) => tab.post({ type: 'proven', name })));
 
@@ -61,7 +65,7 @@ class Tab {
 const SAID = {
   hello(tab, { proven: name }) {
     hub ??= new Hub(new Server(base), BROWSER, { transports, proven: name, onProven: proven });
-    tab.post({ type: 'hello', lock: LIFE });
+    alive.then((error) => tab.post({ type: 'hello', lock: error ? '' : LIFE }));
   },
   held(tab, { lock }) {
     navigator.locks.request(lock, () => tab.leave());

@@ -71,13 +71,9 @@ export class RunView {
    * @param {Fold} fold @param {import('../subscription.js').Changed} changed
    */
   draw(fold, changed) {
-    if (changed.all || fold.generation !== this.#body.generation) this.#forget(fold.generation);
+    if (changed.all || fold.generation !== this.#body.generation) this.#begin(fold);
     this.#body.draw(fold, changed);
     this.#drawProgress(fold);
-    if (this.notices.childElementCount !== Math.min(fold.notices.length, SHOWN_NOTICES)) {
-      const shown = fold.notices.slice(-SHOWN_NOTICES);
-      this.notices.replaceChildren(...shown.map(({ message }) => h('li', {}, message)));
-    }
     if (fold.end && !this.outcome.childElementCount) this.#drawEnd(fold.end);
   }
 
@@ -97,12 +93,14 @@ export class RunView {
     return true;
   }
 
-  /** @param {number} generation */
-  #forget(generation) {
+  // Anew, after what was withdrawn; a notice comes with each withdrawal, and never without one.
+  /** @param {Fold} fold */
+  #begin({ generation, notices }) {
     const body = new Body(generation);
     this.#body.element.replaceWith(body.element);
     this.#body = body;
     this.outcome.replaceChildren();
+    this.notices.replaceChildren(...notices.slice(-SHOWN_NOTICES).map(({ message }) => h('li', {}, message)));
   }
 
   /** @param {Fold} fold */
