@@ -234,7 +234,14 @@ export class Connection {
 
   renew() {
     this.#renewed = true;
-    this.server.renew().then(() => this.later(0), (reason) => this.stop(reason));
+    this.server.renew().then(() => this.#over || this.later(0), (error) => this.#over || this.#notRenewed(error));
+  }
+
+  // It was not refused: where it comes from is away, as the server may be.
+  /** @param {Error} error */
+  #notRenewed(error) {
+    this.#renewed = false;
+    this.#follow({ signal: 'refused', status: 500, error });
   }
 
   end() {
