@@ -242,7 +242,14 @@ export class Connection {
     this.#renewed = true;
     const sink = this.#sink; // none; another where it was opened in between
     const mine = (/** @type {() => void} */ act) => !this.#over && this.#sink === sink && act();
-    this.server.renew().then(() => mine(() => this.later(0)), (reason) => mine(() => this.stop(reason)));
+    this.server.renew().then(() => mine(() => this.later(0)), (error) => mine(() => this.#notRenewed(error)));
+  }
+
+  // It was not refused: where it comes from is away, as the server may be.
+  /** @param {Error} error */
+  #notRenewed(error) {
+    this.#renewed = false;
+    this.#follow({ signal: 'refused', status: 500, error });
   }
 
   end() {

@@ -71,7 +71,7 @@ async function standing(server, run, signal) {
 /** @param {import('../api.js').Server} server @param {string} path @param {AbortSignal} signal */
 async function ask(server, path, signal) {
   const answer = await server.call(path, undefined, signal);
-  if (!Array.isArray(answer.events)) throw new TypeError('No answer to a long-poll.');
+  if (!Array.isArray(answer.events)) throw new Foreign();
   return answer;
 }
 
@@ -82,10 +82,13 @@ function hand({ events, cursor }, sink) {
   for (const event of events) sink.event(event, event.seq ? `${epoch}-${event.seq}` : '');
 }
 
+/** What answered is no long-poll: a login page, a proxy's word. */
+class Foreign extends Error {}
+
 /** @param {unknown} reason @returns {import('./index.js').Closing} */
 function closing(reason) {
-  if (!(reason instanceof PenstockError)) return { signal: 'mute', sure: true };
-  if (reason.status === 0) return { signal: 'broken' };
+  if (reason instanceof Foreign) return { signal: 'mute', sure: true };
+  if (!(reason instanceof PenstockError) || reason.status === 0) return { signal: 'broken' };
   return { signal: 'refused', status: reason.status, error: reason, retryMs: reason.retryAfterMs };
 }
 
