@@ -20,8 +20,9 @@ export class Cursors {
   constructor(shelf, soon) {
     this.shelf = shelf;
     this.soon = soon;
-    /** @type {any} */ const kept = parse(shelf?.getItem(CURSORS) ?? null, []);
-    this.#kept = new Map(Array.isArray(kept) ? kept.filter(Array.isArray) : []); // others may write there
+    const kept = parse(shelf?.getItem(CURSORS) ?? null, []);
+    const pairs = Array.isArray(kept) ? kept.filter(Array.isArray) : []; // others may write there
+    this.#kept = new Map(/** @type {[string, string][]} */ (pairs));
   }
 
   /** @param {string} run with its server's address @returns {string} '' where none is known */
