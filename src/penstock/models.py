@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 __all__ = [
+    "LISTED_INPUT_BYTES",
+    "LISTED_INPUT_MOST_BYTES",
     "Append",
     "Chunk",
     "Claimed",
@@ -119,10 +121,18 @@ class Ending(msgspec.Struct, frozen=True):
     lingers: bool = False
 
 
+LISTED_INPUT_BYTES = 200
+"""Of an input in lists: enough to tell runs of one function apart, and 100 KB for a full page."""
+
+LISTED_INPUT_MOST_BYTES = 64 * 1024
+"""An input over this is not looked into for a list: a page of 500 such would be read from the disk for it."""
+
+
 class RunRecord(msgspec.Struct, frozen=True):
     """One run as the store keeps it. Times are Unix milliseconds.
 
-    input: the function's input as JSON, one member per parameter.
+    input: the function's input as JSON, one member per parameter; in lists only how it begins, its first
+        LISTED_INPUT_BYTES, and nothing of one over LISTED_INPUT_MOST_BYTES.
     lane: what its concurrency key is worth; runs of one lane of a group share a limit and take turns with others.
     priority: minutes of waiting that it is given for free.
     call: of which call it is; runs that one call serves share it, and one place in the group.

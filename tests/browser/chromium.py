@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, CDPSession, ConsoleMessage, Page, async_playwright
 
 __all__ = ["Chromium", "Tab", "launched"]
 
@@ -54,6 +54,7 @@ class Tab:
         self.chromium, self.page = chromium, page
         self.bugs: list[str] = []
         self.troubles: list[str] = []
+        self._session: CDPSession | None = None
         page.on("pageerror", lambda error: self.bugs.append(str(error)))
         page.on("console", self._heard)
 
@@ -106,24 +107,19 @@ class Tab:
         await asyncio.wait_for(gone.wait(), 10)
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """A command of the DevTools protocol."""
-        session = await self.page.context.new_cdp_session(self.page)
-        try:
-            answer: dict[str, Any] = await session.send(method, params)
-            return answer
-        finally:
-            await session.detach()
+        """A command of the DevTools protocol. What it sets lasts as long as the tab."""
+        if self._session is None:
+            self._session = await self.page.context.new_cdp_session(self.page)
+        answer: dict[str, Any] = await self._session.send(method, params)
+        return answer
 
     async def _window(self, state: str) -> None:
         window = (await self.send("Browser.getWindowForTarget"))["windowId"]
         await self.chromium.send("Browser.setWindowBounds", windowId=window, bounds={"windowState": state})
 
     async def _network(self, **conditions: Any) -> None:
-        # The conditions end with the session that set them, so it stays.
-        if not hasattr(self, "_session"):
-            self._session = await self.page.context.new_cdp_session(self.page)
-            await self._session.send("Network.enable")
-        await self._session.send("Network.emulateNetworkConditions", conditions)
+        await self.send("Network.enable")
+        await self.send("Network.emulateNetworkConditions", **conditions)
 
 
 class Chromium:

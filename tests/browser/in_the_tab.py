@@ -41,6 +41,24 @@ async def hidden(scene: Scene) -> None:
     scene.over()
 
 
+@disturbance("hidden for 10 s: one update a second, and all at once when it is shown", idles=True)
+async def unseen(scene: Scene) -> None:
+    tab = await scene.begin()
+    await tab.hide()
+    await asyncio.sleep(5)  # who looks away for a moment changes nothing
+    began_ms = await tab.page.evaluate("Date.now()")
+    await asyncio.sleep(5)
+    since = f"probe.timesMs.filter((ms) => ms > {began_ms})"
+    # What came in one go was handed over within milliseconds.
+    updates = await tab.page.evaluate(
+        f"{since}.filter((ms, at, all) => !at || ms - all[at - 1] > 200).length"
+    )
+    assert 3 <= updates <= 7, await tab.page.evaluate(f"{since}.map((ms) => ms - {began_ms})")
+    await tab.show()
+    scene.over()
+    await scene.gets(tab, 20)
+
+
 @disturbance("shown and hidden again and again")
 async def switched(scene: Scene) -> None:
     tab = await scene.begin()
@@ -98,6 +116,18 @@ async def reloaded_at_the_end(scene: Scene) -> None:
     await tab.page.reload()
 
 
+@disturbance("reloaded again and again, reading on from where it stood")
+async def reading_on(scene: Scene) -> None:
+    tab = await scene.begin(query={"after": "remembered"})
+    for _ in range(3):
+        had = await tab.page.evaluate("probe.events.length")
+        await tab.page.reload()
+        await tab.until("!!globalThis.probe")
+        scene.proxy.cut_all()  # while it asks for the state
+        await tab.until(f"globalThis.probe?.events.length > {had} + 10")
+    scene.over()
+
+
 @disturbance("duplicated, with its session storage")
 async def duplicated(scene: Scene) -> None:
     tab = await scene.begin()
@@ -122,6 +152,29 @@ async def back_and_forth(scene: Scene) -> None:
     assert await tab.page.evaluate("persisted") is True
     scene.over()
     await scene.gets(tab, 10)
+
+
+DENIED = """
+const denied = () => { throw new DOMException('denied', 'SecurityError'); };
+for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(globalThis, name, { get: denied });
+globalThis.SharedWorker = class { constructor() { denied(); } };
+"""
+
+
+@disturbance("storage and SharedWorker denied by the person's settings", ways=("auto",))
+async def denied(scene: Scene) -> None:
+    tab = await scene.begin(before=DENIED, query={"share": "1"})
+    scene.proxy.cut_all()
+    scene.over()
+    await scene.gets(tab, 10)
+
+
+MUTE = "globalThis.SharedWorker = class { port = new MessageChannel().port1; };"
+
+
+@disturbance("a SharedWorker that never answers", ways=("auto",))
+async def mute_worker(scene: Scene) -> None:
+    await scene.begin(before=MUTE, query={"share": "1"})
 
 
 PHONE = """

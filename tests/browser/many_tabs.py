@@ -6,8 +6,6 @@ from collections.abc import Sequence
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from penstock.testing import until
-
 from .chromium import Tab
 from .scene import Scene, disturbance
 
@@ -27,13 +25,11 @@ async def ten_tabs(scene: Scene) -> str:
 async def ten_runs(scene: Scene) -> str:
     tabs, runs = [], []
     for number in range(TABS):
-        runs.append(await scene.start(shut=(60,), lane=f"{scene.folder.name}-{number}"))
-        tabs.append(await scene.open())
-    for tab in tabs:
-        await tab.until("probe.subscription.received >= 10")
-    open_sockets = await sockets(scene)
-    assert open_sockets <= 6
+        tabs.append(await scene.begin(lane=f"{scene.folder.name}-{number}"))
+        runs.append(scene.run_id)
     scene.proxy.cut_all()
+    for tab in tabs:  # all of them go on at once: no tab waits for another's connection
+        await scene.gets(tab)
     for tab, run_id in zip(tabs, runs, strict=True):
         scene.run_id = run_id
         await scene.check(tab)
@@ -87,9 +83,3 @@ async def readers(scene: Scene) -> float:
         text = (await http.get("/penstock/metrics")).text
     families = {family.name: family for family in text_string_to_metric_families(text)}
     return sum(sample.value for sample in families["penstock_readers"].samples)
-
-
-async def sockets(scene: Scene) -> int:
-    """Connections that the browser holds to this origin."""
-    await until(lambda: scene.proxy.open > 0)
-    return scene.proxy.open

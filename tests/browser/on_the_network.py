@@ -13,9 +13,12 @@ from .scene import Scene, disturbance
 @disturbance("sockets reset at random bytes")
 async def random_cuts(scene: Scene) -> None:
     await scene.begin()
-    scene.proxy.fault = Cut(300, 6000)
-    scene.proxy.cut_all()
-    await until(lambda: scene.proxy.cuts >= 4, 30, "sockets are cut")
+    scene.proxy.fault = Cut(300, 2500)
+    had = scene.proxy.cuts + scene.proxy.cut_all()
+    enough = (
+        2 if scene.way == "poll" else 4
+    )  # a poll waits longer each time that its answer does not come whole
+    await until(lambda: scene.proxy.cuts >= had + enough, 30, "sockets are cut")
     scene.proxy.fault = None
     scene.proxy.cut_all()
     scene.over()

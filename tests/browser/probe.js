@@ -33,6 +33,7 @@ const probe = {
   /** a second reader, of the state only, which so begins with a fold @type {any} */ watcher: null,
   read(run = given.get('run')) {
     probe.subscription = client.subscribe(run, {
+      ...(given.has('after') && { after: given.get('after') }),
       onEvent(event) {
         probe.events.push(structuredClone(event));
         probe.timesMs.push(Date.now());
@@ -91,6 +92,12 @@ function shape(state) {
     progress: progress ? [progress.done, progress.total ?? null] : null,
     end: end && { state: end.state, result: end.result ?? null, code: end.error?.code ?? null },
   };
+}
+
+// A page that reads on from where it stood: its next life begins with what this one was handed.
+if (given.get('after') === 'remembered') {
+  probe.events.push(...JSON.parse(sessionStorage.getItem('events') ?? '[]'));
+  addEventListener('pagehide', () => sessionStorage.setItem('events', JSON.stringify(probe.events)));
 }
 
 globalThis.probe = probe;

@@ -49,14 +49,13 @@ def fold_of(events: Sequence[AnyEvent]) -> Fold:
 def check(seen: dict[str, Any], rows: Sequence[AnyEvent]) -> None:
     """The page is at rest, its state is the store's, and it was handed each event once, in order."""
     assert seen["connection"] == "ended", seen["error"]
-    fold = fold_of(rows)
-    shape = _shape(fold)
-    assert seen["state"] == shape
-    assert seen["again"] == shape
-    assert seen["watched"] == shape
-    assert seen["drawn"] == fold.text_of(None)
     events = [decode_message(msgspec.json.encode(event)) for event in seen["events"]]
     _check_each(events, rows)
+    fold = fold_of(rows)
+    shape = _shape(fold)
+    for state in ("state", "again", "watched"):
+        assert seen[state] == shape, state
+    assert seen["drawn"] == fold.text_of(None)
     _check_counters(seen, rows)
 
 

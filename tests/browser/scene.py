@@ -199,10 +199,10 @@ async def play(
 
 
 async def _last_words(tab: Tab) -> str:
+    ask = """globalThis.probe ? {...probe.stands(), went: probe.went, watcher: probe.watcher?.received}
+      : document.body.innerText.slice(-500)"""
     try:
-        stands = await asyncio.wait_for(
-            tab.page.evaluate("({...probe.stands(), went: probe.went, watcher: probe.watcher.received})"), 2
-        )
+        stands = await asyncio.wait_for(tab.page.evaluate(ask), 2)
     except Exception as error:  # noqa: BLE001 - the page may be gone, and the first error matters
         stands = repr(error)[:100]
     return f"{tab.page.url}: {stands}; console: {tab.bugs + tab.troubles[-5:]}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree as ET
 
-from . import behind_nginx, in_the_tab, many_tabs, on_the_network, to_the_server
+from . import behind_nginx, in_the_tab, many_tabs, on_the_console, on_the_network, to_the_server
 from .scene import DISTURBANCES, WAYS
 
 __all__ = ["DOC", "cells_in", "document"]
@@ -25,6 +25,7 @@ COLUMNS = {
     "poll": "long-poll",
     "shared": "shared",
     "auto": "by itself",
+    "console": "the console",
 }
 assert set(WAYS) < set(COLUMNS)
 
@@ -34,6 +35,7 @@ PARTS = {
     "Behind nginx": behind_nginx,
     "To the server": to_the_server,
     "Many tabs": many_tabs,
+    "By hand, on the console": on_the_console,
 }
 
 HEAD = """# What a browser's page lives through
@@ -51,7 +53,8 @@ seconds from the end of the disturbance to the next event, on a busy machine. "s
 be received any more: the page is told why, and does not ask again.
 
 The columns are the client's [transports](PROTOCOL.md), each alone; `shared` is the one connection for all tabs,
-which a SharedWorker holds; and "by itself" is what a tab without one chooses.
+which a SharedWorker holds; and "by itself" is what a tab without one chooses. On the console a run is open,
+whose proof line says that all that is stored was received, and how often it resumed.
 """
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from . import behind_nginx, in_the_tab, many_tabs, on_the_network, to_the_server  # noqa: F401 - they say what there is
+from . import behind_nginx, in_the_tab, many_tabs, on_the_console, on_the_network, to_the_server  # noqa: F401 - they say what there is
 from .scene import DISTURBANCES
 from .stage import Stage
 

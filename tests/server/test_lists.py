@@ -57,6 +57,15 @@ async def test_runs_say_their_priority_and_key(api: "Api") -> None:
     assert long["concurrency_key"].startswith("#"), "the digest of a long one"
 
 
+async def test_a_list_says_how_inputs_begin(api: "Api") -> None:
+    alone = await api.ended(await api.submit("ask", question="é" * 500))
+    (listed,) = (await api.get("/api/runs")).json()["runs"]
+    begins = '{"question":"' + "é" * 93  # 199 bytes: half a character is not sent
+    assert listed["input_start"] == begins
+    assert "input_start" not in alone
+    assert "input" not in listed
+
+
 async def test_searches_find_inputs_and_errors(api: "Api") -> None:
     failed = (await api.ended(await api.submit("ask", question="fail")))["run_id"]
     plain = (await api.ended(await api.submit("ask", question="Été")))["run_id"]

@@ -75,7 +75,9 @@ async def _page(request: Request) -> Response:
         filter_of(request), limit=_limit(query.get("limit", "50")), before=query.get("before")
     )
     standings = await context_of(request).standings.of(found.runs)
-    listed = [_run(request, run, standings.get(run.id)) for run in found.runs]
+    listed = [
+        _run(request, run, standings.get(run.id)) | {"input_start": _start(run.input)} for run in found.runs
+    ]
     return _json({"runs": listed, "next": found.next})
 
 
@@ -129,6 +131,11 @@ def _run(request: Request, run: RunRecord, status: Status | None) -> dict[str, A
         "error": run.error,
         "events": _events_path(request, run.id),
     } | line
+
+
+def _start(given: msgspec.Raw) -> str:
+    # A character that is cut in the middle is left out.
+    return bytes(given).decode(errors="ignore")
 
 
 def _receipt(run: RunRecord) -> str | None:

@@ -105,7 +105,7 @@ class RunStore(Protocol):
         ...
 
     async def runs(self, sought: RunFilter = EVERY_RUN, *, limit: int, before: str | None = None) -> RunPage:
-        """Runs, newest first, at most `limit`, of which the page does not carry the inputs.
+        """Runs, newest first, at most `limit`, with how their inputs begin (see `RunRecord`).
 
         A page of a search ends as well where `protocol.search` says that it has looked at enough: it may be short,
         or empty, and still have a `next`. before: a page's `next`. Raises BadRequest for one that no page gave.

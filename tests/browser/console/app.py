@@ -87,4 +87,9 @@ async def weigh(letter: penstock.File, more: list[penstock.File] = []) -> dict[s
     """Weigh letters."""
     with letter.open() as opened:
         content = opened.read()
-    return {"name": letter.name, "size": letter.size, "sum": sum(content) % 65521, "more": [f.name for f in more]}
+    return {
+        "name": letter.name,
+        "size": letter.size,
+        "sum": sum(content) % 65521,
+        "more": [f.name for f in more],
+    }

@@ -5,12 +5,10 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from ...errors import BadRequest
-from ...models import RunFilter, RunPage, RunRecord
+from ...models import LISTED_INPUT_BYTES, LISTED_INPUT_MOST_BYTES, RunFilter, RunPage, RunRecord
 from ...protocol.search import SEARCHED_BYTES, SEARCHED_RUNS, Search
 
 __all__ = ["read_runs"]
-
-_NO_INPUT = msgspec.Raw(b"{}")
 
 
 def read_runs(
@@ -20,7 +18,7 @@ def read_runs(
     limit: int,
     before: str | None,
 ) -> RunPage:
-    """Runs, newest first, without their inputs; see `RunStore.runs`. `runs` are in order of submission."""
+    """Runs, newest first, with how their inputs begin; see `RunStore.runs`. `runs` are in order of submission."""
     if before is not None and before not in numbers:
         raise BadRequest(
             f"{before!r} continues no list.", hint="Send a page's `next` as it came.", field="before"
@@ -30,8 +28,13 @@ def read_runs(
         found, went_to = _search(listed, sought.text, limit + 1)
     else:
         found, went_to = [run for run, _ in zip(listed, range(limit + 1), strict=False)], None
-    page = [msgspec.structs.replace(run, input=_NO_INPUT, checkpoint=None) for run in found[:limit]]
+    page = [msgspec.structs.replace(run, input=_start(run.input), checkpoint=None) for run in found[:limit]]
     return RunPage(page, page[-1].id if len(found) > limit else went_to)
+
+
+def _start(given: msgspec.Raw) -> msgspec.Raw:
+    read = memoryview(given)
+    return msgspec.Raw(bytes(read[:LISTED_INPUT_BYTES]) if read.nbytes <= LISTED_INPUT_MOST_BYTES else b"")
 
 
 def _newest(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...errors import BadRequest
-from ...models import RunFilter, RunPage, RunRecord
+from ...models import LISTED_INPUT_BYTES, LISTED_INPUT_MOST_BYTES, RunFilter, RunPage, RunRecord
 from ...protocol.search import DOCUMENT_CHARS, SEARCHED_BYTES, SEARCHED_RUNS, Search
 from .connection import STATEMENTS
 from .records import run_of
@@ -21,11 +21,16 @@ interpreter's lock, and a few milliseconds in which a thread holds it."""
 _NO_NUMBER = 2**63 - 1
 """Before which every run stands."""
 
-_LISTED = STATEMENTS["run_columns"].replace(" input,", " x'7b7d',").replace(" checkpoint,", " NULL,")
+_INPUT_START = (
+    f" CASE WHEN length(input) <= {LISTED_INPUT_MOST_BYTES}"
+    f" THEN substr(CAST(input AS BLOB), 1, {LISTED_INPUT_BYTES}) ELSE x'' END,"
+)
+
+_LISTED = STATEMENTS["run_columns"].replace(" input,", _INPUT_START).replace(" checkpoint,", " NULL,")
 
 
 def read_runs(connection: sqlite3.Connection, sought: RunFilter, limit: int, before: str | None) -> RunPage:
-    """Runs, newest first, without their inputs; see `RunStore.runs`."""
+    """Runs, newest first, with how their inputs begin; see `RunStore.runs`."""
     newest = _Newest(sought, _NO_NUMBER if before is None else _number_of(connection, before))
     if not sought.text:
         found = _listed(connection, newest.sql, newest.given | {"most": limit + 1})

@@ -3,7 +3,7 @@
 import msgspec
 
 from ...errors import BadRequest
-from ...models import RunFilter, RunState
+from ...models import LISTED_INPUT_BYTES, RunFilter, RunState
 from ...protocol.search import SEARCHED_BYTES
 from ...storage.base import EVERY_RUN, Store
 from .material import EPOCH, end, group, queued, raising, submit
@@ -13,9 +13,9 @@ __all__ = [
     "pages_are_of_one_function_or_state",
     "pages_are_of_runs_by_id",
     "pages_are_of_several_states",
-    "pages_carry_no_inputs",
     "pages_continue_where_they_ended",
     "pages_refuse_a_strange_continuation",
+    "pages_say_how_inputs_begin",
     "searches_find_text_anywhere_in_a_run",
     "searches_go_with_all_filters_and_pages",
     "searches_know_what_json_means",
@@ -92,12 +92,14 @@ async def pages_are_of_runs_by_id(store: Store) -> None:
     assert await _pages(store, 9, RunFilter(ids=())) == [[]]
 
 
-async def pages_carry_no_inputs(store: Store) -> None:
-    run = queued("r", input=msgspec.Raw(b'{"long":"input"}'), key="k", session="s")
-    await store.submit(run, EPOCH)
-    (listed,) = (await store.runs(limit=1)).runs
-    assert bytes(listed.input) == b"{}"
-    assert listed == msgspec.structs.replace(run, input=listed.input)
+async def pages_say_how_inputs_begin(store: Store) -> None:
+    given = b'{"long":"' + 100_000 * b"x" + b'"}'
+    for name, length in (("short", 20), ("long", 60_000), ("huge", len(given))):
+        run = queued(name, input=msgspec.Raw(given[:length]), key=name, session="s")
+        await store.submit(run, EPOCH)
+        (listed, *_) = (await store.runs(limit=9)).runs
+        assert bytes(listed.input) == (b"" if name == "huge" else given[: min(length, LISTED_INPUT_BYTES)])
+        assert listed == msgspec.structs.replace(run, input=listed.input)
 
 
 async def pages_refuse_a_strange_continuation(store: Store) -> None:

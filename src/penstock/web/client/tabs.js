@@ -113,9 +113,8 @@ export class SharedLink {
   }
 
   #connect() {
-    const { base } = this.server;
-    const name = JSON.stringify([VERSION, base, this.transports]);
-    const worker = new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name });
+    const worker = this.#worker();
+    if (!worker) return this.#giveUp();
     worker.onerror = () => this.#giveUp();
     this.#heardOf = new AbortController();
     this.#port = worker.port;
@@ -124,10 +123,20 @@ export class SharedLink {
     const { signal } = this.#heardOf;
     // Held for as long as this page lives, however it dies. The worker waits for it, so it is told only once it is held.
     navigator.locks?.request(tab, { signal }, () => this.#hold(tab)).catch(() => {});
-    const proven = recallTransport(shelfOf('localStorage'), base, Date.now());
+    const proven = recallTransport(shelfOf('localStorage'), this.server.base, Date.now());
     this.#post({ type: 'hello', proven });
     this.#heardMs = this.#askedMs = Date.now();
     this.#timer = setTimeout(() => this.#watch(), ANSWER_MS);
+  }
+
+  /** @returns {SharedWorker|null} null where the person's settings deny it, which browsers say by an exception */
+  #worker() {
+    const name = JSON.stringify([VERSION, this.server.base, this.transports]);
+    try {
+      return new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name });
+    } catch {
+      return null;
+    }
   }
 
   // A page that was frozen has not listened: only an answer that is late while it listens counts.

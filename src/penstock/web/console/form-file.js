@@ -59,6 +59,7 @@ export class FileControl {
     this.input.value = '';
     this.fail('');
     this.#show();
+    if (this.#id) this.#describe(this.#id);
   }
 
   find() {
@@ -78,6 +79,16 @@ export class FileControl {
 
   parts() {
     return [];
+  }
+
+  // What an earlier input's file was, if it is still there.
+  /** @param {string} id */
+  async #describe(id) {
+    const found = await client.call(`api/uploads/${encodeURIComponent(id)}`).catch((error) => ({ gone: error.status === 404 }));
+    if (id !== this.#id || this.#upload) return;
+    if (found.gone) this.#id = '';
+    put(this.state, found.name ? `${found.name}, ${bytes(found.size)}, uploaded before` : this.#id && `Uploaded before: ${id}`);
+    this.cancel.hidden = !this.#id;
   }
 
   #takeDrops() {

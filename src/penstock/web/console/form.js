@@ -62,6 +62,7 @@ export class Form {
     const [name, ...rest] = partsOf(path);
     const found = this.controls.find((control) => /** @type {any} */ (control).field.name === name)?.find(rest);
     found?.fail(message);
+    found?.element.scrollIntoView({ block: 'nearest' });
     found?.focus();
     return Boolean(found);
   }

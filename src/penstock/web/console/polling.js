@@ -101,8 +101,9 @@ export class Polling {
   /** @param {any} task @param {any} error */
   #failed(task, error) {
     task.job.failed?.(error);
-    if (!AWAY.includes(error.status)) return REFUSED_MS;
-    this.#set('reconnecting');
+    const away = AWAY.includes(error.status);
+    this.#set(away ? 'reconnecting' : 'live'); // who refuses is there
+    if (!away) return REFUSED_MS;
     return Math.max(error.retryAfterMs ?? 0, backoffMs(this.#failures++, this.env.random()));
   }
 

@@ -1,6 +1,7 @@
 // What Queue says of a group. Pure.
 
 import { duration, number } from '../client/dom.js';
+import { roughly } from './run-words.js';
 
 /** @param {any} group @returns {string} */
 export function runningOf({ running, calls, concurrency_limit: limit }) {
@@ -16,7 +17,7 @@ export function waitingOf({ waiting, max_size: most }) {
 /** @param {any} group @returns {string} how long a run that is submitted now would wait */
 export function etaOf({ eta_s: etaS }) {
   if (etaS === null) return 'not known yet';
-  return etaS === 0 ? 'starts at once' : `about ${duration(etaS * 1000)}`;
+  return etaS === 0 ? 'starts at once' : `about ${roughly(etaS * 1000)}`;
 }
 
 /** @param {{mean_s: number, spread_s: number, runs: number} | undefined} known */

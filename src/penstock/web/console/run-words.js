@@ -22,19 +22,32 @@ export function timeOf(run, nowMs) {
   return run.ended_at_ms && ms < 1000 ? `${ms} ms` : duration(ms);
 }
 
+/** @param {number} ms that are only guessed: no seconds among minutes @returns {string} */
+export function roughly(ms) {
+  if (ms < 59_500) return ms < 10_000 ? duration(ms) : `${Math.round(ms / 1000)} s`;
+  const minutes = Math.round(ms / 60_000);
+  return minutes < 60 ? `${minutes} min` : duration(minutes * 60_000).replace(/ 0 min$/, '');
+}
+
 /** @param {any} run @returns {string} where it waits, how it is being stopped, or what went wrong */
 export function detailOf(run) {
   const parts = [];
   if (run.state === 'queued') parts.push(placeOf(run));
   if (isLive(run.state) && run.cancel) parts.push(`stop ${run.cancel}`);
   if (run.error) parts.push(isLive(run.state) ? `last attempt: ${firstWords(run.error)}` : firstWords(run.error));
+  if (!run.error) parts.push(inputOf(run));
   return parts.filter(Boolean).join(' · ');
+}
+
+/** @param {any} run @returns {string} how its input begins, without the braces: it tells runs of one function apart */
+export function inputOf({ input_start: text = '' }) {
+  return text.replace(/^\{|\}$/g, '').slice(0, 2 * WORDS);
 }
 
 /** @param {any} run that waits */
 export function placeOf({ position, eta_s: etaS, priority }) {
   const place = Number.isInteger(position) ? `position ${position}` : '';
-  const eta = etaS ? `about ${duration(etaS * 1000)}` : '';
+  const eta = etaS ? `about ${roughly(etaS * 1000)}` : '';
   const ahead = priority ? `priority ${priority}` : '';
   return [place, eta, ahead].filter(Boolean).join(', ');
 }

@@ -161,7 +161,7 @@ export class StartView {
     } catch (caught) {
       const error = /** @type {any} */ (caught);
       if (error.status === undefined) throw error;
-      const shown = error.field && form.showError(error.field, sentence(error));
+      const shown = error.field && form.showError(error.field, error.message.replace(`${error.field}: `, ''));
       if (!shown) put(this.#error, sentence(error));
     } finally {
       put(this.#button, 'Run');

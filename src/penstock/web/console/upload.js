@@ -28,7 +28,6 @@ const GONE = [404, 410];
  * @property {() => boolean} offline
  */
 
-/** @type {any} newer than the types of it */ const ABORTS = AbortSignal;
 
 /** @type {Environment} */
 const BROWSER = {
@@ -63,7 +62,7 @@ export class Upload {
   /** @type {PenstockError | null} */ error = null;
   #bytes = FIRST_BYTES;
   #failures = 0;
-  #abort = new AbortController();
+  #underway = new AbortController();
 
   /**
    * @param {Blob & {name: string}} file
@@ -88,7 +87,7 @@ export class Upload {
   cancel() {
     if (this.state === 'done' || this.state === 'failed') return;
     this.#set('cancelled');
-    this.#abort.abort();
+    this.#underway.abort();
     if (this.at) this.env.fetch(this.at, { method: 'DELETE', headers: VERSION }).catch(() => {}); // it expires anyhow
   }
 
@@ -130,7 +129,9 @@ export class Upload {
       const headers = { 'Upload-Offset': String(this.sent), 'Content-Type': 'application/offset+octet-stream' };
       const answer = await this.#ask(this.at, { method: 'PATCH', headers, body });
       this.#bytes = nextPiece(body.size, this.env.now() - startedMs);
-      this.#move(Number(answer.headers.get('Upload-Offset')));
+      const offset = Number(answer.headers.get('Upload-Offset'));
+      if (!(offset > this.sent)) throw new PenstockError(502, { message: 'The server keeps nothing of it.' });
+      this.#move(offset);
     }
     if (this.state === 'cancelled') return;
     this.id = decodeURIComponent(new URL(this.at).pathname.split('/').pop() ?? '');
@@ -149,11 +150,14 @@ export class Upload {
    * @param {number[]} [expected] refusals that the caller looks at
    */
   async #ask(url, request, expected = []) {
-    const signal = ABORTS.any([this.#abort.signal, ABORTS.timeout(SILENCE_MS)]);
-    const headers = { ...VERSION, ...request.headers };
-    const answer = await this.env.fetch(url, { ...request, headers, signal }).catch(() => {
+    const underway = new AbortController();
+    this.#underway = underway;
+    const timer = setTimeout(() => underway.abort(), SILENCE_MS);
+    const sent = { ...request, headers: { ...VERSION, ...request.headers }, signal: underway.signal };
+    const away = () => {
       throw new PenstockError(0, { message: 'The server does not answer.' });
-    });
+    };
+    const answer = await this.env.fetch(url, sent).catch(away).finally(() => clearTimeout(timer));
     if (answer.ok || expected.includes(answer.status)) return answer;
     const { error } = await answer.json().catch(() => ({}));
     throw new PenstockError(answer.status, error, 1000 * Number(answer.headers.get('Retry-After') ?? 0));

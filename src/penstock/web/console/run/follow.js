@@ -5,6 +5,28 @@ import { count } from './words.js';
 
 const NEAR_PX = 40; // of the bottom, which counts as there: a finger does not hit the last pixel
 
+/** A scroll this soon after a wheel, a finger or a key is the reader's. */
+const HAND_MS = 1_000;
+
+let handMs = -Infinity;
+let held = false; // a button: a scroll bar is dragged for as long
+let listening = false;
+
+// Rows that turn out lower than was guessed, and windows that change their size, scroll as well: that is nobody's wish.
+function listen() {
+  listening = true;
+  const hand = () => (handMs = performance.now());
+  for (const name of ['wheel', 'touchmove', 'keydown']) document.addEventListener(name, hand, { capture: true, passive: true });
+  for (const name of ['pointerdown', 'pointermove', 'pointerup']) {
+    document.addEventListener(name, (event) => {
+      if (held || name === 'pointerdown') hand();
+      held = /** @type {PointerEvent} */ (event).buttons > 0;
+    }, { capture: true, passive: true });
+  }
+}
+
+const byHand = () => held || performance.now() - handMs < HAND_MS;
+
 /** Keeps an element that scrolls at its bottom, while the reader wants that. */
 export class Follow {
   following = true;
@@ -19,13 +41,17 @@ export class Follow {
     this.what = what;
     this.button = h('button', { type: 'button', className: 'new', hidden: true, onclick: () => this.resume() });
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    if (!listening) listen();
   }
 
   // Only who scrolls up stops it: at the bottom of what grows one is not at its bottom for a moment.
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     if (scrollHeight - clientHeight - scrollTop < NEAR_PX) this.following = true;
-    else if (scrollTop < this.#top - 1) this.pause();
+    else if (scrollTop < this.#top - 1) {
+      if (byHand()) this.pause();
+      else if (this.following) return this.toBottom();
+    }
     this.#top = scrollTop;
     this.#show();
   }
