@@ -65,7 +65,7 @@ async def test_a_run_is_started_again_and_compared(console: Console) -> None:
     await console.open(f"#/runs/{run_id}")
     await console.sees("#run-state[data-state=succeeded]")
     await console.page.get_by_role("button", name="Run again").click()
-    await console.until(f"!location.hash.includes('{run_id}')")
+    await console.until(f"document.querySelector('#run-link').textContent !== '{run_id}'")
     await console.sees("#run-state[data-state=succeeded]")
     again = str(await console.at("#run-link").text_content())
     assert (await console.run(again))["input"] == {"rounds": 2, "pause_ms": 1}

@@ -91,7 +91,7 @@ export class ComparePage {
       const link = h('a', { href: `#/runs/${encodeURIComponent(model.id)}` }, model.id);
       const state = h('strong', { className: 'state', data: { state: model.state } }, model.state);
       const notices = model.notices.map((notice) => h('p', { className: 'error' }, notice));
-      const words = `${model.record?.function} ${model.state} ${model.notices}`;
+      const words = `${model.id} ${model.record?.function} ${model.state} ${model.notices}`;
       if (this.heads[index].dataset.words === words) return;
       this.heads[index].dataset.words = words;
       const name = h('span', { className: 'compared-name' }, h('span', { className: 'letter' }, 'AB'[index]), ' ', model.record?.function ?? '');

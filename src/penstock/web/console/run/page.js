@@ -90,7 +90,7 @@ export class RunPage {
     if (part === 'step' && name) this.#goal = { zoom: 'steps', span: name };
     else if (part === 'event' && Number(name) > 0) this.#goal = { zoom: 'events', seq: Number(name) };
     if (this.#goal) this.zoom(this.#goal.zoom);
-    this.paced.ask();
+    this.paced.now(); // not for a moment what was shown before
   }
 
   hide() {
@@ -186,8 +186,8 @@ export class RunPage {
   #reachGoal(model) {
     const goal = this.#goal;
     if (!goal) return;
-    if (goal.span !== undefined && (model.tree.nodes.has(goal.span) || model.over)) this.#showStep(goal.span);
-    else if (goal.seq && (model.fold.position >= goal.seq || model.over)) this.#showEvent(goal.seq);
+    if (goal.span !== undefined && (model.tree.nodes.has(goal.span) || model.fold.end)) this.#showStep(goal.span);
+    else if (goal.seq && (model.fold.position >= goal.seq || model.fold.end)) this.#showEvent(goal.seq);
     else return;
     this.#goal = null;
   }
