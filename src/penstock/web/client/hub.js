@@ -2,6 +2,7 @@
 
 import { PenstockError } from './errors.js';
 import { Reader } from './reader.js';
+import { backoffMs } from './reconnect.js';
 import { Source, Torn } from './source.js';
 import { Connection } from './stream.js';
 import { TRANSPORTS, usable } from './transports/index.js';
@@ -18,16 +19,30 @@ const DEFAULT_RATE = 20;
 /** How long an ordinary request may take before the server counts as away. */
 const PROBE_MS = 5_000;
 
-/** When every transport has failed it is not the way, and asking at full speed would add to the trouble. */
-const ALL_FAILED_MS = 5_000;
+/** Wait at most before another round through all transports. */
+const ROUND_CAP_MS = 30_000;
+
+/** Rounds through all transports in which nothing came: a quarter of an hour. What stands in the way will not leave. */
+const MAX_ROUNDS = 40;
+
+/** What has got through once is not left for good: networks change, and the first choice is the best one. */
+const AGAIN_MS = 24 * 60 * 60 * 1000;
 
 /** Wait before reading on where something other than what follows has come. */
 const TORN_MS = 1_000;
 
-/** Times in a row that this may happen: more is no accident. */
+/** Times in a row that this may happen to a run: more is no accident. */
 const MAX_TORN = 8;
 
-/** @typedef {{connection: Connection, sources: import('./source.js').Source[], torn: number}} Line */
+const OUT_OF_ORDER = { code: 'protocol', message: 'The server sends events that do not follow each other.' };
+
+const NO_WAY = {
+  code: 'no_way',
+  message: 'The server answers, but its events do not get through.',
+  hint: 'Is something in between, such as a login page or a proxy that holds answers back?',
+};
+
+/** @typedef {{connection: Connection, sources: import('./source.js').Source[]}} Line */
 
 /** Readers in, connections out. */
 export class Hub {
@@ -36,6 +51,8 @@ export class Hub {
   /** @type {import('./transports/index.js').Transport[]} */ #transports;
   #which = 0;
   #lost = false;
+  #rounds = 0; // through all transports, since anything came
+  #fellMs;
   #suspended = false;
   /** @type {any} */ #timer = null;
 
@@ -51,6 +68,7 @@ export class Hub {
     this.onProven = onProven;
     this.#transports = usable(transports, env, server.source !== null);
     this.#which = Math.max(0, proven ? this.#transports.indexOf(proven) : 0);
+    this.#fellMs = env.now();
   }
 
   get transport() {
@@ -91,7 +109,15 @@ export class Hub {
 
   /** @param {'wake'|'online'} signal */
   wake(signal) {
+    if (this.#which && this.env.now() - this.#fellMs > AGAIN_MS) return this.#startOver();
     for (const { connection } of this.#lines) connection.wake(signal);
+  }
+
+  #startOver() {
+    this.#lost ||= this.#lines.some(({ connection }) => connection.wasLive);
+    this.#drop();
+    this.#which = 0;
+    this.#gather(0);
   }
 
   /** The page goes into the browser's cache: hold no connection, which would keep it out of there. */
@@ -161,7 +187,7 @@ export class Hub {
 
   /** @param {Source[]} sources @returns {Line} */
   #line(sources) {
-    const line = /** @type {Line} */ ({ sources, torn: 0 });
+    const line = /** @type {Line} */ ({ sources });
     let asked = sources; // in the order of the cursors that come back
     line.connection = new Connection(this.server, this.transport, {
       asked: () => {
@@ -197,7 +223,7 @@ export class Hub {
     } catch (error) {
       return this.#torn(line, asked[at], error);
     }
-    line.torn = 0;
+    asked[at].torn = this.#rounds = 0;
     this.onProven(this.transport);
     if (asked[at].ended) this.#ended(line);
   }
@@ -205,10 +231,10 @@ export class Hub {
   /** @param {Line} line @param {Source} source @param {unknown} error */
   #torn(line, source, error) {
     if (!(error instanceof Torn)) throw error;
-    line.torn += 1;
+    source.torn += 1;
     source.rewind();
-    if (line.torn <= MAX_TORN) line.connection.later(TORN_MS);
-    else line.connection.stop(new PenstockError(0, { code: 'protocol', message: 'The server sends events that do not follow each other.' }));
+    if (source.torn > MAX_TORN) for (const reader of [...source.readers]) this.refuse(reader, new PenstockError(0, OUT_OF_ORDER));
+    else line.connection.later(TORN_MS);
   }
 
   /** @param {Source[]} asked @param {string} data */
@@ -235,7 +261,7 @@ export class Hub {
       connection: source.ended ? (reader.settled ? 'ended' : 'live') : connection?.state ?? 'connecting',
       transport: this.transport,
       draining: connection?.draining ?? false,
-      resumes: source.resumes,
+      resumes: source.resumes - reader.resumesBefore,
       duplicates: reader.duplicates,
       openedMs: connection?.openedMs ?? 0,
     });
@@ -271,9 +297,19 @@ export class Hub {
   #fallBack(held) {
     this.#lost ||= this.#lines.some(({ connection }) => connection.wasLive);
     this.#drop();
+    this.#fellMs = this.env.now();
     this.#which = (this.#which + 1) % this.#transports.length;
     if (held && this.transport === 'eventsource') this.#which = (this.#which + 1) % this.#transports.length;
-    this.#gather(this.#which === 0 ? ALL_FAILED_MS : 0);
+    if (this.#which !== 0) return this.#gather(0);
+    this.#rounds += 1;
+    if (this.#rounds > MAX_ROUNDS) this.#refuseAll(new PenstockError(0, NO_WAY));
+    else this.#gather(backoffMs(this.#rounds + 2, this.env.random(), ROUND_CAP_MS));
+  }
+
+  /** @param {Error} error */
+  #refuseAll(error) {
+    this.#rounds = 0;
+    for (const { readers } of [...this.#sources.values()]) for (const reader of [...readers]) this.refuse(reader, error);
   }
 
   // Of several the server does not say which it means.

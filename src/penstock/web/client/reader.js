@@ -38,6 +38,7 @@ const MAX_FAULTS = 8;
 /** A place in a run, and who stands there. */
 export class Reader {
   duplicates = 0;
+  /** of the connection, when this reader came */ resumesBefore = 0;
   /** @type {string} of the last event that was handed over */ cursor;
   position = 0;
   #attached = false;
@@ -61,6 +62,7 @@ export class Reader {
     this.hub = hub;
     this.source = source;
     this.fold = fold && !after;
+    this.resumesBefore = source.resumes;
     this.rate = rate;
     this.on = on;
     this.cursor = after;
@@ -81,8 +83,8 @@ export class Reader {
     // Others may have asked for the state; this one wants what led to it.
     const stranger = told.event.type === 'fold' && !this.fold;
     const verdict = stranger ? 'gap' : verdictOn(told.event, this.position);
-    if (verdict === 'duplicate') this.duplicates += 1;
-    else if (verdict !== 'next' || beginsBefore(told.event, this.position)) this.#catchUp(); // unmerged
+    if (verdict === 'duplicate') return; // it is ahead of the connection: nothing came to it twice
+    if (verdict !== 'next' || beginsBefore(told.event, this.position)) this.#catchUp(); // unmerged
     else this.#hold(told);
   }
 
@@ -117,9 +119,10 @@ export class Reader {
   #hold(told) {
     this.position = positionAfter(told.event);
     this.#waiting.push(told);
-    if (this.#busy) this.#units += told.data.length;
-    if (this.#units > MAX_WAITING_UNITS) this.#letGo();
-    else this.#flush();
+    if (this.#busy || this.#waiting.length > 1) this.#units += told.data.length;
+    if (this.#units <= MAX_WAITING_UNITS) this.#flush();
+    else if (this.#busy) this.#letGo();
+    else this.#hand(); // whatever its pace: there is no room for more
   }
 
   // It is far behind what it takes: forget what waits, and read that again when it takes something.

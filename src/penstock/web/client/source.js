@@ -29,6 +29,7 @@ export class Source {
   /** the last status, for those who come later */ status = '';
   ended = false;
   resumes = 0;
+  /** times in a row that something other than what follows has come */ torn = 0;
   /** @type {Set<import('./reader.js').Reader>} */ readers = new Set();
   #epoch = '';
   #pieces = new Pieces();

@@ -137,6 +137,7 @@ export class Connection {
       opened: false,
       answered: false,
       alive: mine(() => this.#alive(sink)),
+      inLine: mine((waits) => (this.#aliveMs = waits ? Infinity : this.env.now())),
       heartbeat: mine((everyMs) => (this.heartbeatMs = everyMs)),
       event: mine((event, cursors) => this.#event(event, cursors)),
       status: mine((data) => this.handlers.status(data)),
@@ -187,6 +188,7 @@ export class Connection {
   async #closed(closing) {
     const sink = this.#sink;
     if (this.state === 'live' && this.env.now() - this.openedMs > GOOD_MS) this.#attempt = 0;
+    if (this.#aliveMs - this.openedMs > GOOD_MS) this.#mutes = 0; // bytes came through, not only the first
     this.#drop();
     this.#set(this.wasLive ? 'reconnecting' : 'connecting');
     this.#sink = sink; // until the answer of the probe: an opening in between makes another

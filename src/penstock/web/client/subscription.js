@@ -96,7 +96,7 @@ export class Subscription {
    */
   pace(rate) {
     this.options = { ...this.options, rate };
-    this.#joined?.pace(paceOf(rate));
+    this.#joined?.pace(globalThis.document?.hidden ? HIDDEN_RATE : paceOf(rate));
   }
 
   /**
@@ -205,10 +205,21 @@ export class Subscription {
 
   /** @param {any} event */
   #apply(event) {
-    const verdict = this.fold.apply(event);
+    const verdict = this.#verdictOn(event);
     if (verdict === 'taken') note(this.#changed, event);
     if (verdict === 'gap') this.#refold();
     this.#draws();
+  }
+
+  // What no fold can take is read once more, as a state; if it is in there as well it is the server's fault.
+  /** @param {any} event */
+  #verdictOn(event) {
+    try {
+      return this.fold.apply(event);
+    } catch (error) {
+      globalThis.reportError?.(error);
+      return 'gap';
+    }
   }
 
   #draws() {

@@ -27,32 +27,49 @@ const PING_MS = 10_000;
  * @typedef {{run: string, after?: string, fold?: boolean, rate?: number, on: Listener}} Wish
  * @typedef {{join: (wish: Wish) => Joined}} Link
  *
- * @typedef {{id: number, wish: Wish, cursor: string, own: Joined|null}} SharedReader
+ * @typedef {{id: number, wish: Wish, cursor: string, own: Joined|null, before: Counts, counts: Counts}} SharedReader `before`: of
+ *   workers that are no more
+ * @typedef {{resumes: number, duplicates: number}} Counts
  */
 
 /** Readers over a connection of this tab's own. @implements {Link} */
 export class OwnLink {
+  #unwatch = () => {};
+
   /** @param {import('./api.js').Server} server @param {import('./transports/index.js').Transport[]} transports */
   constructor(server, transports) {
     const shelf = shelfOf('localStorage');
     const proven = recallTransport(shelf, server.base, Date.now());
     const onProven = once((name) => rememberTransport(shelf, server.base, name, Date.now()));
     this.hub = new Hub(server, BROWSER, { transports, proven, onProven });
-    this.unwatch = watchPage({
+  }
+
+  // Only while somebody reads: a page may make a client for each of its parts, and forget it.
+  #watch() {
+    if (!this.hub.idle) return;
+    this.hub.resume(); // it may have been left in the back/forward cache
+    this.#unwatch = watchPage({
       wake: (signal) => this.hub.wake(signal),
       suspend: () => this.hub.suspend(),
       resume: () => this.hub.resume(),
     });
   }
 
+  /** @param {import('./reader.js').Reader} reader */
+  #leave(reader) {
+    this.hub.leave(reader);
+    if (this.hub.idle) this.#unwatch();
+  }
+
   /** @param {Wish} wish @returns {Joined} */
   join({ on, ...wish }) {
     const { hub } = this;
+    this.#watch();
     /** @type {import('./reader.js').Reader|null} */ let reader = null;
     const joined = {
       ack: () => reader?.ack(),
       pace: (/** @type {number|undefined} */ rate) => reader && hub.pace(reader, rate),
-      leave: () => reader && hub.leave(reader),
+      leave: () => reader && this.#leave(reader),
     };
     reader = hub.join({
       ...wish,
@@ -95,7 +112,7 @@ export class SharedLink {
   /** @param {Wish} wish @returns {Joined} */
   join(wish) {
     /** @type {SharedReader} */
-    const joined = { id: 0, wish, cursor: wish.after ?? '', own: null };
+    const joined = { id: 0, wish, cursor: wish.after ?? '', own: null, before: NONE, counts: NONE };
     this.#enter(joined);
     return {
       ack: () => (joined.own ? joined.own.ack() : this.#post({ type: 'ack', id: joined.id })),
@@ -167,9 +184,11 @@ export class SharedLink {
   /** @param {SharedReader} joined */
   #enter(joined) {
     if (this.#joined.delete(joined.id)) this.#post({ type: 'leave', id: joined.id });
+    joined.before = joined.counts;
     joined.id = this.#ids += 1;
     this.#joined.set(joined.id, joined);
-    const { on, ...wish } = { ...joined.wish, after: joined.cursor };
+    const { on: told, ...wish } = { ...joined.wish, after: joined.cursor };
+    const on = { ...told, connection: counted(joined) };
     if (!this.#own) this.#post({ type: 'join', id: joined.id, wish });
     else joined.own ??= this.#own.join({ ...wish, on });
   }
@@ -224,14 +243,23 @@ export class SharedLink {
   }
 }
 
-/** @type {Record<string, (joined: {wish: Wish, cursor: string}, message: any) => void>} */
+const NONE = { resumes: 0, duplicates: 0 };
+
+/** @param {SharedReader} joined @returns {Listener['connection']} */
+const counted = (joined) => (about) => {
+  const { resumes, duplicates } = joined.before;
+  joined.counts = { resumes: about.resumes + resumes, duplicates: about.duplicates + duplicates };
+  joined.wish.on.connection({ ...about, ...joined.counts });
+};
+
+/** @type {Record<string, (joined: SharedReader, message: any) => void>} */
 const HEARD = {
   events(joined, { data, cursor }) {
     joined.cursor = cursor;
     joined.wish.on.events(JSON.parse(data).map(plain), cursor);
   },
   status: ({ wish }, { data }) => wish.on.status(plain(JSON.parse(data))),
-  connection: ({ wish }, { about }) => wish.on.connection({ ...about, shared: true }),
+  connection: (joined, { about }) => counted(joined)({ ...about, shared: true }),
   refused: ({ wish }, { error }) => wish.on.refused(error),
 };
 

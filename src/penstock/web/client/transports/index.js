@@ -16,6 +16,7 @@ import { open as websocket } from './websocket.js';
  * @property {boolean} opened whether anything has come
  * @property {boolean} answered whether the head of an answer has
  * @property {() => void} alive a byte has come
+ * @property {(waits: boolean) => void} inLine whether the request waits for its turn: that is no silence of the server's
  * @property {(everyMs: number) => void} heartbeat how often one comes at least
  * @property {(event: string|any, cursors: string) => void} event its JSON, or itself; '' where it moves no cursor
  * @property {(data: string) => void} status

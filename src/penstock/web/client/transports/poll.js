@@ -16,6 +16,9 @@ const LEAST_GAP_MS = 50; // the pace of a reader that polls is that of its askin
 /** Between two answers with nothing in them. */
 const EMPTY_GAP_MS = 1_000;
 
+/** In which each of many runs has had its turn. */
+const ROUND_S = 10;
+
 let polling = 0;
 /** @type {(() => void)[]} */ const waiting = [];
 
@@ -28,7 +31,11 @@ export function open(server, { streams: [{ run, cursor, fold }], rate }, sink, e
   const loop = async () => {
     for (let first = true; !abort.signal.aborted; first = false) {
       const askedMs = env.now();
-      const answer = await inTurn(() => ask(server, `${path}?${query(place, rate, first)}`, abort.signal), abort.signal);
+      sink.inLine(true);
+      const answer = await inTurn(abort.signal, () => {
+        sink.inLine(false);
+        return ask(server, `${path}?${query(place, rate, first)}`, abort.signal);
+      });
       sink.alive();
       hand(answer, sink);
       place.cursor = answer.cursor;
@@ -53,7 +60,9 @@ export function open(server, { streams: [{ run, cursor, fold }], rate }, sink, e
  * @param {boolean} first it comes at once: that tells that this way is open
  */
 function query({ cursor, fold, waits }, rate, first) {
-  const waitS = first ? 0 : waits || polling + waiting.length >= MAX_POLLS ? SHORT_WAIT_S : WAIT_S;
+  const all = polling + waiting.length;
+  const longestS = waits || all > MAX_POLLS ? SHORT_WAIT_S : WAIT_S;
+  const waitS = first ? 0 : Math.min(longestS, (ROUND_S * MAX_POLLS) / all);
   const query = new URLSearchParams({ poll: String(waitS) });
   if (cursor) query.set('after', cursor);
   else if (fold) query.set('fold', '1');
@@ -94,10 +103,10 @@ function closing(reason) {
 
 /**
  * @template T
- * @param {() => Promise<T>} work
  * @param {AbortSignal} signal
+ * @param {() => Promise<T>} work
  */
-async function inTurn(work, signal) {
+async function inTurn(signal, work) {
   if (polling >= MAX_POLLS) await new Promise((resolve) => waiting.push(/** @type {() => void} */ (resolve)));
   polling += 1;
   try {
