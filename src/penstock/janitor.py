@@ -191,12 +191,13 @@ class Janitor:
 
     async def expire_once(self, uploads: Uploads, keep_s: float) -> None:
         """Look through all uploads. Raises StoreError."""
-        old = await asyncio.to_thread(lambda: list(uploads.unchanged_since(_now_ms() - round(keep_s * 1000))))
+        since_ms = _now_ms() - round(keep_s * 1000)
+        old = await asyncio.to_thread(lambda: list(uploads.unchanged_since(since_ms)))
         kept = await self._kept(list({run_id for _, users in old for run_id in users}))
         for upload_id, users in old:
             if not kept.issuperset(users) or not users:
                 gone = [run_id for run_id in users if run_id not in kept]
-                await asyncio.to_thread(_expire, uploads, upload_id, gone)
+                await asyncio.to_thread(uploads.expire, upload_id, since_ms, gone)
 
     async def _kept(self, run_ids: list[str]) -> set[str]:
         found: set[str] = set()
@@ -236,12 +237,6 @@ class Janitor:
             self._meter.lost_one(run.function)
         except Fenced:
             log.info("Run %s was settled by another process.", run.id)
-
-
-def _expire(uploads: Uploads, upload_id: str, gone: list[str]) -> None:
-    for run_id in gone:
-        uploads.release([upload_id], run_id)
-    uploads.expire(upload_id)
 
 
 async def _end_all(end: End, ends: Iterable[tuple[str, str]]) -> None:

@@ -69,7 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             gt=0,
             le=86400,
-            description="Seconds after which a reader that takes nothing is cut off; it resumes by its cursor.",
+            description="Seconds after which a reader that takes nothing is cut off, and an upload that brings "
+            "nothing; both resume.",
         ),
     ] = 60.0
     max_age_s: Annotated[

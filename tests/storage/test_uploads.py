@@ -23,7 +23,7 @@ from penstock.errors import (
 from penstock.janitor import Janitor
 from penstock.models import RunRecord, RunState
 from penstock.storage import make_store
-from penstock.storage.uploads import Uploads, make_uploads
+from penstock.storage.uploads import MARK_GRACE_S, Uploads, make_uploads
 
 KEEP_S = 100.0
 
@@ -247,6 +247,50 @@ def test_no_upload_begins_that_the_disk_can_t_hold(uploads: Uploads) -> None:
     assert list(uploads.folder.iterdir()) == []
 
 
+def test_what_comes_leaves_room_for_the_store(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id = uploads.create("a", "b/c", 8).id
+    writing = uploads.write(upload_id, 0)
+    writing.write(b"half")
+    monkeypatch.setattr(
+        "penstock.storage.uploads.KEPT_FREE_BYTES", 10**17
+    )  # as if others had filled the disk
+    with pytest.raises(StoreFull):
+        writing.write(b"more")
+    writing.finish()
+    assert uploads.get(upload_id).offset == 4
+
+
+def test_links_to_one_store_lead_to_one_folder(uploads: Uploads, tmp_path: Path) -> None:
+    (tmp_path / "runs.db").touch()
+    (tmp_path / "link.db").symlink_to("runs.db")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    other = make_uploads(f"sqlite:///{tmp_path / 'folder' / 'link.db'}")
+    assert other.find(full(uploads)) is not None
+
+
+def test_what_has_come_meanwhile_does_not_expire(uploads: Uploads) -> None:
+    upload_id = uploads.create("a", "b/c", 8).id
+    age(uploads, upload_id, 2 * KEEP_S)
+    since_ms = round((time.time() - KEEP_S) * 1000)
+    assert [found for found, _ in uploads.unchanged_since(since_ms)] == [upload_id]
+    writing = uploads.write(upload_id, 0)
+    writing.write(b"half")
+    writing.finish()
+    uploads.expire(upload_id, since_ms)
+    assert uploads.get(upload_id).offset == 4
+
+
+def test_a_file_whose_run_is_about_to_be_stored_does_not_expire(uploads: Uploads) -> None:
+    upload_id = full(uploads)
+    age(uploads, upload_id, 2 * KEEP_S)
+    uploads.use([upload_id], "run_1")
+    since_ms = round((time.time() - KEEP_S) * 1000)
+    uploads.expire(upload_id, since_ms, ["run_1"])  # it was not in the store when that was asked
+    assert uploads.find(upload_id) is not None
+    with pytest.raises(UploadInUse):
+        uploads.remove(upload_id)
+
+
 def test_a_folder_that_can_t_be_made_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         make_uploads(f"sqlite:///{tmp_path / 'nowhere' / 'runs.db'}").create("a", "b/c", 1)
@@ -272,6 +316,8 @@ async def test_old_uploads_go_unless_a_kept_run_has_them(uploads: Uploads, tmp_p
         uploads.use([ids["of a run that never was"]], "run_2")
         for name in names[1:]:
             age(uploads, ids[name], 2 * KEEP_S)
+        mark = uploads.folder / ids["of a run that never was"] / "used-by-run_2"
+        os.utime(mark, (time.time() - 2 * MARK_GRACE_S,) * 2)
         half_made = uploads.folder / ("upload_" + "1" * 32)
         half_made.mkdir()
         os.utime(half_made, (1, 1))

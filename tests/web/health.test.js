@@ -87,5 +87,5 @@ test('a pause is a gap, and so is what is not known', () => {
 test('numbers are short and have units', () => {
   assert.deepEqual([0, 7, 0.54, 999, 1234, 12_345, 123_456, 1_234_567].map(short), ['0', '7', '0.5', '999', '1,234', '12.3 k', '123 k', '1.23 M']);
   assert.deepEqual([0.0004, 0.05, 2].map(milliseconds), ['0.4 ms', '50 ms', '2.0 s']);
-  assert.deepEqual([2 ** 19, 48 * 2 ** 20, 3 * 2 ** 30].map(bytes), ['0.5 MiB', '48 MiB', '3.00 GiB']);
+  assert.deepEqual([5, 1536, 2 ** 19, 48 * 2 ** 20, 3 * 2 ** 30].map(bytes), ['5 bytes', '1.5 KiB', '512 KiB', '48 MiB', '3.00 GiB']);
 });

@@ -122,12 +122,14 @@ export class PretendedServer {
     const events = this.log(run).slice(after ?? 0, (after ?? 0) + 7); // an answer has its bounds
     const seq = events.at(-1)?.seq ?? after ?? 0;
     if (after === null) events.unshift({ type: 'reset', to: 0, reason: 'another epoch' });
-    return Response.json({ events, cursor: `${this.epoch}-${seq}`, done: events.at(-1)?.type === 'end' });
+    return Response.json({ events, cursor: `${this.epoch}-${seq}`, done: this.log(run)[seq - 1]?.type === 'end' });
   }
 
   #stream(asked, signal, _fold, several) {
     let controller;
     const places = asked.map(([run, cursor]) => ({ run, reset: this.#after(cursor) === null, seq: this.#after(cursor) ?? 0 }));
+    const over = () => places.every(({ run, seq }) => this.log(run)[seq - 1]?.type === 'end');
+    if (over()) return new Response(null, { status: 204 });
     const ids = () => places.map(({ seq }) => `${this.epoch}-${seq}`).join(',');
     const body = new ReadableStream({ start: (given) => { controller = given; } });
     const write = (text) => controller.enqueue(encoder.encode(text));
@@ -143,7 +145,7 @@ export class PretendedServer {
             write(`id: ${ids()}\ndata: ${JSON.stringify({ ...event, ...named })}\n\n`);
           }
         }
-        if (places.every(({ run, seq }) => this.log(run)[seq - 1]?.type === 'end')) stream.close();
+        if (over()) stream.close();
       },
       write,
       cut: () => {

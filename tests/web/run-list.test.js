@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RunFeed } from '../../src/penstock/web/console/run-feed.js';
-import { RunList, matches } from '../../src/penstock/web/console/run-list.js';
+import { KEPT_RUNS, RunList, matches } from '../../src/penstock/web/console/run-list.js';
 
 const run = (number, state = 'succeeded') => ({ run_id: `run_${number}`, function: 'f', state, created_at_ms: number });
 const runs = (...numbers) => numbers.map((number) => run(number));
@@ -114,4 +114,14 @@ test('one older page at a time', async () => {
   assert.deepEqual(await Promise.all([feed.older(), feed.older()]), [true, false]);
   assert.deepEqual(asked, ['api/runs?limit=200&before=run_2']);
   assert.equal(await feed.older(), false);
+});
+
+test('a list has an end, however long a page stays open', () => {
+  const list = new RunList();
+  list.takeNewest({ runs: runs(...Array.from({ length: KEPT_RUNS }, (_, place) => 2 * KEPT_RUNS - place)), next: 'x' });
+  assert.ok(list.isFull);
+  assert.equal(list.next, null);
+  list.takeNewest({ runs: runs(2 * KEPT_RUNS + 1, 2 * KEPT_RUNS), next: 'y' });
+  assert.equal(list.runs.length, KEPT_RUNS);
+  assert.equal(list.runs[0].run_id, `run_${2 * KEPT_RUNS + 1}`);
 });

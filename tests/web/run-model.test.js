@@ -136,6 +136,13 @@ test('a reset takes away what came after it, and is told', () => {
   assert.equal(model.fold.textOf(''), 'two');
 });
 
+test('who comes late is told of the reset, too', () => {
+  const model = modelOf([text(1, 0, 'kept'), { type: 'text', seq: 5, at_ms: 5, pos: 4, text: ' new', n: 4, edge: true }]);
+  model.recall([{ seq: 3, to: 1, atMs: 3, message: 'attempt 2', units: 0 }]);
+  assert.deepEqual(told(model), ['text  0 4', 'reset  0 0', 'text  4 8']);
+  assert.equal(found(model, 'attempt').length, 1);
+});
+
 test('a step is pending, done, failed, or never ended', () => {
   const states = (model) => ['think', 'call'].map((id) => stateOf(model.tree.nodes.get(id), model));
   assert.deepEqual(states(modelOf(AGENT)), ['done', 'failed']);

@@ -65,6 +65,19 @@ def test_ids_become_files_wherever_they_stand() -> None:
     assert repr(arguments["one"]) == "<File 'a.txt', 1 bytes>"
 
 
+def test_one_file_named_often_is_looked_up_once() -> None:
+    asked: list[str] = []
+
+    def find(upload_id: str) -> File | None:
+        asked.append(upload_id)
+        return found(upload_id)
+
+    given = {"one": ID, "many": [ID] * 1000}
+    arguments = Function(take).arguments(penstock.worker.emission.json_of(given), find)
+    assert len(arguments["many"]) == 1000
+    assert asked == [ID]
+
+
 WRONG: list[tuple[str, Any]] = [
     ("one", "x"), ("one", 7), ("one", None), ("many", [ID, "x"]), ("maybe", "x"), ("named", {"x": "y"}),
     ("pair", {"left": "x"}),

@@ -4,9 +4,10 @@ A request's body goes to disk as it comes; what has come stays when its connecti
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 from functools import partial
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -14,7 +15,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import BadRequest, BodyTooLarge, PenstockError, UnsupportedMedia, UnsupportedTus, UploadLocked
+from ..errors import (
+    BadRequest,
+    BodyTooLarge,
+    PenstockError,
+    UnsupportedMedia,
+    UnsupportedTus,
+    UploadLocked,
+    UploadMoved,
+)
 from ..storage.uploads import Upload, Writing
 from .context import Context, context_of
 from .refusing import error_response
@@ -74,8 +83,10 @@ class UploadRoutes:
     async def _create(self, context: Context, request: Request) -> Response:
         size = whole_number(request.headers, "Upload-Length")
         most = context.settings.max_upload_bytes
-        if size > most:
-            hint = "Send a smaller one, or raise max_upload_bytes."
+        if size > most or not most:
+            hint = (
+                "Send a smaller one, or raise max_upload_bytes." if most else "max_upload_bytes is 0: none."
+            )
             raise BodyTooLarge(f"A file may have {most} bytes.", hint=hint, field="Upload-Length")
         metadata = request.headers.get("upload-metadata", "")
         name, media_type = metadata_in(metadata)
@@ -135,7 +146,16 @@ class UploadRoutes:
 
 async def _stop(task: "asyncio.Task[_Kept]") -> None:
     task.cancel()
-    await asyncio.wait([task])
+    await _settled(task)
+
+
+async def _settled(future: "asyncio.Future[Any]") -> None:
+    """Wait until it is done, even if this is cancelled meanwhile: until then the upload may be locked."""
+    try:
+        await asyncio.wait([future])
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 async def _receive(
@@ -152,7 +172,7 @@ async def _receive(
     try:
         writing = await asyncio.shield(opening)
     except asyncio.CancelledError:
-        await asyncio.wait([opening])  # a thread can't be stopped, and would hold the upload's lock
+        await _settled(opening)  # a thread can't be stopped, and would hold the upload's lock
         if opening.exception() is None:
             opening.result().finish()
         raise
@@ -163,7 +183,7 @@ async def _receive(
         error = caught
     finally:
         finishing = asyncio.ensure_future(asyncio.to_thread(writing.finish))
-        await asyncio.wait([finishing])
+        await _settled(finishing)
     finishing.result()
     return writing.offset, error
 
@@ -174,15 +194,32 @@ async def _copy(request: Request, writing: Writing) -> None:
         raise BodyTooLarge("More is sent than was announced.", hint="Upload-Length says how much there is.")
     waiting = bytearray()
     try:
-        async for piece in request.stream():
+        async for piece in _pieces(request):
             waiting += piece
             if len(waiting) >= WRITE_BYTES:
                 data, waiting = bytes(waiting), bytearray()
                 await asyncio.to_thread(writing.write, data)
     except ClientDisconnect as error:
-        await asyncio.to_thread(writing.write, bytes(waiting))
         raise BadRequest("The body ended early.", hint="HEAD says from where to go on.") from error
-    await asyncio.to_thread(writing.write, bytes(waiting))
+    finally:  # whatever ends it: a client that comes back before its dead connection is noticed cancels this
+        await asyncio.to_thread(writing.write, bytes(waiting))
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    """The body's pieces. A connection that died without a word would hold the upload's lock for ever."""
+    patience_s = context_of(request).settings.stall_timeout_s
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(patience_s):
+                piece = await anext(stream, None)
+        except TimeoutError as error:
+            # 409: what any client of tus answers with HEAD, and then goes on.
+            hint = "What had come is kept; HEAD says from where to go on."
+            raise UploadMoved(f"Nothing came for {patience_s:g} s.", hint=hint) from error
+        if piece is None:
+            return
+        yield piece
 
 
 def _abilities(context: Context) -> Response:

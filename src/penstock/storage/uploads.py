@@ -14,6 +14,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,7 +35,11 @@ from ..files import File
 __all__ = ["Upload", "Uploads", "Writing", "make_uploads"]
 
 KEPT_FREE_BYTES = 64 * 1024 * 1024
-"""Left free on the disk by an upload that is announced: the store lies there as well, and must go on."""
+"""Left free on the disk by uploads: the store lies there as well, and must go on."""
+
+MARK_GRACE_S = 600.0
+"""A file is marked before its run is stored. A mark without a run is left behind only where it is older than any
+submission can take."""
 
 ID_BYTES = 16
 """An upload may be read and written by whoever knows its id, so it must not be guessed."""
@@ -76,7 +81,7 @@ class Upload(msgspec.Struct, frozen=True):
 def make_uploads(store: str, *, synchronous: str = "full") -> "Uploads":
     """For the store of that address: beside an SQLite file, else in a folder that goes with the process."""
     if store.startswith("sqlite:///"):
-        path = Path(store.removeprefix("sqlite:///")).absolute()
+        path = Path(store.removeprefix("sqlite:///")).resolve()  # one store, whatever links lead to it
         return Uploads(path.with_name(f"{path.name}-uploads"), durable=synchronous == "full")
     folder = Path(tempfile.gettempdir()) / f"penstock-uploads-{secrets.token_hex(8)}"
     return Uploads(folder, durable=False, passing=True)
@@ -103,9 +108,8 @@ class Uploads:
         """Begin an upload of `size` bytes. `metadata`: kept as it is, for its sender."""
         upload_id = f"upload_{secrets.token_hex(ID_BYTES)}"
         with _store_errors(self.folder):
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            if shutil.disk_usage(self.folder).free - size < KEPT_FREE_BYTES:
-                raise StoreFull(f"There is no room for {size} bytes more.", hint="Make room on the disk.")
+            self._make_folder()
+            _check_room(self.folder, size)
             home = self.folder / upload_id
             home.mkdir(mode=0o700)
             (home / _content_of(name)).touch(mode=0o600)
@@ -113,6 +117,11 @@ class Uploads:
             self._sync(home)
             self._sync(self.folder)
         return self.get(upload_id)
+
+    def _make_folder(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            self.folder.mkdir(mode=0o700)
+            self._sync(self.folder.parent)
 
     def _keep_about(self, home: Path, about: _About) -> None:
         draft = home / f"{_ABOUT}.draft"
@@ -177,11 +186,24 @@ class Uploads:
                 raise UploadInUse("A run has this file for its input.", hint="It stays as long as the run.")
             _clear(home)
 
-    def expire(self, upload_id: str) -> None:
-        """Remove one whose time has come, or what is left of one that was never begun; one in use stays."""
+    def expire(self, upload_id: str, time_ms: int, gone: Sequence[str] = ()) -> None:
+        """Remove one to which nothing has come since then, or what is left of one that was never begun.
+
+        One in use stays. gone: runs that are not in the store. Looked at again here, where nobody else changes it:
+        more may have come since, and a submission of just now marks it before its run is stored.
+        """
         home = self._home(upload_id)
-        with contextlib.suppress(UnknownUpload), _store_errors(home), self._locked(home, begun=False):
-            if not self._users(home):
+        missing = contextlib.suppress(FileNotFoundError)  # another process was here first
+        with (
+            contextlib.suppress(UnknownUpload),
+            _store_errors(home),
+            missing,
+            self._locked(home, begun=False),
+        ):
+            for mark in [home / f"{_USED_BY}{run_id}" for run_id in gone]:
+                if mark.stat().st_mtime < time.time() - MARK_GRACE_S:
+                    mark.unlink()
+            if _changed_ms(home) < time_ms and not self._users(home):
                 _clear(home)
 
     def use(self, upload_ids: Sequence[str], run_id: str) -> None:
@@ -256,10 +278,12 @@ class Writing:
         self._closed = False
 
     def write(self, data: bytes) -> None:
-        """Add bytes. Raises BodyTooLarge where there are more than were announced; those are kept."""
+        """Add bytes. Raises BodyTooLarge where there are more than were announced, which are kept; StoreFull."""
         with self._lock, _store_errors(self._path):
             is_too_much = len(data) > self.room
             rest = memoryview(data)[: self.room]
+            if rest:  # others have grown since this one was announced
+                _check_room(self._path, len(rest))
             while rest and not self._closed:
                 written = os.pwrite(self._handle, rest, self.offset)
                 self.offset += written
@@ -279,6 +303,11 @@ class Writing:
                             os.fsync(self._handle)
                 finally:
                     os.close(self._handle)
+
+
+def _check_room(path: Path, size: int) -> None:
+    if shutil.disk_usage(path).free - size < KEPT_FREE_BYTES:
+        raise StoreFull(f"There is no room for {size} bytes more.", hint="Make room on the disk.")
 
 
 def _content_of(name: str) -> str:

@@ -140,8 +140,10 @@ class Function:
     def arguments(self, given: bytes | msgspec.Raw, find: Find = lambda _: None) -> dict[str, Any]:
         """The input's members as arguments. Raises InvalidInput naming the member that does not fit.
 
-        find: where it takes files. Raises what that does, too.
+        find: where it takes files; asked once for each. Raises what that does, too.
         """
+        if self.takes_files:  # an input may name one a hundred thousand times
+            find = functools.cache(find)
         try:
             value = msgspec.json.decode(given, type=self._input, dec_hook=functools.partial(_convert, find))
         except msgspec.DecodeError as error:

@@ -236,6 +236,8 @@ async def test_an_attempt_that_was_withdrawn_is_shown_as_such(console: Console) 
     assert await texts(console, ".message .text") == ["This is kept.", "This is said once more."]
     await console.page.keyboard.press("e")
     await console.sees("#events .run-row[data-type=reset]")
+    await console.page.reload()  # who comes late gets the state, in which nothing of it is left
+    await console.sees(".reset-line", has_text="was withdrawn: ")
 
 
 async def test_large_values_are_loaded_when_somebody_asks(console: Console) -> None:

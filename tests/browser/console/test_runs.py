@@ -122,9 +122,22 @@ async def test_what_is_read_stays_where_it_is_when_runs_come(console: Console) -
     await console.at(".fresh").wait_for(state="hidden")
 
 
+async def test_who_comes_back_from_a_run_is_where_they_were(console: Console) -> None:
+    await asyncio.gather(*[console.submit("count", to=number) for number in range(60)])
+    await console.open("#/runs?function=count")
+    await console.until("document.querySelectorAll('.sheet .row:not([hidden])').length > 20")
+    await console.at(".grid").evaluate("grid => { grid.scrollTop = 700; }")
+    await console.until("document.elementFromPoint(400, 400)?.closest('.sheet .row')")
+    read = await console.page.evaluate("document.elementFromPoint(400, 400).closest('.row').id")
+    await console.at(f"#{read} a").click()
+    await console.until(f"location.hash === '#/runs/{read.removeprefix('row-')}'")
+    await console.page.go_back()
+    await console.until(f"document.elementFromPoint(400, 400)?.closest('.row')?.id === '{read}'")
+
+
 async def test_older_runs_come_as_one_scrolls_or_presses_end(console: Console) -> None:
     oldest = await console.submit("draw", what="the oldest of them")
-    for _ in range(6):
+    for _ in range(3):
         await asyncio.gather(*[console.submit("count", to=number) for number in range(50)])
     await console.open("#/runs")
     await console.sees(".sheet .row")

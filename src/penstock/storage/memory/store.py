@@ -180,7 +180,10 @@ class MemoryStore:
         return self._kept.runs.get(run_id)
 
     async def runs(self, sought: RunFilter = EVERY_RUN, *, limit: int, before: str | None = None) -> RunPage:
-        return read_runs(self._kept.runs, self._kept.lineup.numbers, sought, limit, before)
+        runs, numbers = self._kept.runs, self._kept.lineup.numbers
+        if sought.text:  # it looks through megabytes, and streams go on meanwhile: on a copy, in a thread
+            return await asyncio.to_thread(read_runs, dict(runs), numbers, sought, limit, before)
+        return read_runs(runs, numbers, sought, limit, before)
 
     async def standings(self, run_ids: Sequence[str]) -> dict[str, Standing]:
         runs = [self._kept.runs[run_id] for run_id in run_ids if run_id in self._kept.runs]

@@ -67,11 +67,7 @@ export class Server {
       await this.renew();
       response = await this.#ask(path, body, signal);
     }
-    const answer = response.status === 204 ? {} : await response.json().catch((error) => {
-      if (signal?.aborted) throw error;
-      if (response.ok && !(error instanceof SyntaxError)) throw noAnswer(); // it was cut off
-      return {};
-    });
+    const answer = response.status === 204 ? {} : await response.json().catch((error) => unread(error, signal));
     if (!response.ok) throw refusal(response, answer.error);
     return answer;
   }
@@ -84,10 +80,7 @@ export class Server {
       const headers = { ...request.headers, 'Content-Type': 'application/json' };
       Object.assign(request, { method: 'POST', body: JSON.stringify(body), headers });
     }
-    const response = await this.fetch(this.base + path, request).catch((error) => {
-      if (signal?.aborted) throw error;
-      throw noAnswer();
-    });
+    const response = await this.fetch(this.base + path, request).catch((error) => lost(error, signal));
     const skewMs = Date.parse(response.headers.get('Date') ?? '') - Date.now();
     clock.skewMs = Math.abs(skewMs) > 2000 ? skewMs : 0;
     return response;
@@ -119,7 +112,15 @@ export function refusal(response, error) {
   return new PenstockError(response.status, error, seconds > 0 ? seconds * 1000 : 0);
 }
 
-const noAnswer = () => new PenstockError(0, { code: 'no_answer', message: 'The server does not answer.', hint: 'Is it running?' });
+/** @param {unknown} error @param {AbortSignal} [signal] @returns {never} */
+function lost(error, signal) {
+  if (signal?.aborted) throw error;
+  throw new PenstockError(0, { code: 'no_answer', message: 'The server does not answer.', hint: 'Is it running?' });
+}
+
+// What came whole and is no JSON is a proxy's page; what broke off in its middle is no answer.
+/** @param {unknown} error @param {AbortSignal} [signal] */
+const unread = (error, signal) => (error instanceof SyntaxError ? {} : lost(error, signal));
 
 /** @param {unknown} error @returns {boolean} whether asking again may help */
 export function isAway(error) {

@@ -174,7 +174,7 @@ export class PenstockRun extends Element {
     if (before === now) return;
     if (name === 'input') this.#input = null;
     if (name === 'function') this.#started = false;
-    if (name === 'rate') this.#subscription?.pace(this.rate);
+    if (name === 'rate') this.#subscription?.pace(this.rate || undefined);
     this.#later();
   }
 

@@ -35,7 +35,7 @@ export class Frames {
 
   #plan() {
     const waitMs = this.#notBeforeMs - performance.now();
-    if (document.hidden) this.#timer = setTimeout(() => this.#now(), HIDDEN_MS);
+    if (globalThis.document?.hidden ?? true) this.#timer = setTimeout(() => this.#now(), HIDDEN_MS);
     else if (waitMs > 20) this.#timer = setTimeout(() => this.#plan(), waitMs - 10);
     else {
       this.#timer = setTimeout(() => this.#now(), NO_FRAME_MS);

@@ -148,7 +148,10 @@ export class Hub {
     const fresh = groups.filter((group) => !kept.some((line) => isSame(group, line.sources)));
     this.#lines = [...kept, ...fresh.map((group) => this.#line(group))];
     this.#lost = false;
-    for (const { connection } of this.#lines.slice(kept.length)) connection.open();
+    for (const { connection, sources } of this.#lines.slice(kept.length)) {
+      connection.open();
+      if (sources.length > 1) for (const source of sources) if (source.unmoved) this.#askWhetherOver(source);
+    }
   }
 
   #drop() {
@@ -165,6 +168,7 @@ export class Hub {
         asked = sources.filter(({ ended }) => !ended);
         return { streams: asked.map(({ run, cursor, fold }) => ({ run, cursor, fold })), rate: rateOf(asked) };
       },
+      rate: () => rateOf(sources.filter(({ ended }) => !ended)),
       event: (event, cursors) => this.#event(line, asked, event, cursors),
       status: (data) => this.#status(asked, data),
       change: (change) => this.#change(line, change),
@@ -251,6 +255,18 @@ export class Hub {
     this.#lines = this.#lines.filter((other) => other !== line);
   }
 
+  // Beside other runs nothing comes for a cursor that is that of the end, not even an answer's end.
+  /** @param {Source} source */
+  async #askWhetherOver(source) {
+    const { cursor } = source;
+    const { done = false, events = [] } = await this.ask(source.run, cursor, false).catch(() => /** @type {any} */ ({}));
+    if (!done || events.length || source.cursor !== cursor || !source.readers.size) return;
+    source.ended = true;
+    this.tell(source);
+    this.#sources.delete(source.run);
+    this.#gather();
+  }
+
   /** @param {boolean} held bodies are held back: EventSource would wait for the same ones */
   #fallBack(held) {
     this.#lost ||= this.#lines.some(({ connection }) => connection.wasLive);
@@ -265,11 +281,13 @@ export class Hub {
   async #refused(line, error) {
     this.#lines = this.#lines.filter((other) => other !== line);
     const several = line.sources.length > 1 && error instanceof PenstockError && error.status === 404;
+    let found = 0;
     for (const source of line.sources) {
-      if (several && (await this.#probe(source.run))?.status !== 404) continue;
-      for (const reader of [...source.readers]) this.refuse(reader, error);
+      if (several && (await this.#probe(source.run))?.status !== 404) found += 1;
+      else for (const reader of [...source.readers]) this.refuse(reader, error);
     }
-    this.#gather();
+    if (found === line.sources.length) this.#fallBack(false); // something on the way does not know of several
+    else this.#gather();
   }
 
   /** @param {string} run @returns {Promise<PenstockError|null>} */
@@ -282,7 +300,7 @@ export class Hub {
   }
 
   #repace() {
-    for (const { connection } of this.#lines) connection.repace();
+    for (const { connection, sources } of this.#lines) if (sources.some(({ ended }) => !ended)) connection.repace();
   }
 }
 

@@ -3,7 +3,7 @@
 import { PenstockError } from './errors.js';
 import { Pieces } from './pieces.js';
 import { beginsBefore, isLast, placeOf, positionAfter, verdictOn } from './place.js';
-import { backoffMs } from './reconnect.js';
+import { decideOn } from './reconnect.js';
 import { Told } from './source.js';
 
 /** UTF-16 units that wait for a reader that takes nothing (a frozen tab): some seconds of fast text. */
@@ -203,15 +203,19 @@ export class Reader {
   /** @param {unknown} error @returns {Promise<string>} */
   async #failed(error) {
     this.#pieces = new Pieces();
+    const { act, afterMs } = this.#decide(error);
     this.#faults += 1;
-    const away = error instanceof PenstockError && (error.status === 0 || error.status >= 500);
-    if (!away && (error instanceof PenstockError || this.#faults > MAX_FAULTS)) {
-      this.hub.refuse(this, /** @type {Error} */ (error));
-      return '';
-    }
-    const { env } = this.hub;
-    await new Promise((resolve) => env.setTimeout(resolve, backoffMs(this.#faults, env.random())));
+    if (act !== 'retry') this.hub.refuse(this, /** @type {Error} */ (error));
+    else await new Promise((resolve) => this.hub.env.setTimeout(resolve, afterMs));
     return '';
+  }
+
+  // The rule of connections; what is missing though it should be there is a fault of a bounded kind.
+  /** @param {unknown} error */
+  #decide(error) {
+    const { env } = this.hub;
+    const known = error instanceof PenstockError ? error : new PenstockError(this.#faults < MAX_FAULTS ? 0 : 422);
+    return decideOn(known, { attempt: this.#faults, chance: env.random(), hidden: env.hidden() });
   }
 
   /** @returns {Promise<void>} once what was handed over has been taken */

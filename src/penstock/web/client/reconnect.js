@@ -18,6 +18,9 @@ export const MUTES = 2;
 /** Faults of the server in a row after which asking again is no use: about two minutes. */
 export const FAULTS = 12;
 
+/** Times in a row that a cursor may be refused: after the first none is sent any more. */
+export const RESETS = 6;
+
 const BASE_MS = 500;
 const CAP_MS = 15_000; // a person may be watching
 const HIDDEN_CAP_MS = 60_000; // nobody is; waking asks at once
@@ -81,6 +84,16 @@ export function decide(now) {
   return SIGNALS[now.signal](now);
 }
 
+/**
+ * What to do about a request of our own that failed: its token has been renewed already.
+ * @param {{status: number, retryAfterMs: number}} error
+ * @param {Omit<Situation, 'signal'>} now
+ * @returns {Decision}
+ */
+export function decideOn({ status, retryAfterMs: retryMs }, now) {
+  return decide({ ...now, signal: status === 0 ? 'broken' : 'refused', status, retryMs, renewed: true });
+}
+
 /** @type {Record<Situation['signal'], (now: Situation) => Decision>} */
 const SIGNALS = {
   broken: (now) => retry(now),
@@ -103,6 +116,7 @@ function refused(now) {
   const act = STATUS.get(status) ?? (status >= 500 && attempt < FAULTS ? 'retry' : 'stop');
   if (act === 'retry' || act === 'away') return retry(now);
   if (act === 'renew' && renewed) return { act: 'stop', afterMs: 0 };
+  if (act === 'reset' && attempt >= RESETS) return { act: 'stop', afterMs: 0 }; // it was not the cursor
   if (act === 'reset') return { act, afterMs: attempt ? retry(now).afterMs : 0 };
   return /** @type {Decision} */ ({ act, afterMs: 0 });
 }

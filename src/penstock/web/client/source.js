@@ -36,8 +36,13 @@ export class Source {
   /** @param {string} run @param {string} after where it begins; '' is the start */
   constructor(run, after) {
     this.run = run;
-    this.cursor = after;
+    this.cursor = this.began = after;
     ({ seq: this.position, epoch: this.#epoch } = placeOf(after));
+  }
+
+  /** whether nothing has come since the cursor that it was given */
+  get unmoved() {
+    return this.cursor !== '' && this.cursor === this.began;
   }
 
   /** whether its first readers want the state rather than what led to it */

@@ -9,7 +9,9 @@ import { TRANSPORTS } from './transports/index.js';
  * @typedef {'connecting'|'live'|'reconnecting'|'ended'|'stopped'} State
  *
  * @typedef {object} Handlers
- * @property {() => import('./transports/index.js').Asked} asked what to ask for, from where its readers stand now
+ * @property {() => import('./transports/index.js').Asked} asked what to ask for, from where its readers stand now. Asked for
+ *   only when it is sent: the cursors that come back are in this order
+ * @property {() => number|undefined} rate the pace that its readers wish for now
  * @property {(event: string|any, cursors: string) => void} event
  * @property {(data: string) => void} status
  * @property {(change: {resumed?: boolean}) => void} change its state or `draining`; `resumed`: it had been lost
@@ -90,7 +92,7 @@ export class Connection {
 
   /** Another pace, from where its readers stand. */
   repace() {
-    const { rate } = this.handlers.asked();
+    const rate = this.handlers.rate();
     if (this.state !== 'live' || rate === this.#rate) return;
     if (this.#handle?.pace?.(rate)) this.#rate = rate;
     else this.open();
@@ -109,8 +111,12 @@ export class Connection {
     const asked = this.handlers.asked();
     this.#rate = asked.rate;
     const { open } = /** @type {any} */ (TRANSPORTS.get(this.transport));
-    this.#handle = open(this.server, asked, sink, this.env);
     this.#watch = this.env.setTimeout(() => this.#look(), WATCH_MS);
+    try {
+      this.#handle = open(this.server, asked, sink, this.env);
+    } catch {
+      sink.closed({ signal: 'mute', sure: true }); // a WebSocket that the page's policy forbids
+    }
   }
 
   #drop() {
@@ -151,7 +157,7 @@ export class Connection {
     this.wasLive = true;
     this.#moving = false;
     this.#set('live', { resumed });
-    if (this.handlers.asked().rate !== this.#rate) this.repace(); // wished for while there was no connection
+    this.repace(); // wished for while there was no connection
   }
 
   /** @param {string|any} event @param {string} cursors */
@@ -234,7 +240,9 @@ export class Connection {
 
   renew() {
     this.#renewed = true;
-    this.server.renew().then(() => this.#over || this.later(0), (error) => this.#over || this.#notRenewed(error));
+    const sink = this.#sink; // none; another where it was opened in between
+    const mine = (/** @type {() => void} */ act) => !this.#over && this.#sink === sink && act();
+    this.server.renew().then(() => mine(() => this.later(0)), (error) => mine(() => this.#notRenewed(error)));
   }
 
   // It was not refused: where it comes from is away, as the server may be.

@@ -6,14 +6,17 @@ import { Fold } from './fold.js';
 import { Frames } from './frames.js';
 import { watchPage } from './page.js';
 import { Pieces } from './pieces.js';
-import { isLast, positionAfter } from './place.js';
-import { backoffMs } from './reconnect.js';
+import { cursorOf, isLast, placeOf, positionAfter } from './place.js';
+import { decideOn } from './reconnect.js';
 
 /** Events that wait for an iterator: what comes after them waits in the store. */
 const MAX_ITERATED = 1_000;
 
 /** Updates a second for a page that nobody sees. */
 const HIDDEN_RATE = 1;
+
+/** Updates a second: the server refuses more. */
+const MAX_RATE = 60;
 
 /**
  * @typedef {object} SubscribeOptions
@@ -54,11 +57,12 @@ export class Subscription {
   #changed = nothing();
   #openedMs = 0;
   /** @type {import('./tabs.js').Joined|null} */ #joined = null;
-  /** @type {any[]|null} */ #iterated = null;
+  /** @type {{event: any, cursor: string}[]|null} */ #iterated = null;
   #unacked = false;
   #wakeIterator = () => {};
   #over = false;
   #begun = false;
+  #close = () => this.close();
 
   /**
    * @param {import('./index.js').Client} client
@@ -71,11 +75,12 @@ export class Subscription {
     this.options = options;
     this.frames = new Frames(() => this.#draw());
     this.unwatch = watchPage({
-      hidden: (hidden) => this.#joined?.pace(hidden ? HIDDEN_RATE : this.options.rate),
+      hidden: (hidden) => this.#joined?.pace(hidden ? HIDDEN_RATE : paceOf(this.options.rate)),
       wake: () => this.frames.wake(),
       suspend: () => client.cursors.write(),
     });
-    options.signal?.addEventListener('abort', () => this.close());
+    options.signal?.addEventListener('abort', this.#close);
+    if (options.signal?.aborted) this.close();
     queueMicrotask(() => this.#begin()); // an iterator is asked for in the same breath
   }
 
@@ -91,7 +96,7 @@ export class Subscription {
    */
   pace(rate) {
     this.options = { ...this.options, rate };
-    this.#joined?.pace(rate);
+    this.#joined?.pace(paceOf(rate));
   }
 
   /**
@@ -107,10 +112,13 @@ export class Subscription {
   }
 
   async *#iterate() {
-    const waiting = /** @type {any[]} */ (this.#iterated);
+    const waiting = /** @type {{event: any, cursor: string}[]} */ (this.#iterated);
     try {
       for (;;) {
-        while (waiting.length) yield waiting.shift();
+        for (let next; (next = waiting.shift()); ) {
+          this.#stand(next.cursor);
+          yield next.event;
+        }
         this.#ack();
         if (this.error) throw this.error;
         if (this.#over) return;
@@ -126,11 +134,13 @@ export class Subscription {
     if (this.#over) return;
     const { options, client, run } = this;
     const after = (options.after === 'remembered' ? client.cursors.get(client.base + run) : options.after) ?? '';
+    this.received = placeOf(after).seq;
     const single = Boolean(options.onEvent || this.#iterated);
     this.#folds = !after || Boolean(options.onState);
-    const rate = globalThis.document?.hidden ? HIDDEN_RATE : options.rate;
+    const rate = globalThis.document?.hidden ? HIDDEN_RATE : paceOf(options.rate);
     this.#joined = client.link.join({ run, after, fold: !single, rate, on: this.#listener() });
-    if (after && this.#folds) this.#refold();
+    if (this.#over) this.#joined.leave(); // the page let go when it was told something while this one joined
+    else if (after && this.#folds) this.#refold();
   }
 
   /** @returns {import('./tabs.js').Listener} */
@@ -143,7 +153,7 @@ export class Subscription {
       events: mine((events, cursor) => this.#take(events, cursor)),
       status: mine((status) => {
         this.status = status;
-        this.options.onStatus?.(status);
+        this.#tell('onStatus', status);
       }),
       connection: mine((about) => this.#connection(about)),
       refused: mine((error) => this.#refused(error)),
@@ -152,14 +162,25 @@ export class Subscription {
 
   /** @param {any[]} events @param {string} cursor */
   #take(events, cursor) {
-    for (const event of events) this.#one(event);
-    this.cursor = cursor || this.cursor;
-    // Another reader of this run, of its state perhaps, stands elsewhere.
-    if (cursor && this.options.after === 'remembered') this.client.cursors.set(this.client.base + this.run, cursor);
+    const { epoch } = placeOf(cursor);
+    for (const event of events) {
+      this.#one(event);
+      this.#iterated?.push({ event, cursor: cursor && event.seq ? cursorOf(epoch, event.seq) : '' });
+    }
+    if (!this.#iterated) this.#stand(cursor);
     this.#unacked = true;
     if (!this.#iterated || this.#iterated.length < MAX_ITERATED) this.#ack();
     if (events.length && isLast(events[events.length - 1])) this.#finish('ended');
     this.#wakeIterator();
+  }
+
+  // What waits for an iterator has not been handed over: after a reload it comes again.
+  /** @param {string} cursor */
+  #stand(cursor) {
+    if (!cursor) return;
+    this.cursor = cursor;
+    // Another reader of this run, of its state perhaps, stands elsewhere.
+    if (this.options.after === 'remembered') this.client.cursors.set(this.client.base + this.run, cursor);
   }
 
   /** @param {any} event */
@@ -168,11 +189,16 @@ export class Subscription {
     const sentMs = event.at_ms - clock.skewMs;
     if (sentMs >= this.#openedMs) this.lagMs = Math.max(0, Date.now() - sentMs);
     if (this.#folds && !this.#folding) this.#apply(event);
-    this.#iterated?.push(event);
+    this.#tell('onEvent', event);
+  }
+
+  // What the page does wrong is its own: the connection, which others share, has not deserved it.
+  /** @param {'onEvent'|'onStatus'|'onConnection'} name @param {any} what */
+  #tell(name, what) {
     try {
-      this.options.onEvent?.(event);
+      this.options[name]?.(what);
     } catch (error) {
-      globalThis.reportError?.(error); // the page's own; the next event has not deserved it
+      globalThis.reportError?.(error);
     }
   }
 
@@ -181,7 +207,11 @@ export class Subscription {
     const verdict = this.fold.apply(event);
     if (verdict === 'taken') note(this.#changed, event);
     if (verdict === 'gap') this.#refold();
-    this.frames.ask();
+    this.#draws();
+  }
+
+  #draws() {
+    if (this.options.onState) this.frames.ask();
   }
 
   // The state by itself, where events alone don't lead to it: after a cursor, or between two deltas.
@@ -191,38 +221,43 @@ export class Subscription {
     const fold = Object.assign(new Fold(), { generation: this.fold.generation + 1 });
     try {
       await this.#readFold(fold);
-      this.fold = fold;
-      this.#changed.all = true;
-      this.frames.ask();
     } catch (error) {
-      if (this.connection !== 'stopped') this.#refused(/** @type {Error} */ (error));
+      this.#refused(/** @type {Error} */ (error));
     }
+  }
+
+  // At once after its last answer: what comes next is for this one.
+  /** @param {Fold} fold */
+  #takeFold(fold) {
+    this.fold = fold;
     this.#folding = false;
+    this.#changed.all = true;
+    this.#draws();
   }
 
   /** @param {Fold} fold */
   async #readFold(fold) {
     const pieces = new Pieces();
-    for (let cursor = '', done = false; !done && this.connection !== 'stopped'; ) { // beyond the end as well
+    for (let cursor = ''; this.connection !== 'stopped'; ) { // not only until the end: a large state takes several answers
       const place = cursor ? `after=${encodeURIComponent(cursor)}` : 'fold=1';
-      const answer = await this.#ask(`api/runs/${encodeURIComponent(this.run)}/events?poll=0&${place}`);
+      const answer = await this.#call(`api/runs/${encodeURIComponent(this.run)}/events?poll=0&${place}`);
       for (const event of answer.events.map((/** @type {any} */ one) => pieces.add(one))) if (event) fold.apply(event);
       cursor = answer.cursor;
-      done = answer.done || !answer.events.length || fold.position >= Math.max(this.received, 1);
+      const done = answer.done || !answer.events.length || fold.position >= Math.max(this.received, 1);
+      if (done) return this.#takeFold(fold);
     }
   }
 
-  // A server that is away for a while takes the connection along as well: the state waits, as the events do.
-  /** @param {string} path @returns {Promise<any>} */
-  async #ask(path) {
+  // The connection waits for a server that is away, and so does this.
+  /** @param {string} path */
+  async #call(path) {
     for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await this.client.call(path);
-      } catch (error) {
-        const { status } = /** @type {PenstockError} */ (error);
-        if ((status !== 0 && !(status >= 500)) || this.connection === 'stopped') throw error;
-        await new Promise((resolve) => setTimeout(resolve, backoffMs(attempt, Math.random())));
-      }
+      const answer = await this.client.call(path).catch((error) => /** @type {any} */ ({ error }));
+      if (!answer.error) return answer;
+      if (!(answer.error instanceof PenstockError)) throw answer.error;
+      const { act, afterMs } = decideOn(answer.error, { attempt, chance: Math.random(), hidden: globalThis.document?.hidden });
+      if (act !== 'retry' || this.connection === 'stopped') throw answer.error;
+      await new Promise((resolve) => setTimeout(resolve, afterMs));
     }
   }
 
@@ -231,7 +266,7 @@ export class Subscription {
     this.#openedMs = openedMs;
     Object.assign(this, about);
     if (about.connection === 'ended') this.#finish('ended');
-    else this.options.onConnection?.(this);
+    else this.#tell('onConnection', this);
   }
 
   /** @param {Error | {status?: number, message?: string}} error */
@@ -247,8 +282,9 @@ export class Subscription {
     this.connection = connection;
     this.#joined?.leave();
     this.unwatch();
+    this.options.signal?.removeEventListener('abort', this.#close);
     this.client.cursors.write();
-    this.options.onConnection?.(this);
+    this.#tell('onConnection', this);
     this.#wakeIterator();
   }
 
@@ -263,6 +299,13 @@ export class Subscription {
     this.#changed = nothing();
     this.options.onState?.(this.fold, changed);
   }
+}
+
+// Another number than the server takes would be refused, for all who share the connection.
+/** @param {number|undefined} rate @returns {number|undefined} */
+function paceOf(rate) {
+  if (rate === undefined || !(rate >= 0)) return undefined;
+  return rate && Math.min(MAX_RATE, Math.max(1, Math.round(rate)));
 }
 
 /** @returns {Changed} */

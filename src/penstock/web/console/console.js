@@ -26,6 +26,7 @@ import { StartView } from './start.js';
  */
 
 const TICK_MS = 500; // of clocks that run
+const PLACES = 50; // views whose place is remembered: how far one goes back
 
 const VIEWS = {
   start: StartView,
@@ -61,7 +62,9 @@ function route() {
 }
 
 function leave() {
+  scrolled.delete(shown.key);
   scrolled.set(shown.key, scrollY);
+  if (scrolled.size > PLACES) scrolled.delete([...scrolled.keys()][0]);
   shown.view?.hide();
 }
 

@@ -36,7 +36,6 @@ export class RunFilters {
       event.preventDefault();
       this.#tell();
     });
-    this.#loadFunctions();
   }
 
   get filters() {
@@ -47,6 +46,7 @@ export class RunFilters {
 
   /** @param {{function?: string, state?: string, q?: string}} filters */
   set({ function: name = '', state = '', q = '' }) {
+    if (this.function.options.length === 1) this.#loadFunctions(); // the first time, or the server was away
     this.#offer(name);
     this.function.value = name;
     this.#given = state;

@@ -51,7 +51,6 @@ export class RunList {
   takeOlder({ runs, next }) {
     this.next = next;
     this.#put([...this.runs, ...runs.filter(({ run_id: id }) => !this.#places.has(id))]);
-    if (this.runs.length > KEPT_RUNS) this.next = null;
   }
 
   /**
@@ -71,6 +70,11 @@ export class RunList {
    */
   keep(stays) {
     if (!this.runs.every(stays)) this.#put(this.runs.filter(stays));
+  }
+
+  /** As many are held as may be: what is older is not listed. */
+  get isFull() {
+    return this.runs.length >= KEPT_RUNS;
   }
 
   /** Begin anew. */
@@ -99,8 +103,9 @@ export class RunList {
 
   /** @param {Run[]} runs */
   #put(runs) {
-    this.runs = runs;
-    this.#places = new Map(runs.map(({ run_id: id }, place) => [id, place]));
+    this.runs = runs.slice(0, KEPT_RUNS);
+    if (this.isFull) this.next = null;
+    this.#places = new Map(this.runs.map(({ run_id: id }, place) => [id, place]));
   }
 }
 

@@ -21,6 +21,7 @@ export class RunsView {
   title = 'Runs';
   /** @type {{now: () => void, close: () => void}|null} */ #polled = null;
   #fresh = 0;
+  #top = 0;
   /** @type {any[]} */ #anchors = [];
   /** @type {string[]} ids, at most two */ #selected = [];
   #active = '';
@@ -88,11 +89,12 @@ export class RunsView {
     this.#polled?.close();
     const everyMs = q ? SEARCH_EVERY_MS : EVERY_MS;
     this.#polled = polling.add({ everyMs, load: () => this.#feed.load(), failed: (error) => this.#failed(error) });
-    this.#mark();
-    this.rows.draw();
+    this.rows.setAround(this.#feed.list.runs, 0);
+    this.grid.scrollTop = this.#top; // what is out of the page forgets it
   }
 
   hide() {
+    this.#top = this.grid.scrollTop;
     this.#polled?.close();
     this.#polled = null;
   }
@@ -107,7 +109,7 @@ export class RunsView {
   /** @param {any} filters */
   #begin(filters) {
     this.#feed.begin(filters);
-    this.#fresh = 0;
+    this.#fresh = this.#top = 0;
     this.grid.scrollTop = 0;
     this.#say({ text: '' });
     this.rows.set([]);
@@ -157,6 +159,7 @@ export class RunsView {
     const any = filters.function || filters.state || filters.q;
     if (list.next === undefined) put(this.end, 'Loading…');
     else if (list.next) put(this.end, filters.q ? 'Searching older runs…' : 'Loading older runs…');
+    else if (list.isFull) put(this.end, 'More are not listed: filter, or search.');
     else put(this.end, list.runs.length ? '' : any ? 'No run is like this.' : 'No runs yet.');
   }
 

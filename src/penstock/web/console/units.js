@@ -16,6 +16,8 @@ export function milliseconds(s) {
 
 /** @param {number} x */
 export function bytes(x) {
+  if (x < 2 ** 10) return `${x} bytes`;
+  if (x < 2 ** 20) return `${(x / 2 ** 10).toFixed(x < 10 * 2 ** 10 ? 1 : 0)} KiB`;
   if (x >= 2 ** 30) return `${(x / 2 ** 30).toFixed(x < 10 * 2 ** 30 ? 2 : 1)} GiB`;
   return `${(x / 2 ** 20).toFixed(x < 10 * 2 ** 20 ? 1 : 0)} MiB`;
 }

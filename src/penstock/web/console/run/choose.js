@@ -30,7 +30,7 @@ export async function chooseOther(client, id, name) {
 
 /** @param {string} id @param {any} run @param {HTMLDialogElement} dialog */
 function offer(id, run, dialog) {
-  const age = `${duration(clock.now() - run.created_at_ms)} ago`;
+  const age = `${duration(clock.now() - run.created_at_ms).replace(/ \d+ (s|min)$/, '')} ago`;
   const lasted = run.ended_at_ms && run.started_at_ms ? duration(run.ended_at_ms - run.started_at_ms) : '';
   const state = h('span', { className: 'state', data: { state: run.state } }, run.state);
   const href = `#/compare/${encodeURIComponent(id)}/${encodeURIComponent(run.run_id)}`;

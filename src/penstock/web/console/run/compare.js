@@ -76,7 +76,7 @@ export class ComparePage {
     this.#heads();
     this.#figures(a, b);
     this.element.dispatchEvent(new Event('viewchange', { bubbles: true }));
-    const drawn = [a, b].map(({ fold, state }) => `${fold.position} ${fold.generation} ${state}`).join();
+    const drawn = [a, b].map(({ position, fold, state }) => `${position} ${fold.generation} ${state}`).join();
     const early = !(a.over && b.over) && performance.now() - this.#drawnMs < LIVE_MS;
     if (drawn === this.#drawn || early) return;
     this.#drawn = drawn;

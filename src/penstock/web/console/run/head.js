@@ -54,7 +54,7 @@ export class Head {
     this.again.hidden = !record?.function;
     put(this.facts, factsOf(model));
     put(this.receipt, model.receipt && fold.end ? LATE_RECEIPTS[state === 'cancelled' ? 'cancelled' : 'other'] : model.receipt);
-    this.#showNotices([...model.notices, ...fold.notices.slice(-2).map(({ message }) => message), ...letGo(model)]);
+    this.#showNotices([...model.notices, ...model.resets.slice(-2).map(({ message }) => message), ...letGo(model)]);
     this.#progress(fold);
   }
 

@@ -10,6 +10,7 @@ import { isError, isLive } from './words.js';
 const KEPT_ERRORS = 20_000;
 const ERRORS_SHARE = 1 / 8;
 
+/** @typedef {import('../../client/fold.js').Notice} Notice */
 /** @typedef {{seq: number, span: string, message: string}} Problem a place where something failed */
 
 /** What a page knows of one run. Give it each state that the client tells, and read the fields. */
@@ -23,7 +24,8 @@ export class RunModel {
   transcript = new Transcript();
   /** @type {Problem[]} in order */ errors = [];
   droppedErrors = 0;
-  /** Steps under way. @type {Set<string>} */ pending = new Set();
+  /** @type {Set<string>} steps under way */ pending = new Set();
+  /** @type {Notice[]} resets that a fold of the server's left out */ #earlier = [];
   /** Unix milliseconds of the first event; 0 before it */ firstMs = 0;
   #position = 0;
   #generation = 0;
@@ -35,22 +37,39 @@ export class RunModel {
   }
 
   /**
-   * Take the state.
+   * Take the state, up to an event: it lives, and of what has come since nobody has said yet where it changed.
    * @param {Fold} fold @param {import('../../client/subscription.js').Changed} changed since the last time
+   * @param {number} [upTo]
    */
-  update(fold, changed) {
+  update(fold, changed, upTo = fold.position) {
     const anew = changed.all || fold !== this.fold || fold.generation !== this.#generation;
     this.fold = fold;
     if (anew || fold.droppedSteps !== this.#droppedSteps) this.#clear();
     const all = this.#position === 0;
     const steps = all ? fold.steps.keys() : changed.steps;
     const texts = all ? fold.texts.keys() : changed.texts;
-    const ids = [...steps];
-    const own = this.#takeSteps(ids);
+    const ids = [...steps].filter((id) => (fold.steps.get(id)?.seq ?? 0) <= upTo);
+    const own = this.#takeSteps(ids, upTo);
     const replaced = all || changed.kinds.has('replace');
-    this.transcript.update(fold, { texts, steps: ids, replaced }, (step) => own.has(step.id));
-    this.#takeRest();
-    this.#position = fold.position;
+    this.transcript.update(fold, { texts, steps: ids, replaced, notices: this.resets, upTo }, (step) => own.has(step.id));
+    this.#takeRest(upTo);
+    this.#position = upTo;
+  }
+
+  /** @returns {Notice[]} all that is known of, in order */
+  get resets() {
+    const { notices } = this.fold;
+    const first = notices[0]?.seq ?? Infinity;
+    return this.#earlier.length ? [...this.#earlier.filter(({ seq }) => seq < first), ...notices] : notices;
+  }
+
+  /**
+   * Resets were found in the store: what they withdrew is not in the state, nor are they where the server folded it.
+   * @param {Notice[]} resets
+   */
+  recall(resets) {
+    this.#earlier = resets;
+    if (this.#position) this.update(this.fold, { all: true, texts: new Set(), steps: new Set(), kinds: new Set() }, this.#position);
   }
 
   #clear() {
@@ -65,15 +84,15 @@ export class RunModel {
     this.transcript.clear();
   }
 
-  /** @param {string[]} ids @returns {Set<string>} steps whose error began with them */
-  #takeSteps(ids) {
+  /** @param {string[]} ids @param {number} upTo @returns {Set<string>} steps whose error began with them */
+  #takeSteps(ids, upTo) {
     /** @type {Set<string>} */ const own = new Set();
     const ended = [];
     for (const id of ids) {
       const step = this.fold.steps.get(id);
       if (!step) continue;
       if (!this.tree.nodes.has(id)) this.#begin(step);
-      if (step.end) ended.push(step);
+      if (step.end && step.end.seq <= upTo) ended.push(step);
     }
     ended.sort((one, other) => (one.end?.seq ?? 0) - (other.end?.seq ?? 0)); // children before what they are in
     for (const step of ended) if (this.#end(step)) own.add(step.id);
@@ -101,23 +120,24 @@ export class RunModel {
     return isOwn;
   }
 
-  #takeRest() {
-    for (const log of newer(this.fold.logs, this.#position)) {
+  /** @param {number} upTo */
+  #takeRest(upTo) {
+    for (const log of newer(this.fold.logs, this.#position, upTo)) {
       this.firstMs ||= log.atMs;
       log.fields = lightened(log.fields);
       if (isError(log.level)) this.#found({ seq: log.seq, span: log.span, message: log.message });
     }
-    for (const item of newer(this.fold.values, this.#position)) {
+    for (const item of newer(this.fold.values, this.#position, upTo)) {
       this.firstMs ||= item.atMs;
       item.value = lightened(item.value);
       if (item.value instanceof Large) item.units = item.value.preview.length;
     }
-    this.#takeEnd(this.fold.end);
+    if (this.fold.end && this.fold.end.seq <= upTo) this.#takeEnd(this.fold.end);
   }
 
-  /** @param {import('../../client/fold.js').End|null} end */
+  /** @param {import('../../client/fold.js').End} end */
   #takeEnd(end) {
-    if (!end || end.seq <= this.#position) return;
+    if (end.seq <= this.#position) return;
     end.result = lightened(end.result);
     const { error } = end;
     const told = this.errors.some(({ message }) => message === error?.message);
@@ -129,6 +149,11 @@ export class RunModel {
     this.errors.push(problem);
     if ((this.errors.at(-2)?.seq ?? 0) > problem.seq) this.errors.sort((one, other) => one.seq - other.seq);
     if (this.errors.length > KEPT_ERRORS) this.droppedErrors += this.errors.splice(0, KEPT_ERRORS * ERRORS_SHARE).length;
+  }
+
+  /** @returns {number} everything up to this event was taken */
+  get position() {
+    return this.#position;
   }
 
   /** @returns {string} the run's state; '' while it is unknown, or while what led to its end is still on the way */

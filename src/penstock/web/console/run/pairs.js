@@ -38,7 +38,7 @@ export function figuresOf(a, b, nowMs) {
     neutral('Attempt', a.attempt, b.attempt, String),
     neutral('Events', a.fold.position, b.fold.position, tokens),
   ];
-  return figures.filter((row) => row.a || row.b);
+  return figures.filter(({ a: left, b: right }) => (left || right) && !(left === '0' && right === '0'));
 }
 
 /**

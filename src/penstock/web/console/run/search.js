@@ -14,15 +14,16 @@ const LOOK_EVERY = 64;
 
 /**
  * Go through a run. Yields now and then, so that whoever runs it can pause.
- * @param {{fold: import('../../client/fold.js').Fold, transcript: import('./transcript.js').Transcript}} model
+ * @param {{fold: import('../../client/fold.js').Fold, transcript: import('./transcript.js').Transcript,
+ *   resets: import('../../client/fold.js').Notice[]}} model
  * @param {string} words
  * @returns {Generator<void, Match[], void>}
  */
-export function* search({ fold, transcript }, words) {
+export function* search({ fold, transcript, resets }, words) {
   const sought = words.toLowerCase();
   /** @type {Map<string, Match>} */ const found = new Map();
   let looked = 0;
-  for (const [match, parts] of places(fold, transcript)) {
+  for (const [match, parts] of places(fold, transcript, resets)) {
     if (found.size < MOST_MATCHES && holds(parts, sought)) found.set(`${match.seq} ${match.span}`, match);
     looked += 1;
     if (looked % LOOK_EVERY === 0) yield;
@@ -32,9 +33,10 @@ export function* search({ fold, transcript }, words) {
 
 /**
  * @param {import('../../client/fold.js').Fold} fold @param {import('./transcript.js').Transcript} transcript
+ * @param {import('../../client/fold.js').Notice[]} resets
  * @returns {Generator<[Match, any[]]>}
  */
-function* places(fold, transcript) {
+function* places(fold, transcript, resets) {
   for (const { id, seq, name, kind, input, end } of fold.steps.values()) {
     yield [{ seq, span: id }, [name, kind, input, end?.output, end?.error?.message, end?.error?.code]];
   }
@@ -44,7 +46,7 @@ function* places(fold, transcript) {
   }
   for (const log of fold.logs) yield [log, [log.message, log.fields]];
   for (const value of fold.values) yield [value, [value.value]];
-  for (const notice of fold.notices) yield [{ seq: notice.seq, span: '' }, [notice.message]];
+  for (const notice of resets) yield [{ seq: notice.seq, span: '' }, [notice.message]];
   if (fold.end) yield [{ seq: fold.end.seq, span: '' }, [fold.end.result, fold.end.error?.message, fold.end.error?.code]];
 }
 

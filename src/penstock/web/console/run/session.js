@@ -7,6 +7,8 @@ import { Stored } from './stored.js';
 import { isLive } from './words.js';
 
 const RECORD_MS = 5_000; // between two looks at how much is stored of a run that goes on
+/** Answers of about 256 KiB that are looked through for resets: those of a longer run's end are with its events. */
+const MOST_LOOKED = 40;
 const GONE = [401, 403, 404]; // asking again will not help
 
 /** @typedef {import('../../client/subscription.js').Changed} Changed */
@@ -15,8 +17,10 @@ const GONE = [401, 403, 404]; // asking again will not help
 export class Session {
   /** @type {Changed|null} since the last time the model took it */ #changed = null;
   /** @type {import('../../client/fold.js').Fold|null} */ #fold = null;
+  #upTo = 0;
   #askedMs = 0;
   #asking = false;
+  #looked = false;
 
   /** @param {string} id @param {() => void} change something is to be drawn */
   constructor(id, change) {
@@ -42,6 +46,7 @@ export class Session {
     const before = this.#changed;
     this.#changed = before && !changed.all ? merged(before, changed) : changed;
     this.#fold = fold;
+    this.#upTo = fold.position;
     if (fold.end && isLive(this.model.record?.state ?? 'running')) this.loadRecord();
     else if (this.model.status.state === 'queued') this.#started();
     this.change();
@@ -75,7 +80,7 @@ export class Session {
     if (this.#fold !== this.model.fold && position > 0) {
       this.model.notices = [`Events after ${position} were missing. This run was read again from its start.`];
     }
-    this.model.update(this.#fold, this.#changed);
+    this.model.update(this.#fold, this.#changed, this.#upTo);
     this.#changed = null;
     return true;
   }
@@ -91,6 +96,23 @@ export class Session {
       if (GONE.includes(/** @type {any} */ (error).status)) this.#gone(error);
     }
     this.#asking = false;
+    if (this.model.attempt > 1) this.#findResets();
+    this.change();
+  }
+
+  // Who comes late gets the state as it is: that something was withdrawn on the way is only in the store.
+  async #findResets() {
+    if (this.#looked || !this.model.over) return;
+    this.#looked = true;
+    const found = [];
+    let answers = 0;
+    for await (const events of this.stored.pages()) {
+      for (const { type, seq, to, reason = '', at_ms: atMs } of events) {
+        if (type === 'reset') found.push({ seq, to, atMs, message: reason, units: 0 });
+      }
+      if ((answers += 1) === MOST_LOOKED) break;
+    }
+    this.model.recall(found);
     this.change();
   }
 

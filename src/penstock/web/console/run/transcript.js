@@ -45,23 +45,25 @@ export class Transcript {
   /**
    * Take what is new.
    * @param {import('../../client/fold.js').Fold} fold
-   * @param {{texts: Iterable<string>, steps: Iterable<string>, replaced: boolean}} changed
+   * @param {{texts: Iterable<string>, steps: Iterable<string>, replaced: boolean,
+   *   notices: import('../../client/fold.js').Notice[], upTo: number}} changed
    * @param {(step: import('../../client/fold.js').Step) => boolean} ownError whether a step's error began with it
    */
   update(fold, changed, ownError) {
-    const fresh = [...this.#newTexts(fold, changed.texts), ...this.#newSteps(fold, changed.steps, ownError)];
-    for (const item of newer(fold.values, this.#position)) fresh.push(rowOf('value', item.seq, item.span, item));
-    for (const item of newer(fold.logs, this.#position)) {
+    const { upTo } = changed;
+    const fresh = [...this.#newTexts(fold, changed.texts, upTo), ...this.#newSteps(fold, changed.steps, ownError)];
+    for (const item of newer(fold.values, this.#position, upTo)) fresh.push(rowOf('value', item.seq, item.span, item));
+    for (const item of newer(fold.logs, this.#position, upTo)) {
       if (isGrave(item.level)) fresh.push(rowOf('log', item.seq, item.span, item));
     }
-    for (const item of newer(fold.notices, this.#position)) fresh.push(rowOf('reset', item.seq, '', item));
+    for (const item of newer(changed.notices, this.#position, upTo)) fresh.push(rowOf('reset', item.seq, '', item));
     if (changed.replaced) fresh.push(...this.#newLatest(fold));
     const { end } = fold;
-    if (end && end.seq > this.#position) fresh.push(rowOf('end', end.seq, '', end));
+    if (end && end.seq > this.#position && end.seq <= upTo) fresh.push(rowOf('end', end.seq, '', end));
     fresh.sort((one, other) => one.seq - other.seq);
     for (const row of fresh) this.#add(row);
     if (this.rows.length > KEPT_ROWS || this.#itemUnits > KEPT_UNITS) this.#trim();
-    this.#position = fold.position;
+    this.#position = upTo;
   }
 
   #trim() {
@@ -75,20 +77,21 @@ export class Transcript {
     this.dropped += count;
   }
 
-  /** @param {import('../../client/fold.js').Fold} fold @param {Iterable<string>} spans @returns {Row[]} */
-  #newTexts(fold, spans) {
+  /** @param {import('../../client/fold.js').Fold} fold @param {Iterable<string>} spans @param {number} upTo @returns {Row[]} */
+  #newTexts(fold, spans, upTo) {
     const fresh = [];
     for (const span of spans) {
       const text = fold.texts.get(span);
       if (!text) continue;
       const done = this.#units.get(span) ?? 0;
-      let from = text.units;
+      let shown = done;
       for (let index = text.pieces.length - 1; index >= 0 && text.pieces[index].units > done; index -= 1) {
         const { seq, text: piece, units } = text.pieces[index];
-        from = Math.max(done, units - piece.length);
-        fresh.push({ ...rowOf('text', seq, span, null), from, to: units });
+        if (seq > upTo && units - piece.length >= done) continue; // its turn comes
+        shown = Math.max(shown, units);
+        fresh.push({ ...rowOf('text', seq, span, null), from: Math.max(done, units - piece.length), to: units });
       }
-      this.#units.set(span, text.units);
+      this.#units.set(span, shown);
     }
     return fresh;
   }
@@ -176,13 +179,15 @@ export class Transcript {
 const rowOf = (kind, seq, span, item) => ({ kind, seq, span, from: 0, to: 0, item });
 
 /**
- * The entries after an event.
+ * The entries after an event, up to another.
  * @template {{seq: number}} Entry
- * @param {Entry[]} entries in order @param {number} seq
+ * @param {Entry[]} entries in order @param {number} seq @param {number} upTo
  * @returns {Entry[]}
  */
-export function newer(entries, seq) {
-  let from = entries.length;
+export function newer(entries, seq, upTo) {
+  let to = entries.length;
+  while (to > 0 && entries[to - 1].seq > upTo) to -= 1;
+  let from = to;
   while (from > 0 && entries[from - 1].seq > seq) from -= 1;
-  return entries.slice(from);
+  return entries.slice(from, to);
 }
