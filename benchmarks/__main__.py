@@ -19,7 +19,7 @@ NAMES = (
     "cumulative",
     "compression",
     "scrape_time",
-    "run_page",
+    "browser",
 )
 
 

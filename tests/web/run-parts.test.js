@@ -172,4 +172,7 @@ test('the proof says in words when nothing is missing', () => {
   assert.equal(proof(facts).join(' · '), 'received 5 of 5 stored events · all that is stored was received · over fetch, shared by the tabs · lag 12 ms · resumes 1 · duplicates dropped 0');
   assert.ok(!proof({ ...facts, stored: 9 }).join().includes('all that'));
   assert.equal(proof({ ...facts, stored: null })[0], 'received 5 events');
+  assert.equal(proof({ ...facts, stored: 4 })[0], 'received 5 of 5 stored events'); // asked for a moment ago
+  assert.deepEqual(proof({ ...facts, stored: 7, ended: true }).slice(0, 2), ['received 5 of 7 stored events', '2 are missing']);
+  assert.ok(!proof({ ...facts, stored: null, ended: true }).join().includes('all that'));
 });

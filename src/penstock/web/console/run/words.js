@@ -71,10 +71,11 @@ export const costOf = (usage) => (usage?.cost == null ? '' : money(usage.cost, u
  * @returns {string[]} the parts of the line
  */
 export function proof({ received, stored, ended, resumes, duplicates, lagMs, transport, shared }) {
-  const all = ended || (stored != null && received >= stored);
-  const of = ended ? received : stored;
-  const parts = [of == null ? `received ${count(received)} events` : `received ${count(received)} of ${count(Math.max(of, received))} stored events`];
-  if (all) parts.push('all that is stored was received');
+  // While a run goes on, what was stored a moment ago may be less than what has come since.
+  const of = stored == null ? null : ended ? stored : Math.max(stored, received);
+  const parts = [of === null ? `received ${count(received)} events` : `received ${count(received)} of ${count(of)} stored events`];
+  if (of !== null && received >= of) parts.push('all that is stored was received');
+  else if (of !== null && ended) parts.push(`${count(of - received)} are missing`);
   if (transport) parts.push(`over ${TRANSPORTS[transport] ?? transport}${shared ? ', shared by the tabs' : ''}`);
   if (lagMs != null && !ended) parts.push(`lag ${time(lagMs)}`);
   return [...parts, `resumes ${count(resumes)}`, `duplicates dropped ${count(duplicates)}`];
