@@ -8,7 +8,11 @@ import { PretendedServer, World } from './pretended.js';
 
 function makeHub({ server = new PretendedServer(), token = null, transports = ['fetch', 'poll'] } = {}) {
   const world = new World();
-  return { world, server, hub: new Hub(new Server('http://pretended/', token, server.fetch), world.env, { transports }) };
+  return {
+    world,
+    server,
+    hub: new Hub(new Server('http://pretended/', token, server.fetch), world.env, { transports }),
+  };
 }
 
 /** A reader as a page is one: it leaves with the end. */
@@ -37,7 +41,12 @@ const END = { type: 'end', state: 'succeeded' };
 
 test('after one of several has ended, the others still get cursors of their own', async () => {
   const { world, server, hub } = makeHub();
-  for (const [run, count] of [['a', 3], ['b', 7], ['c', 1]]) write(server, run, count);
+  for (const [run, count] of [
+    ['a', 3],
+    ['b', 7],
+    ['c', 1],
+  ])
+    write(server, run, count);
   const [, b] = ['a', 'b', 'c'].map((run) => read(hub, run));
   await world.pass(100);
   server.append('a', END);
@@ -58,7 +67,10 @@ test('readers of one run with a pace leave at its end, over long-poll too', asyn
   await world.pass(3_000);
   server.append('a', END);
   await world.pass(3_000);
-  assert.deepEqual(readers.map(({ events }) => events.length), [3, 3]);
+  assert.deepEqual(
+    readers.map(({ events }) => events.length),
+    [3, 3],
+  );
   assert.ok(hub.idle);
 });
 
@@ -100,13 +112,20 @@ test('where one address for several runs is not known, each is read by its own',
   write(server, 'b', 2);
   const readers = [read(hub, 'a'), read(hub, 'b')];
   await world.pass(10_000);
-  assert.deepEqual(readers.map(({ events }) => events.length), [1, 2]);
+  assert.deepEqual(
+    readers.map(({ events }) => events.length),
+    [1, 2],
+  );
   assert.equal(refused, 1);
 });
 
 test('a transport that throws makes way for the next', async () => {
   const { world, server, hub } = makeHub({ transports: ['poll'] });
-  world.env.WebSocket = class { constructor() { throw new Error('SecurityError'); } };
+  world.env.WebSocket = class {
+    constructor() {
+      throw new Error('SecurityError');
+    }
+  };
   const strict = new Hub(hub.server, world.env, { transports: ['websocket', 'poll'] });
   write(server, 'a', 3);
   const seen = read(strict, 'a');
@@ -118,8 +137,14 @@ test('an answer that breaks off is no fault of long-poll, and is asked for again
   const { world, server, hub } = makeHub({ transports: ['poll', 'fetch'] });
   const { fetch } = server;
   let cuts = 1;
-  const cut = { pull: (body) => { body.enqueue(new TextEncoder().encode('{"events":')); body.error(new TypeError('network error')); } };
-  hub.server.fetch = (url, init) => ((cuts -= 1) < 0 ? fetch(url, init) : Promise.resolve(new Response(new ReadableStream(cut))));
+  const cut = {
+    pull: (body) => {
+      body.enqueue(new TextEncoder().encode('{"events":'));
+      body.error(new TypeError('network error'));
+    },
+  };
+  hub.server.fetch = (url, init) =>
+    (cuts -= 1) < 0 ? fetch(url, init) : Promise.resolve(new Response(new ReadableStream(cut)));
   write(server, 'a', 3);
   const seen = read(hub, 'a');
   await world.pass(2_000);
@@ -152,7 +177,8 @@ test('who catches up obeys 429 as a connection does, and does not ask for ever f
   await world.pass(10_000);
   assert.deepEqual([late.events.length, late.errors], [20, []]);
   const { fetch } = server;
-  hub.server.fetch = (url, init) => (url.includes('poll') ? Promise.resolve(Response.json({}, { status: 500 })) : fetch(url, init));
+  hub.server.fetch = (url, init) =>
+    url.includes('poll') ? Promise.resolve(Response.json({}, { status: 500 })) : fetch(url, init);
   const refused = read(hub, 'a');
   for (let n = 0; n < 60; n += 1) {
     for (const stream of server.streams) stream.write(': heartbeat 15\n\n');

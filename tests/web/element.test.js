@@ -2,10 +2,22 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { proofWords, progressWords, stateOf, stateWords, valueWords } from '../../src/penstock/web/client/element/words.js';
+import {
+  proofWords,
+  progressWords,
+  stateOf,
+  stateWords,
+  valueWords,
+} from '../../src/penstock/web/client/element/words.js';
 
 const connected = {
-  connection: 'live', transport: 'fetch', shared: false, lagMs: 12.4, received: 1200, resumes: 1, duplicates: 0,
+  connection: 'live',
+  transport: 'fetch',
+  shared: false,
+  lagMs: 12.4,
+  received: 1200,
+  resumes: 1,
+  duplicates: 0,
   draining: false,
 };
 const fold = { position: 0, end: null };
@@ -37,7 +49,10 @@ test('the proof counts what came, and says how it comes while it comes', () => {
     'live · received 1,200 · resumes 1 · duplicates dropped 0 · fetch · lag 12 ms',
   );
   const ended = { ...connected, connection: 'ended' };
-  assert.equal(proofWords(ended, 1200).join(' · '), 'ended · received 1,200 of 1,200 · resumes 1 · duplicates dropped 0');
+  assert.equal(
+    proofWords(ended, 1200).join(' · '),
+    'ended · received 1,200 of 1,200 · resumes 1 · duplicates dropped 0',
+  );
   assert.equal(proofWords({ ...connected, shared: true, lagMs: null }, 3).at(-1), 'fetch, shared');
   assert.equal(proofWords({ ...connected, draining: true }, 3)[0], 'server restarting');
 });

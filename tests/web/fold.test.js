@@ -3,7 +3,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  Fold, isLast, KEPT_ITEMS, KEPT_ITEM_UNITS, KEPT_STEPS, KEPT_TEXT, countPoints, skipPoints, textBetween,
+  Fold,
+  isLast,
+  KEPT_ITEMS,
+  KEPT_ITEM_UNITS,
+  KEPT_STEPS,
+  KEPT_TEXT,
+  countPoints,
+  skipPoints,
+  textBetween,
 } from '../../src/penstock/web/client/fold.js';
 
 const text = (seq, pos, words, more = {}) => ({ type: 'text', seq, at_ms: seq, pos, text: words, ...more });
@@ -78,9 +86,15 @@ test('a reset withdraws everything after its event and leads back to the state b
   assert.deepEqual([...folded.steps.keys()], ['s']);
   assert.equal(folded.steps.get('s').end, null);
   assert.equal(folded.progress.done, 1);
-  assert.deepEqual(folded.replaced.map((item) => item.value), ['early']);
+  assert.deepEqual(
+    folded.replaced.map((item) => item.value),
+    ['early'],
+  );
   assert.deepEqual([folded.values, folded.logs], [[], []]);
-  assert.deepEqual(folded.notices.map(({ seq, to, message }) => [seq, to, message]), [[13, 4, 'attempt 2']]);
+  assert.deepEqual(
+    folded.notices.map(({ seq, to, message }) => [seq, to, message]),
+    [[13, 4, 'attempt 2']],
+  );
   assert.equal(folded.position, 14);
 });
 
@@ -140,7 +154,10 @@ test('of many texts the oldest go first, and the one that grows stays', () => {
 
 test('neighbours are joined, but not over the edge that a checkpoint makes', () => {
   const { folded } = fold(text(1, 0, 'a'), text(2, 1, 'b'), text(3, 2, 'c', { edge: true }), text(4, 3, 'd'));
-  assert.deepEqual(folded.texts.get('').pieces.map((piece) => piece.text), ['ab', 'cd']);
+  assert.deepEqual(
+    folded.texts.get('').pieces.map((piece) => piece.text),
+    ['ab', 'cd'],
+  );
   folded.apply({ type: 'reset', seq: 5, to: 2 });
   assert.equal(folded.textOf(''), 'ab');
 });

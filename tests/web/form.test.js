@@ -24,23 +24,35 @@ test('each kind of value has its control', () => {
 
 test('what no control can hold is JSON', () => {
   for (const property of [
-    {}, { type: 'object' }, { type: 'object', additionalProperties: { type: 'string' } }, { type: 'array' },
-    { type: 'array', items: { type: 'array', items: {} } }, { type: 'array', items: false, prefixItems: [{}] },
-    { type: ['string', 'integer'] }, { anyOf: [{ type: 'string' }, { type: 'integer' }] }, { $ref: '#/$defs/none' },
-  ]) assert.equal(kind(property), 'json', JSON.stringify(property));
+    {},
+    { type: 'object' },
+    { type: 'object', additionalProperties: { type: 'string' } },
+    { type: 'array' },
+    { type: 'array', items: { type: 'array', items: {} } },
+    { type: 'array', items: false, prefixItems: [{}] },
+    { type: ['string', 'integer'] },
+    { anyOf: [{ type: 'string' }, { type: 'integer' }] },
+    { $ref: '#/$defs/none' },
+  ])
+    assert.equal(kind(property), 'json', JSON.stringify(property));
 });
 
 test('objects and lists are followed through references, unions with null and each other', () => {
   const $defs = { Item: { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] } };
   const list = one({ type: 'array', items: { $ref: '#/$defs/Item' } }, { $defs });
   assert.equal(list.kind, 'list');
-  assert.deepEqual(list.item.fields.map(({ name, required }) => [name, required]), [['name', true]]);
+  assert.deepEqual(
+    list.item.fields.map(({ name, required }) => [name, required]),
+    [['name', true]],
+  );
   const maybe = one({ anyOf: [{ $ref: '#/$defs/Item' }, { type: 'null' }], default: null }, { $defs });
   assert.deepEqual([maybe.kind, maybe.nullable], ['object', true]);
 });
 
 test('a schema that refers to itself ends in JSON', () => {
-  const $defs = { Tree: { type: 'object', properties: { child: { anyOf: [{ $ref: '#/$defs/Tree' }, { type: 'null' }] } } } };
+  const $defs = {
+    Tree: { type: 'object', properties: { child: { anyOf: [{ $ref: '#/$defs/Tree' }, { type: 'null' }] } } },
+  };
   let [field, depth] = [one({ $ref: '#/$defs/Tree' }, { $defs }), 0];
   while (field.kind === 'object') [field, depth] = [field.fields[0], depth + 1];
   assert.equal(field.kind, 'json');
@@ -84,7 +96,10 @@ test('JSON goes in and out', () => {
 });
 
 test('limits are said beforehand', () => {
-  assert.equal(noteOf(one({ type: 'integer', minimum: 1, maximum: 8 }, { required: true })), 'whole number, 1…8, required');
+  assert.equal(
+    noteOf(one({ type: 'integer', minimum: 1, maximum: 8 }, { required: true })),
+    'whole number, 1…8, required',
+  );
   assert.equal(noteOf(one({ type: 'number', exclusiveMinimum: 0 })), 'number, over 0');
   assert.equal(noteOf(one({ type: 'string', minLength: 1, maxLength: 20 })), 'at most 20 characters');
 });
@@ -98,7 +113,12 @@ test('a place is read as the server names it', () => {
 
 function shelf() {
   const kept = new Map();
-  return { getItem: (key) => kept.get(key) ?? null, setItem: (key, text) => kept.set(key, text), removeItem: (key) => kept.delete(key), kept };
+  return {
+    getItem: (key) => kept.get(key) ?? null,
+    setItem: (key, text) => kept.set(key, text),
+    removeItem: (key) => kept.delete(key),
+    kept,
+  };
 }
 
 test('the last input of each function is kept, of the last thirty functions', () => {
@@ -121,7 +141,9 @@ test('what is too large, unreadable or forbidden is not remembered', () => {
   assert.equal(inputs.get('f'), null);
   storage.setItem('inputs', '{"not": "ours"}');
   assert.equal(inputs.get('f'), null);
-  const forbidden = new Remembered('inputs', () => { throw new Error('SecurityError'); });
+  const forbidden = new Remembered('inputs', () => {
+    throw new Error('SecurityError');
+  });
   forbidden.put('f', {});
   assert.equal(forbidden.get('f'), null);
 });

@@ -12,7 +12,8 @@ function makeHub({ seed = 1, server = new PretendedServer(), token = null } = {}
   const world = new World(seed);
   const proven = [];
   const hub = new Hub(new Server('http://pretended/', token, server.fetch), world.env, {
-    transports: ['fetch', 'poll'], onProven: (name) => proven.push(name),
+    transports: ['fetch', 'poll'],
+    onProven: (name) => proven.push(name),
   });
   return { world, server, hub, proven };
 }
@@ -41,7 +42,8 @@ function read(hub, run, { auto = true, ...wish } = {}) {
       }
       seen.cursor = batch.at(-1).cursor;
       if (!auto) seen.unacked += 1;
-      else if (auto === 'at once' && seen.reader) seen.reader.ack(); // as a page does
+      else if (auto === 'at once' && seen.reader)
+        seen.reader.ack(); // as a page does
       else queueMicrotask(() => seen.reader.ack());
     },
     status: (data) => seen.statuses.push(data),
@@ -57,7 +59,11 @@ function read(hub, run, { auto = true, ...wish } = {}) {
   return seen;
 }
 
-const text = (seen) => seen.events.filter(({ type }) => type === 'text').map((event) => event.text).join('');
+const text = (seen) =>
+  seen.events
+    .filter(({ type }) => type === 'text')
+    .map((event) => event.text)
+    .join('');
 
 function write(server, run, from, count) {
   for (let n = from; n < from + count; n += 1) server.append(run, { type: 'text', pos: 0, text: `${n} ` });
@@ -69,7 +75,10 @@ test('readers of one run, and of several, share one connection', async () => {
   write(server, 'b', 0, 2);
   const readers = [read(hub, 'a'), read(hub, 'a'), read(hub, 'b')];
   await world.pass(100);
-  assert.deepEqual(readers.map(({ position }) => position), [3, 3, 2]);
+  assert.deepEqual(
+    readers.map(({ position }) => position),
+    [3, 3, 2],
+  );
   assert.equal(server.streams.size, 1);
   assert.equal(server.asked.filter((url) => url.includes('/api/events?')).length, 1);
   assert.ok(readers[0].events.every((event) => !('stream' in event)));
@@ -87,7 +96,10 @@ test('who comes later gets what the others have had from the store, and goes on 
   write(server, 'a', 20, 5);
   server.flush();
   await world.pass(100);
-  assert.deepEqual([first, late, middle].map(({ position }) => position), [25, 25, 25]);
+  assert.deepEqual(
+    [first, late, middle].map(({ position }) => position),
+    [25, 25, 25],
+  );
   assert.deepEqual([late.events.length, middle.events.length], [25, 14]);
   assert.equal(server.streams.size, 1);
 });
@@ -102,7 +114,12 @@ test('a connection that breaks is resumed from where it stood', async () => {
   await world.pass(1000);
   assert.equal(seen.position, 6);
   assert.deepEqual(seen.about.at(-1), {
-    connection: 'live', transport: 'fetch', draining: false, resumes: 1, duplicates: 0, openedMs: seen.about.at(-1).openedMs,
+    connection: 'live',
+    transport: 'fetch',
+    draining: false,
+    resumes: 1,
+    duplicates: 0,
+    openedMs: seen.about.at(-1).openedMs,
   });
   assert.match(server.asked.at(-1), /after=epoch123-3/);
 });
@@ -171,7 +188,10 @@ test('nobody is told that a run has ended before its last event was handed over'
   server.append('a', { type: 'end', state: 'succeeded' });
   server.flush();
   await world.pass(100);
-  assert.deepEqual(readers.map(({ position }) => position), [4, 4]);
+  assert.deepEqual(
+    readers.map(({ position }) => position),
+    [4, 4],
+  );
 });
 
 test('a run that is not there is refused to its readers, and to nobody else', async () => {
@@ -201,7 +221,10 @@ test('a refused token is renewed once; one that stays refused ends it', async ()
   const server = Object.assign(new PretendedServer(), { token: 'good' });
   write(server, 'a', 0, 2);
   const given = [];
-  const token = (refused) => { given.push(refused); return given.length === 1 ? 'stale' : 'good'; };
+  const token = (refused) => {
+    given.push(refused);
+    return given.length === 1 ? 'stale' : 'good';
+  };
   const { world, hub } = makeHub({ server, token });
   const seen = read(hub, 'a');
   await world.pass(2_000);
@@ -250,8 +273,10 @@ const mergeTexts = (world) => (events) => {
   for (const event of events) {
     const last = merged.at(-1);
     const joins = last && last.type === event.type && world.chance() < 0.6;
-    if (joins && event.type === 'text') merged[merged.length - 1] = { ...event, pos: last.pos, text: last.text + event.text, n: (last.n ?? 1) + 1 };
-    else if (joins && event.delta && last.delta) merged[merged.length - 1] = { ...event, delta: [...last.delta, ...event.delta], n: (last.n ?? 1) + 1 };
+    if (joins && event.type === 'text')
+      merged[merged.length - 1] = { ...event, pos: last.pos, text: last.text + event.text, n: (last.n ?? 1) + 1 };
+    else if (joins && event.delta && last.delta)
+      merged[merged.length - 1] = { ...event, delta: [...last.delta, ...event.delta], n: (last.n ?? 1) + 1 };
     else merged.push(event);
   }
   return merged;
@@ -282,14 +307,25 @@ async function disturb(world, server, hub, readers) {
   const what = world.pick(10);
   if (what === 0) server.cut();
   else if (what === 1) for (const stream of server.streams) stream.close();
-  else if (what === 2) { server.away = true; server.cut(); }
-  else if (what === 3) server.away = false;
+  else if (what === 2) {
+    server.away = true;
+    server.cut();
+  } else if (what === 3) server.away = false;
   else if (what === 4 && readers.length < 12) readers.push(newcomer(world, server, hub));
   else if (what === 5) hub.wake(['wake', 'online'][world.pick(2)]);
-  else if (what === 6) { hub.suspend(); await world.pass(world.pick(50)); hub.resume(); }
-  else if (what === 7 && readers.length > 2) hub.leave(readers.splice(world.pick(readers.length), 1)[0].reader);
+  else if (what === 6) {
+    hub.suspend();
+    await world.pass(world.pick(50));
+    hub.resume();
+  } else if (what === 7 && readers.length > 2) hub.leave(readers.splice(world.pick(readers.length), 1)[0].reader);
   else if (what === 8) hub.pace(readers[world.pick(readers.length)].reader, [undefined, 1, 0, 30][world.pick(4)]);
-  else readers.filter(({ unacked }) => unacked).forEach((seen) => { seen.unacked = 0; seen.reader.ack(); });
+  else
+    readers
+      .filter(({ unacked }) => unacked)
+      .forEach((seen) => {
+        seen.unacked = 0;
+        seen.reader.ack();
+      });
 }
 
 async function live(seed) {
@@ -300,7 +336,8 @@ async function live(seed) {
   for (const run of states.keys()) server.log(run);
   const readers = [read(hub, 'a'), read(hub, 'b', { auto: false })];
   for (let step = 0; step < 60; step += 1) {
-    for (const [run, state] of states) for (let n = world.pick(4); n > 0; n -= 1) server.append(run, nextEvent(world, state));
+    for (const [run, state] of states)
+      for (let n = world.pick(4); n > 0; n -= 1) server.append(run, nextEvent(world, state));
     if (world.chance() < 0.5) server.flush();
     await disturb(world, server, hub, readers);
     await world.pass(world.pick(300));
@@ -309,7 +346,12 @@ async function live(seed) {
   for (const run of states.keys()) server.append(run, { type: 'end', state: 'succeeded' });
   for (let n = 0; n < 80 && readers.some(({ events }) => events.at(-1)?.type !== 'end'); n += 1) {
     server.flush();
-    readers.filter(({ unacked }) => unacked).forEach((seen) => { seen.unacked = 0; seen.reader.ack(); });
+    readers
+      .filter(({ unacked }) => unacked)
+      .forEach((seen) => {
+        seen.unacked = 0;
+        seen.reader.ack();
+      });
     await world.pass(2_000);
   }
   return { readers, states };

@@ -13,7 +13,9 @@ class World {
     random: () => 1,
     hidden: () => this.isHidden,
     setTimeout: (act, ms) => this.timers[this.timers.push({ act, at: this.ms + ms }) - 1],
-    clearTimeout: (timer) => { if (timer) timer.act = () => {}; },
+    clearTimeout: (timer) => {
+      if (timer) timer.act = () => {};
+    },
   };
 
   async pass(ms) {
@@ -38,7 +40,13 @@ const away = () => Promise.reject(new PenstockError(0, { message: 'away' }));
 function asked(world, load = async () => {}) {
   const polling = new Polling(world.env);
   const times = [];
-  const task = polling.add({ everyMs: 1000, load: () => { times.push(world.ms); return load(times.length); } });
+  const task = polling.add({
+    everyMs: 1000,
+    load: () => {
+      times.push(world.ms);
+      return load(times.length);
+    },
+  });
   return { polling, times, task };
 }
 
@@ -96,7 +104,9 @@ test('while the server is away it asks less and less, and says so', async () => 
 
 test('a 503 is believed as to when', async () => {
   const world = new World();
-  const { times } = asked(world, (count) => (count < 2 ? Promise.reject(new PenstockError(503, {}, 7000)) : Promise.resolve()));
+  const { times } = asked(world, (count) =>
+    count < 2 ? Promise.reject(new PenstockError(503, {}, 7000)) : Promise.resolve(),
+  );
   await world.pass(7000);
   assert.deepEqual(times, [0, 7000]);
 });
@@ -118,7 +128,11 @@ test('a refusal is told, and asked about rarely', async () => {
   const world = new World();
   const polling = new Polling(world.env);
   const told = [];
-  polling.add({ everyMs: 1000, load: () => Promise.reject(new PenstockError(404, {})), failed: ({ status }) => told.push(status) });
+  polling.add({
+    everyMs: 1000,
+    load: () => Promise.reject(new PenstockError(404, {})),
+    failed: ({ status }) => told.push(status),
+  });
   await world.pass(20_000);
   assert.deepEqual(told, [404, 404]);
 });

@@ -15,7 +15,9 @@ export class World {
         this.#timers.push({ id: (this.#id += 1), atMs: this.nowMs + Math.max(0, ms), work });
         return this.#id;
       },
-      clearTimeout: (id) => { this.#timers = this.#timers.filter((timer) => timer.id !== id); },
+      clearTimeout: (id) => {
+        this.#timers = this.#timers.filter((timer) => timer.id !== id);
+      },
       now: () => this.nowMs,
       random: () => this.chance(),
       hidden: () => false,
@@ -41,7 +43,7 @@ export class World {
 
   async pass(ms) {
     await this.settle();
-    for (const untilMs = this.nowMs + ms; ; ) {
+    for (const untilMs = this.nowMs + ms; ;) {
       const [next] = this.#timers.filter(({ atMs }) => atMs <= untilMs).sort((a, b) => a.atMs - b.atMs || a.id - b.id);
       if (!next) {
         this.nowMs = untilMs;
@@ -108,7 +110,12 @@ export class PretendedServer {
   #several(query, signal) {
     const asked = query.getAll('stream').map((text) => text.split('@'));
     if (asked.some(([run]) => !this.runs.has(run))) return refusal(404);
-    return this.#stream(asked.map(([run, cursor = '']) => [run, cursor]), signal, query.get('fold'), true);
+    return this.#stream(
+      asked.map(([run, cursor = '']) => [run, cursor]),
+      signal,
+      query.get('fold'),
+      true,
+    );
   }
 
   #after(cursor) {
@@ -127,18 +134,27 @@ export class PretendedServer {
 
   #stream(asked, signal, _fold, several) {
     let controller;
-    const places = asked.map(([run, cursor]) => ({ run, reset: this.#after(cursor) === null, seq: this.#after(cursor) ?? 0 }));
+    const places = asked.map(([run, cursor]) => ({
+      run,
+      reset: this.#after(cursor) === null,
+      seq: this.#after(cursor) ?? 0,
+    }));
     const over = () => places.every(({ run, seq }) => this.log(run)[seq - 1]?.type === 'end');
     if (over()) return new Response(null, { status: 204 });
     const ids = () => places.map(({ seq }) => `${this.epoch}-${seq}`).join(',');
-    const body = new ReadableStream({ start: (given) => { controller = given; } });
+    const body = new ReadableStream({
+      start: (given) => {
+        controller = given;
+      },
+    });
     const write = (text) => controller.enqueue(encoder.encode(text));
     const stream = {
       places,
       flush: () => {
         for (const place of places) {
           const named = several ? { stream: place.run } : {};
-          if (place.reset) write(`data: ${JSON.stringify({ type: 'reset', to: 0, reason: 'another epoch', ...named })}\n\n`);
+          if (place.reset)
+            write(`data: ${JSON.stringify({ type: 'reset', to: 0, reason: 'another epoch', ...named })}\n\n`);
           place.reset = false;
           for (const event of this.merge(this.log(place.run).slice(place.seq))) {
             place.seq = event.seq;
@@ -150,11 +166,19 @@ export class PretendedServer {
       write,
       cut: () => {
         this.streams.delete(stream);
-        try { controller.error(new TypeError('network error')); } catch { /* closed before */ }
+        try {
+          controller.error(new TypeError('network error'));
+        } catch {
+          /* closed before */
+        }
       },
       close: () => {
         this.streams.delete(stream);
-        try { controller.close(); } catch { /* closed before */ }
+        try {
+          controller.close();
+        } catch {
+          /* closed before */
+        }
       },
     };
     signal?.addEventListener('abort', () => stream.cut());

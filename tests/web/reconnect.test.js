@@ -3,14 +3,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  FAULTS, FIRST_BYTE_MS, HEARTBEAT_MS, MUTES, ONLINE_SILENCE_MS, SLACK_MS, backoffMs, decide,
+  FAULTS,
+  FIRST_BYTE_MS,
+  HEARTBEAT_MS,
+  MUTES,
+  ONLINE_SILENCE_MS,
+  SLACK_MS,
+  backoffMs,
+  decide,
 } from '../../src/penstock/web/client/reconnect.js';
 
 const on = (signal, more) => decide({ signal, chance: 0.5, ...more });
 const refused = (status, more) => on('refused', { status, ...more });
 
 test('waits double up to a cap, and chance spreads them', () => {
-  assert.deepEqual([0, 1, 2].map((attempt) => backoffMs(attempt, 0)), [250, 500, 1000]);
+  assert.deepEqual(
+    [0, 1, 2].map((attempt) => backoffMs(attempt, 0)),
+    [250, 500, 1000],
+  );
   assert.ok(backoffMs(3, 0.99) > backoffMs(3, 0));
   assert.ok(backoffMs(10_000, 0.99) <= 15_000);
   assert.ok(FIRST_BYTE_MS < HEARTBEAT_MS);
@@ -29,9 +39,19 @@ test('a clean end is followed at once, or when the server said; one that brought
 });
 
 test('what a status means', () => {
-  const acts = { 204: 'end', 400: 'reset', 401: 'renew', 403: 'stop', 404: 'stop', 408: 'retry', 410: 'reset', 422: 'stop' };
+  const acts = {
+    204: 'end',
+    400: 'reset',
+    401: 'renew',
+    403: 'stop',
+    404: 'stop',
+    408: 'retry',
+    410: 'reset',
+    422: 'stop',
+  };
   const more = { 425: 'retry', 426: 'fallback', 429: 'retry', 500: 'retry', 502: 'retry', 503: 'retry', 504: 'retry' };
-  for (const [status, act] of Object.entries({ ...acts, ...more })) assert.equal(refused(Number(status)).act, act, status);
+  for (const [status, act] of Object.entries({ ...acts, ...more }))
+    assert.equal(refused(Number(status)).act, act, status);
 });
 
 test('Retry-After is obeyed, and never shortens a wait', () => {

@@ -18,7 +18,10 @@ test('filters of the list are in its address', () => {
 });
 
 test('what follows a run is left to its view', () => {
-  assert.deepEqual(routeOf(`${runPath('run_1')}/step/a%2Fb`), { view: 'run', params: { id: 'run_1', rest: ['step', 'a/b'] } });
+  assert.deepEqual(routeOf(`${runPath('run_1')}/step/a%2Fb`), {
+    view: 'run',
+    params: { id: 'run_1', rest: ['step', 'a/b'] },
+  });
 });
 
 test('two runs are compared', () => {

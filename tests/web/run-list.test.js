@@ -91,7 +91,10 @@ test('live runs in sight that the newest page does not have are followed by thei
 });
 
 test('after a sleep it reads on until it meets what it holds', async () => {
-  const { feed, asked, told } = feedOf([{ runs: runs(9, 8), next: 'run_8' }, { runs: runs(7, 2, 1), next: 'run_1' }]);
+  const { feed, asked, told } = feedOf([
+    { runs: runs(9, 8), next: 'run_8' },
+    { runs: runs(7, 2, 1), next: 'run_1' },
+  ]);
   feed.list.takeNewest({ runs: runs(2, 1), next: 'run_1' });
   await feed.load();
   assert.deepEqual(asked, ['api/runs?limit=50', 'api/runs?limit=500&before=run_8']);

@@ -11,7 +11,14 @@ import { plus } from '../../src/penstock/web/console/run/tree.js';
 
 const start = (seq, span, more = {}) => ({ type: 'span-start', seq, at_ms: seq, span, name: span, ...more });
 const end = (seq, span, more = {}) => ({ type: 'span-end', seq, at_ms: seq, span, ...more });
-const text = (seq, pos, words, span) => ({ type: 'text', seq, at_ms: seq, pos, text: words, ...(span ? { span } : {}) });
+const text = (seq, pos, words, span) => ({
+  type: 'text',
+  seq,
+  at_ms: seq,
+  pos,
+  text: words,
+  ...(span ? { span } : {}),
+});
 const log = (seq, message, level = 'info') => ({ type: 'log', seq, at_ms: seq, message, level });
 
 const nothing = () => ({ all: false, texts: new Set(), steps: new Set(), kinds: new Set() });
@@ -75,7 +82,13 @@ test('however the state comes, in one or in many, the page has the same', () => 
 
 test('the transcript has what was said, calls, values, logs of weight and the end, in order', () => {
   assert.deepEqual(told(modelOf(AGENT)), [
-    'text  0 13', 'text think 0 15', 'call call 0 0', 'log  0 0', 'text  13 22', 'value  0 0', 'end  0 0',
+    'text  0 13',
+    'text think 0 15',
+    'call call 0 0',
+    'log  0 0',
+    'text  13 22',
+    'value  0 0',
+    'end  0 0',
   ]);
 });
 
@@ -86,7 +99,10 @@ test('an error counts once, where it began, however many steps it went through',
 
 test('usage is summed over the steps inside; what nobody knows stays unknown', () => {
   const { tree } = modelOf(AGENT);
-  assert.deepEqual({ ...tree.total, model: 0 }, { input_tokens: 11, output_tokens: 4, cost: 0.5, currency: 'USD', model: 0 });
+  assert.deepEqual(
+    { ...tree.total, model: 0 },
+    { input_tokens: 11, output_tokens: 4, cost: 0.5, currency: 'USD', model: 0 },
+  );
   assert.equal(tree.nodes.get('call').total, null);
   assert.ok(Number.isNaN(plus({ cost: 1, currency: 'USD' }, { cost: 1, currency: 'EUR' }).cost));
 });
@@ -125,19 +141,34 @@ test('a filter shows the steps of a kind and what they stand in', () => {
 });
 
 test('steps that begin beside each other are placed under their own', () => {
-  const model = modelOf([start(1, 'a'), start(2, 'b'), start(3, 'a1', { parent: 'a' }), start(4, 'b1', { parent: 'b' })], 1);
+  const model = modelOf(
+    [start(1, 'a'), start(2, 'b'), start(3, 'a1', { parent: 'a' }), start(4, 'b1', { parent: 'b' })],
+    1,
+  );
   assert.equal(rowsOf(model), ' .a ..a1 .b ..b1');
 });
 
 test('a reset takes away what came after it, and is told', () => {
-  const model = modelOf([start(1, 'a'), text(2, 0, 'one'), start(3, 'b'), { type: 'reset', seq: 4, at_ms: 4, to: 1, reason: 'attempt 2' }, text(5, 0, 'two')], 1);
+  const model = modelOf(
+    [
+      start(1, 'a'),
+      text(2, 0, 'one'),
+      start(3, 'b'),
+      { type: 'reset', seq: 4, at_ms: 4, to: 1, reason: 'attempt 2' },
+      text(5, 0, 'two'),
+    ],
+    1,
+  );
   assert.equal(rowsOf(model), ' .a');
   assert.deepEqual(told(model), ['reset  0 0', 'text  0 3']);
   assert.equal(model.fold.textOf(''), 'two');
 });
 
 test('who comes late is told of the reset, too', () => {
-  const model = modelOf([text(1, 0, 'kept'), { type: 'text', seq: 5, at_ms: 5, pos: 4, text: ' new', n: 4, edge: true }]);
+  const model = modelOf([
+    text(1, 0, 'kept'),
+    { type: 'text', seq: 5, at_ms: 5, pos: 4, text: ' new', n: 4, edge: true },
+  ]);
   model.recall([{ seq: 3, to: 1, atMs: 3, message: 'attempt 2', units: 0 }]);
   assert.deepEqual(told(model), ['text  0 4', 'reset  0 0', 'text  4 8']);
   assert.equal(found(model, 'attempt').length, 1);
@@ -166,14 +197,24 @@ test('the search looks into names, texts, inputs, errors, logs and values', () =
 
 test('from one match to the next, and round', () => {
   const matches = [3, 7, 9].map((seq) => ({ seq, span: '' }));
-  assert.deepEqual([0, 3, 8, 9].map((seq) => nextOf(matches, seq, 1)), [0, 1, 2, 0]);
-  assert.deepEqual([0, 3, 8, 100].map((seq) => nextOf(matches, seq, -1)), [2, 2, 1, 2]);
+  assert.deepEqual(
+    [0, 3, 8, 9].map((seq) => nextOf(matches, seq, 1)),
+    [0, 1, 2, 0],
+  );
+  assert.deepEqual(
+    [0, 3, 8, 100].map((seq) => nextOf(matches, seq, -1)),
+    [2, 2, 1, 2],
+  );
   assert.equal(nextOf([], 1, 1), -1);
 });
 
 test('a large value is let go of, and something stays to be seen of it', () => {
   const value = { rows: Array.from({ length: 5000 }, (_, index) => `row ${index}`) };
-  const model = modelOf([{ type: 'json', seq: 1, at_ms: 1, value }, start(2, 's', { input: value }), end(3, 's', { output: 'x'.repeat(40_000) })]);
+  const model = modelOf([
+    { type: 'json', seq: 1, at_ms: 1, value },
+    start(2, 's', { input: value }),
+    end(3, 's', { output: 'x'.repeat(40_000) }),
+  ]);
   const [item] = model.fold.values;
   assert.ok(item.value instanceof Large && item.value.preview.startsWith('{"rows": ["row 0"'));
   assert.ok(model.fold.steps.get('s').input instanceof Large && model.fold.steps.get('s').end.output instanceof Large);
@@ -183,7 +224,10 @@ test('a large value is let go of, and something stays to be seen of it', () => {
 
 test('a value in short takes no more than was asked for, however deep or wide it is', () => {
   assert.equal(brief({ a: [1, 'b', null], c: true }, 100), '{"a": [1, "b", null], "c": true}');
-  const wide = brief(Array.from({ length: 1e6 }, () => 'x'), 50);
+  const wide = brief(
+    Array.from({ length: 1e6 }, () => 'x'),
+    50,
+  );
   assert.ok(wide.length <= 51 && wide.endsWith('…'));
   let deep = 'end';
   for (let index = 0; index < 1e5; index += 1) deep = [deep];
@@ -191,7 +235,10 @@ test('a value in short takes no more than was asked for, however deep or wide it
 });
 
 test('of a transcript that never ends the newest is kept, and it is said how much is not', () => {
-  const { transcript } = modelOf(Array.from({ length: KEPT_ROWS + 10 }, (_, index) => log(index + 1, 'm', 'error')), 10_000);
+  const { transcript } = modelOf(
+    Array.from({ length: KEPT_ROWS + 10 }, (_, index) => log(index + 1, 'm', 'error')),
+    10_000,
+  );
   assert.ok(transcript.rows.length <= KEPT_ROWS);
   assert.equal(transcript.rows.length + transcript.dropped, KEPT_ROWS + 10);
   assert.equal(transcript.rows.at(-1).seq, KEPT_ROWS + 10);
@@ -199,7 +246,8 @@ test('of a transcript that never ends the newest is kept, and it is said how muc
 
 test('20,000 steps take a moment, and one more takes none', () => {
   const events = [start(1, 'all')];
-  for (let seq = 2; seq < 40_000; seq += 2) events.push(start(seq, `s${seq}`, { parent: 'all' }), end(seq + 1, `s${seq}`));
+  for (let seq = 2; seq < 40_000; seq += 2)
+    events.push(start(seq, `s${seq}`, { parent: 'all' }), end(seq + 1, `s${seq}`));
   const model = modelOf(events, 50);
   assert.equal(model.tree.rows.length, 20_001);
 });

@@ -7,7 +7,8 @@ import { MAX_MESSAGE_UNITS, Parser } from '../../src/penstock/web/client/sse.js'
 
 const VECTORS = JSON.parse(readFileSync(new URL('../vectors/sse.json', import.meta.url), 'utf8'));
 
-const bytesOf = (chunk) => (typeof chunk === 'string' ? new TextEncoder().encode(chunk) : Buffer.from(chunk.hex, 'hex'));
+const bytesOf = (chunk) =>
+  typeof chunk === 'string' ? new TextEncoder().encode(chunk) : Buffer.from(chunk.hex, 'hex');
 
 function read(chunks) {
   const messages = [];
@@ -39,9 +40,13 @@ test('comments are told apart from messages', () => {
 test('what is no stream of ours is not gathered for ever', () => {
   const chunk = new Uint8Array(64 * 1024).fill(97);
   const parser = new Parser(assert.fail);
-  const feedAll = (times) => { for (let n = 0; n < times; n += 1) parser.feed(chunk); };
+  const feedAll = (times) => {
+    for (let n = 0; n < times; n += 1) parser.feed(chunk);
+  };
   assert.throws(() => feedAll(MAX_MESSAGE_UNITS / chunk.length + 1), RangeError);
   const lines = new Parser(assert.fail);
   const line = bytesOf(`data: ${'a'.repeat(1000)}\n`);
-  assert.throws(() => { for (let n = 0; n < 2000; n += 1) lines.feed(line); }, RangeError);
+  assert.throws(() => {
+    for (let n = 0; n < 2000; n += 1) lines.feed(line);
+  }, RangeError);
 });

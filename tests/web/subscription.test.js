@@ -17,7 +17,11 @@ function makePage(server = new PretendedServer()) {
     wishes: [],
     join({ on, ...wish }) {
       link.wishes.push(wish);
-      const events = (batch) => on.events(batch.map(({ event }) => event), batch.at(-1).cursor);
+      const events = (batch) =>
+        on.events(
+          batch.map(({ event }) => event),
+          batch.at(-1).cursor,
+        );
       const reader = hub.join({ ...wish, on: { ...on, events, status: (data) => on.status(JSON.parse(data)) } });
       return { ack: () => reader.ack(), pace: (rate) => hub.pace(reader, rate), leave: () => hub.leave(reader) };
     },
@@ -40,7 +44,9 @@ async function until(condition) {
 test('what a page throws breaks nothing for those who share its connection', async () => {
   const { world, server, subscribe } = makePage();
   write(server, 'a', 1);
-  const fault = () => { throw new Error('of the page'); };
+  const fault = () => {
+    throw new Error('of the page');
+  };
   const bad = subscribe('a', { onConnection: fault, onStatus: fault, onEvent: fault });
   const events = [];
   subscribe('a', { onEvent: ({ seq }) => events.push(seq) });
@@ -77,7 +83,10 @@ test('a pace that the server would refuse becomes the nearest that it takes', as
   write(server, 'a', 1);
   for (const rate of [100, 0.2, 2.5, 0, undefined, -1, NaN]) subscribe('a', { rate });
   await world.pass(0);
-  assert.deepEqual(link.wishes.map(({ rate }) => rate), [60, 1, 3, 0, undefined, undefined, undefined]);
+  assert.deepEqual(
+    link.wishes.map(({ rate }) => rate),
+    [60, 1, 3, 0, undefined, undefined, undefined],
+  );
 });
 
 test('what is no cursor is not sent, and takes nothing from others', async () => {

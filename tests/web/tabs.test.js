@@ -20,7 +20,10 @@ class Locks {
     const lateMs = name.startsWith('penstock-worker-') && !mode ? 30 : 0; // the worker's own: it is another process
     return new Promise((resolve, reject) => {
       const one = { name, work, resolve };
-      setTimeout(() => { this.#waiting.push(one); this.#grant(); }, lateMs);
+      setTimeout(() => {
+        this.#waiting.push(one);
+        this.#grant();
+      }, lateMs);
       signal?.addEventListener('abort', () => {
         if (!this.#waiting.includes(one)) return;
         this.#waiting = this.#waiting.filter((other) => other !== one);
@@ -48,7 +51,9 @@ class Locks {
       if (this.#held.has(one.name)) continue;
       this.#held.set(one.name, one);
       this.#waiting = this.#waiting.filter((other) => other !== one);
-      Promise.resolve(one.work()).then(one.resolve).finally(() => this.#held.get(one.name) === one && this.free(one.name));
+      Promise.resolve(one.work())
+        .then(one.resolve)
+        .finally(() => this.#held.get(one.name) === one && this.free(one.name));
     }
   }
 }
@@ -113,7 +118,9 @@ function read(link, run) {
         setImmediate(() => seen.joined.ack());
       },
       status() {},
-      connection: (about) => { seen.shared = about.shared; },
+      connection: (about) => {
+        seen.shared = about.shared;
+      },
       refused: (error) => seen.errors.push(error),
     },
   });
@@ -163,7 +170,9 @@ test('a worker that dies is replaced, and each tab has every event once', async 
 
 test('where a worker never answers a tab reads by itself', async () => {
   makeBrowser();
-  globalThis.SharedWorker = class { port = { postMessage() {}, close() {} }; };
+  globalThis.SharedWorker = class {
+    port = { postMessage() {}, close() {} };
+  };
   write('a', 3);
   const link = openTab();
   const seen = read(link, 'a');

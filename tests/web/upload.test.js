@@ -16,7 +16,10 @@ class Server {
     fetch: (url, request) => this.answer(url, request),
     now: () => this.ms,
     random: () => 1,
-    pause: async (ms) => { this.paused.push(ms); this.isOffline = false; },
+    pause: async (ms) => {
+      this.paused.push(ms);
+      this.isOffline = false;
+    },
     offline: () => this.isOffline,
   };
 
@@ -25,7 +28,8 @@ class Server {
     if (signal?.aborted) throw new Error('aborted');
     const planned = this.plan(method, this.asked.filter((one) => one === method).length);
     if (planned === 0) throw new TypeError('Failed to fetch');
-    if (planned) return new Response(JSON.stringify({ error: { code: 'x', message: `No: ${planned}` } }), { status: planned });
+    if (planned)
+      return new Response(JSON.stringify({ error: { code: 'x', message: `No: ${planned}` } }), { status: planned });
     return this[method](url.split('/').pop(), headers, body);
   }
 
@@ -55,7 +59,11 @@ class Server {
 }
 
 async function uploaded(server, options = {}) {
-  const upload = new Upload(options.file ?? file(2_000_000), { to: 'http://x/api/uploads', env: server.env, ...options });
+  const upload = new Upload(options.file ?? file(2_000_000), {
+    to: 'http://x/api/uploads',
+    env: server.env,
+    ...options,
+  });
   await upload.settled;
   return upload;
 }

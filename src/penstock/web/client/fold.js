@@ -62,7 +62,8 @@ export class Fold {
    */
   apply(event) {
     const { type, seq = 0, n = 1 } = event;
-    if (type === 'reset' && seq === 0) { // about a cursor: it is not itself in the stream
+    if (type === 'reset' && seq === 0) {
+      // about a cursor: it is not itself in the stream
       this.withdraw(event);
       this.position = event.to;
       return 'taken';
@@ -150,7 +151,8 @@ export class Fold {
   replace({ seq, n = 1, span = '', value, delta }) {
     const key = `replace/${span}`;
     if (delta === undefined) this.keepLatest(key, { seq, span, value });
-    else if (seq - n < this.position) return false; // made against what was before some of what is here
+    else if (seq - n < this.position)
+      return false; // made against what was before some of what is here
     else {
       const last = this.#latest.get(key)?.at(-1);
       const next = last && attempt(() => applyDelta(last.value, delta));
@@ -191,7 +193,11 @@ export class Fold {
       else if (step.end && step.end.seq > to) step.end = null;
     }
     this.#texts.withdraw(to);
-    for (const [key, row] of this.#latest) this.#latest.set(key, row.filter((entry) => entry.seq <= to));
+    for (const [key, row] of this.#latest)
+      this.#latest.set(
+        key,
+        row.filter((entry) => entry.seq <= to),
+      );
     this.#values.withdraw(to);
     this.#logs.withdraw(to);
     if (this.end && this.end.seq > to) this.end = null;

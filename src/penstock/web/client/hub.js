@@ -189,21 +189,27 @@ export class Hub {
   #line(sources) {
     const line = /** @type {Line} */ ({ sources });
     let asked = sources; // in the order of the cursors that come back
-    line.connection = new Connection(this.server, this.transport, {
-      asked: () => {
-        asked = sources.filter(({ ended }) => !ended);
-        return { streams: asked.map(({ run, cursor, fold }) => ({ run, cursor, fold })), rate: rateOf(asked) };
+    line.connection = new Connection(
+      this.server,
+      this.transport,
+      {
+        asked: () => {
+          asked = sources.filter(({ ended }) => !ended);
+          return { streams: asked.map(({ run, cursor, fold }) => ({ run, cursor, fold })), rate: rateOf(asked) };
+        },
+        rate: () => rateOf(sources.filter(({ ended }) => !ended)),
+        event: (event, cursors) => this.#event(line, asked, event, cursors),
+        status: (data) => this.#status(asked, data),
+        change: (change) => this.#change(line, change),
+        reset: () => asked.forEach((source) => source.reset('The place where this page stood is not there any more.')),
+        fallBack: (held) => this.#fallBack(held),
+        end: () => this.#ended(line),
+        refused: (error) => this.#refused(line, error),
+        probe: () => this.#probe(sources[0].run),
       },
-      rate: () => rateOf(sources.filter(({ ended }) => !ended)),
-      event: (event, cursors) => this.#event(line, asked, event, cursors),
-      status: (data) => this.#status(asked, data),
-      change: (change) => this.#change(line, change),
-      reset: () => asked.forEach((source) => source.reset('The place where this page stood is not there any more.')),
-      fallBack: (held) => this.#fallBack(held),
-      end: () => this.#ended(line),
-      refused: (error) => this.#refused(line, error),
-      probe: () => this.#probe(sources[0].run),
-    }, this.env, this.#lost);
+      this.env,
+      this.#lost,
+    );
     return line;
   }
 
@@ -217,7 +223,7 @@ export class Hub {
     const data = typeof given === 'string' ? given : undefined;
     const event = data === undefined ? given : JSON.parse(data);
     const at = asked.length > 1 ? asked.findIndex(({ run }) => run === event.stream) : 0;
-    const cursor = asked.length > 1 ? cursors.split(',')[at] ?? '' : cursors;
+    const cursor = asked.length > 1 ? (cursors.split(',')[at] ?? '') : cursors;
     try {
       asked[at].take(plain(event), cursors && cursor, data);
     } catch (error) {
@@ -233,7 +239,8 @@ export class Hub {
     if (!(error instanceof Torn)) throw error;
     source.torn += 1;
     source.rewind();
-    if (source.torn > MAX_TORN) for (const reader of [...source.readers]) this.refuse(reader, new PenstockError(0, OUT_OF_ORDER));
+    if (source.torn > MAX_TORN)
+      for (const reader of [...source.readers]) this.refuse(reader, new PenstockError(0, OUT_OF_ORDER));
     else line.connection.later(TORN_MS);
   }
 
@@ -257,14 +264,15 @@ export class Hub {
    */
   tell(source) {
     const connection = this.#lines.find(({ sources }) => sources.includes(source))?.connection;
-    for (const reader of source.readers) reader.on.connection({
-      connection: source.ended ? (reader.settled ? 'ended' : 'live') : connection?.state ?? 'connecting',
-      transport: this.transport,
-      draining: connection?.draining ?? false,
-      resumes: source.resumes - reader.resumesBefore,
-      duplicates: reader.duplicates,
-      openedMs: connection?.openedMs ?? 0,
-    });
+    for (const reader of source.readers)
+      reader.on.connection({
+        connection: source.ended ? (reader.settled ? 'ended' : 'live') : (connection?.state ?? 'connecting'),
+        transport: this.transport,
+        draining: connection?.draining ?? false,
+        resumes: source.resumes - reader.resumesBefore,
+        duplicates: reader.duplicates,
+        openedMs: connection?.openedMs ?? 0,
+      });
   }
 
   /** @param {Line} line */
@@ -285,7 +293,9 @@ export class Hub {
   /** @param {Source} source */
   async #askWhetherOver(source) {
     const { cursor } = source;
-    const { done = false, events = [] } = await this.ask(source.run, cursor, false).catch(() => /** @type {any} */ ({}));
+    const { done = false, events = [] } = await this.ask(source.run, cursor, false).catch(
+      () => /** @type {any} */ ({}),
+    );
     if (!done || events.length || source.cursor !== cursor || !source.readers.size) return;
     source.ended = true;
     this.tell(source);
@@ -309,7 +319,8 @@ export class Hub {
   /** @param {Error} error */
   #refuseAll(error) {
     this.#rounds = 0;
-    for (const { readers } of [...this.#sources.values()]) for (const reader of [...readers]) this.refuse(reader, error);
+    for (const { readers } of [...this.#sources.values()])
+      for (const reader of [...readers]) this.refuse(reader, error);
   }
 
   // Of several the server does not say which it means.
@@ -322,7 +333,8 @@ export class Hub {
       if (several && (await this.#probe(source.run))?.status !== 404) found += 1;
       else for (const reader of [...source.readers]) this.refuse(reader, error);
     }
-    if (found === line.sources.length) this.#fallBack(false); // something on the way does not know of several
+    if (found === line.sources.length)
+      this.#fallBack(false); // something on the way does not know of several
     else this.#gather();
   }
 
@@ -331,7 +343,10 @@ export class Hub {
     const abort = new AbortController();
     const timer = this.env.setTimeout(() => abort.abort(), PROBE_MS);
     const asked = this.server.call(`api/runs/${encodeURIComponent(run)}`, undefined, abort.signal);
-    const answered = asked.then(() => null, (error) => (error instanceof PenstockError ? error : new PenstockError(0)));
+    const answered = asked.then(
+      () => null,
+      (error) => (error instanceof PenstockError ? error : new PenstockError(0)),
+    );
     return answered.finally(() => this.env.clearTimeout(timer));
   }
 

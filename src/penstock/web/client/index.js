@@ -52,7 +52,8 @@ export class Client {
 
   /** What readers join. Made with the first of them. */
   get link() {
-    return (this.#link ??= this.share && canShare(this.server) ? sharedLink(this) : new OwnLink(this.server, this.transports));
+    return (this.#link ??=
+      this.share && canShare(this.server) ? sharedLink(this) : new OwnLink(this.server, this.transports));
   }
 
   /**

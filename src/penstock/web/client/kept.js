@@ -70,10 +70,11 @@ export function unitsOf(value) {
     units += typeof next === 'string' ? next.length : LEAST_UNITS;
     if (next === null || typeof next !== 'object') continue;
     if (Array.isArray(next)) for (const item of next) waiting.push(item);
-    else for (const key in next) {
-      units += key.length;
-      waiting.push(next[key]);
-    }
+    else
+      for (const key in next) {
+        units += key.length;
+        waiting.push(next[key]);
+      }
   }
   return units;
 }

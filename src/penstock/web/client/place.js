@@ -31,7 +31,8 @@ export function verdictOn({ type, seq = 0, n = 1, delta }, position) {
  * @param {any} event
  * @param {number} position
  */
-export const beginsBefore = ({ seq = 0, n = 1, type }, position) => type !== 'fold' && seq > position && seq - n < position;
+export const beginsBefore = ({ seq = 0, n = 1, type }, position) =>
+  type !== 'fold' && seq > position && seq - n < position;
 
 /** @param {any} event that was `next` @returns {number} the position after it */
 export const positionAfter = ({ type, seq = 0, to = 0 }) => (type === 'reset' && seq === 0 ? to : seq);

@@ -84,7 +84,8 @@ export class Reader {
     const stranger = told.event.type === 'fold' && !this.fold;
     const verdict = stranger ? 'gap' : verdictOn(told.event, this.position);
     if (verdict === 'duplicate') return; // it is ahead of the connection: nothing came to it twice
-    if (verdict !== 'next' || beginsBefore(told.event, this.position)) this.#catchUp(); // unmerged
+    if (verdict !== 'next' || beginsBefore(told.event, this.position))
+      this.#catchUp(); // unmerged
     else this.#hold(told);
   }
 
@@ -159,7 +160,7 @@ export class Reader {
     this.#attached = false;
     if (this.#catching || this.#gone) return;
     this.#catching = true;
-    for (let at = ''; !this.#attached && !this.#gone; ) {
+    for (let at = ''; !this.#attached && !this.#gone;) {
       await this.#whenRoom();
       at = await this.#readOn(at || this.cursor).catch((error) => this.#failed(error));
     }

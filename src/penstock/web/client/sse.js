@@ -16,7 +16,7 @@ const MAX_RETRY_DIGITS = 9; // a wait of eleven days is a mistake
 /** One stream's parser. Feed it what arrives, however it was cut. */
 export class Parser {
   /** the last `id:` of a message that is complete */ lastId = '';
-  /** @type {number|null} the last `retry:` */ retryMs = /** */ (null);
+  /** @type {number|null} the last `retry:` */ retryMs = /** */ null;
   #decoder = new TextDecoder();
   #rest = '';
   #searched = 0;
@@ -52,7 +52,7 @@ export class Parser {
   #lines() {
     const rest = this.#rest;
     let from = 0;
-    for (let end; (end = lineEnd(rest, Math.max(from, this.#searched))) >= 0; ) {
+    for (let end; (end = lineEnd(rest, Math.max(from, this.#searched))) >= 0;) {
       this.#line(rest.slice(from, end));
       from = end + 1;
       if (rest[end] !== '\r') continue;

@@ -86,7 +86,8 @@ export class Connection {
    */
   wake(signal) {
     if (this.#over) return;
-    if (this.#handle === null) this.#connect(); // it was only waiting for its next attempt
+    if (this.#handle === null)
+      this.#connect(); // it was only waiting for its next attempt
     else this.#follow({ signal });
   }
 
@@ -105,7 +106,7 @@ export class Connection {
   #connect() {
     this.#drop();
     this.env.clearTimeout(this.#timer);
-    const sink = this.#sink = this.#makeSink();
+    const sink = (this.#sink = this.#makeSink());
     this.#aliveMs = this.openedMs = this.env.now();
     this.#retryMs = 0;
     const asked = this.handlers.asked();
@@ -129,9 +130,11 @@ export class Connection {
   // A transport that was let go may still speak; only the latest is listened to.
   #makeSink() {
     /** @type {(act: (...given: any[]) => void) => (...given: any[]) => void} */
-    const mine = (act) => (...given) => {
-      if (sink === this.#sink) act(...given);
-    };
+    const mine =
+      (act) =>
+      (...given) => {
+        if (sink === this.#sink) act(...given);
+      };
     /** @type {import('./transports/index.js').Sink} */
     const sink = {
       opened: false,
@@ -180,7 +183,8 @@ export class Connection {
     // EventSource hides heartbeats, so a quiet run looks like a dead socket; the next transport tells them apart.
     const quietMs = this.transport === 'poll' ? POLL_MS : 2 * this.heartbeatMs;
     if (opened && silentMs > quietMs) return this.#closed({ signal: 'silent' });
-    if (!opened && silentMs > FIRST_BYTE_MS) return this.#closed({ signal: 'mute', unexplained: true, held: this.#sink?.answered });
+    if (!opened && silentMs > FIRST_BYTE_MS)
+      return this.#closed({ signal: 'mute', unexplained: true, held: this.#sink?.answered });
     this.#watch = this.env.setTimeout(() => this.#look(), WATCH_MS);
   }
 
@@ -244,7 +248,10 @@ export class Connection {
     this.#renewed = true;
     const sink = this.#sink; // none; another where it was opened in between
     const mine = (/** @type {() => void} */ act) => !this.#over && this.#sink === sink && act();
-    this.server.renew().then(() => mine(() => this.later(0)), (error) => mine(() => this.#notRenewed(error)));
+    this.server.renew().then(
+      () => mine(() => this.later(0)),
+      (error) => mine(() => this.#notRenewed(error)),
+    );
   }
 
   // It was not refused: where it comes from is away, as the server may be.

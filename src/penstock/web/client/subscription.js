@@ -43,7 +43,8 @@ export class Subscription {
   /** @type {import('./stream.js').State} stopped: closed, or `error` says why */ connection = 'connecting';
   /** @type {import('./transports/index.js').Transport|''} */ transport = '';
   /** over the browser's one connection, which a SharedWorker holds */ shared = false;
-  /** @type {number|null} of events, from the server's clock to ours, in milliseconds; null before the first */ lagMs = /** */ (null);
+  /** @type {number|null} of events, from the server's clock to ours, in milliseconds; null before the first */ lagMs =
+    /** */ null;
   /** everything up to this seq has come */ received = 0;
   /** of the last event that was handed over */ cursor = '';
   resumes = 0;
@@ -115,7 +116,7 @@ export class Subscription {
     const waiting = /** @type {{event: any, cursor: string}[]} */ (this.#iterated);
     try {
       for (;;) {
-        for (let next; (next = waiting.shift()); ) {
+        for (let next; (next = waiting.shift());) {
           this.#stand(next.cursor);
           yield next.event;
         }
@@ -140,16 +141,19 @@ export class Subscription {
     this.#folds = !after || Boolean(options.onState);
     const rate = globalThis.document?.hidden ? HIDDEN_RATE : paceOf(options.rate);
     this.#joined = client.link.join({ run, after, fold: !single, rate, on: this.#listener() });
-    if (this.#over) this.#joined.leave(); // the page let go when it was told something while this one joined
+    if (this.#over)
+      this.#joined.leave(); // the page let go when it was told something while this one joined
     else if (after && this.#folds) this.#refold();
   }
 
   /** @returns {import('./tabs.js').Listener} */
   #listener() {
     /** @type {<T extends any[]>(act: (...given: T) => void) => (...given: T) => void} */
-    const mine = (act) => (...given) => {
-      if (!this.#over) act(...given);
-    };
+    const mine =
+      (act) =>
+      (...given) => {
+        if (!this.#over) act(...given);
+      };
     return {
       events: mine((events, cursor) => this.#take(events, cursor)),
       status: mine((status) => {
@@ -250,7 +254,8 @@ export class Subscription {
   /** @param {Fold} fold */
   async #readFold(fold) {
     const pieces = new Pieces();
-    for (let cursor = ''; this.connection !== 'stopped'; ) { // not only until the end: a large state takes several answers
+    for (let cursor = ''; this.connection !== 'stopped';) {
+      // not only until the end: a large state takes several answers
       const place = cursor ? `after=${encodeURIComponent(cursor)}` : 'fold=1';
       const answer = await this.#call(`api/runs/${encodeURIComponent(this.run)}/events?poll=0&${place}`);
       for (const event of answer.events.map((/** @type {any} */ one) => pieces.add(one))) if (event) fold.apply(event);
@@ -267,7 +272,11 @@ export class Subscription {
       const answer = await this.client.call(path).catch((error) => /** @type {any} */ ({ error }));
       if (!answer.error) return answer;
       if (!(answer.error instanceof PenstockError)) throw answer.error;
-      const { act, afterMs } = decideOn(answer.error, { attempt, chance: Math.random(), hidden: globalThis.document?.hidden });
+      const { act, afterMs } = decideOn(answer.error, {
+        attempt,
+        chance: Math.random(),
+        hidden: globalThis.document?.hidden,
+      });
       if (act !== 'retry' || this.connection === 'stopped') throw answer.error;
       await new Promise((resolve) => setTimeout(resolve, afterMs));
     }

@@ -74,7 +74,11 @@ export class OwnLink {
     reader = hub.join({
       ...wish,
       on: {
-        events: (batch) => on.events(batch.map(({ event }) => event), batch[batch.length - 1].cursor),
+        events: (batch) =>
+          on.events(
+            batch.map(({ event }) => event),
+            batch[batch.length - 1].cursor,
+          ),
         status: (data) => on.status(plain(JSON.parse(data))),
         connection: (about) => on.connection({ ...about, shared: false }),
         refused: on.refused,

@@ -72,7 +72,7 @@ export class Texts {
   // The oldest texts first, then the growing one's own beginning. Where one ends another goes on the next time.
   /** @param {Text} growing */
   #trim(growing) {
-    for (let rounds = 0; this.#units > TRIMMED && rounds < 2; ) {
+    for (let rounds = 0; this.#units > TRIMMED && rounds < 2;) {
       const { value: text, done } = (this.#oldest ??= this.all.values()).next();
       if (done) {
         this.#oldest = null;

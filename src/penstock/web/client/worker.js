@@ -89,9 +89,13 @@ function join(tab, id, wish, on) {
   const reader = on.join({
     ...wish,
     on: {
-      events: (batch) => tab.post({
-        type: 'events', id, data: `[${batch.map(({ data }) => data).join(',')}]`, cursor: batch[batch.length - 1].cursor,
-      }),
+      events: (batch) =>
+        tab.post({
+          type: 'events',
+          id,
+          data: `[${batch.map(({ data }) => data).join(',')}]`,
+          cursor: batch[batch.length - 1].cursor,
+        }),
       status: (data) => tab.post({ type: 'status', id, data }),
       connection: (about) => tab.post({ type: 'connection', id, about }),
       refused: (error) => tab.post({ type: 'refused', id, error: said(error) }),

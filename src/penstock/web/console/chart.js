@@ -3,7 +3,8 @@
 import { h, put, span } from '../client/dom.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
-const WIDTH = 300, HEIGHT = 64; // of the drawing's own units; it is stretched to its place
+const WIDTH = 300,
+  HEIGHT = 64; // of the drawing's own units; it is stretched to its place
 
 const NEAR = 0.2; // of a bound: from there on it is drawn
 
@@ -72,7 +73,15 @@ export class ChartView {
     const lines = linesOf(points, frame);
     this.line.setAttribute('d', lines.map(path).join(''));
     this.area.setAttribute('d', lines.map((line) => `${path(line)}V${HEIGHT}H${line[0][0].toFixed(1)}Z`).join(''));
-    this.limit.setAttribute('d', most ? path([[0, HEIGHT - (HEIGHT * most) / top], [WIDTH, HEIGHT - (HEIGHT * most) / top]]) : '');
+    this.limit.setAttribute(
+      'd',
+      most
+        ? path([
+            [0, HEIGHT - (HEIGHT * most) / top],
+            [WIDTH, HEIGHT - (HEIGHT * most) / top],
+          ])
+        : '',
+    );
     const latest = points.at(-1)?.value ?? null;
     put(this.value, latest === null ? '–' : words(latest));
     put(this.top, known.length ? words(top) : '');

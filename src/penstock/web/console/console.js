@@ -97,7 +97,9 @@ function tell() {
 }
 
 /** @param {string} path */
-const go = (path) => () => { location.hash = path; };
+const go = (path) => () => {
+  location.hash = path;
+};
 
 /** @type {import('./keyboard.js').Shortcut[]} */
 const SHORTCUTS = [
@@ -110,7 +112,10 @@ const SHORTCUTS = [
 ];
 
 function help() {
-  showHelp([['This view', shown.view?.shortcuts ?? []], ['Everywhere', SHORTCUTS]]);
+  showHelp([
+    ['This view', shown.view?.shortcuts ?? []],
+    ['Everywhere', SHORTCUTS],
+  ]);
 }
 
 function wake() {

@@ -43,7 +43,16 @@ function fieldOf(name, property, root, required, depth) {
   const choices = choicesOf(schema, nullable);
   const kind = kindOf(name, schema, choices, required);
   const description = property.description ?? schema.description ?? '';
-  const field = { name, kind, required, nullable, default: property.default ?? schema.default, choices, description, schema };
+  const field = {
+    name,
+    kind,
+    required,
+    nullable,
+    default: property.default ?? schema.default,
+    choices,
+    description,
+    schema,
+  };
   return withParts(field, root, depth);
 }
 
@@ -71,7 +80,13 @@ function resolve(property, root, followed = 0) {
   const parts = property.anyOf ?? property.oneOf ?? property.allOf;
   const types = [property.type ?? []].flat();
   if (property.$ref) {
-    const target = property.$ref.split('/').slice(1).reduce((/** @type {any} */ at, /** @type {string} */ key) => at?.[key.replace(/~1/g, '/').replace(/~0/g, '~')], root);
+    const target = property.$ref
+      .split('/')
+      .slice(1)
+      .reduce(
+        (/** @type {any} */ at, /** @type {string} */ key) => at?.[key.replace(/~1/g, '/').replace(/~0/g, '~')],
+        root,
+      );
     return target && followed < DEEPEST ? resolve(target, root, followed + 1) : { schema: {}, nullable: false };
   }
   if (types.length > 1) {
@@ -163,9 +178,14 @@ export function noteOf({ kind, required, nullable, schema, default: preset }) {
   /** @type {Partial<Record<Field['kind'], string>>} */
   const types = { json: 'JSON', integer: 'whole number', number: 'number' };
   const size = kind === 'list' ? rangeOf(schema.minItems, schema.maxItems, ' items') : '';
-  const length = schema.type === 'string' ? rangeOf(schema.minLength > 1 ? schema.minLength : undefined, schema.maxLength, ' characters') : '';
-  const least = schema.minimum ?? (schema.exclusiveMinimum === undefined ? undefined : `over ${schema.exclusiveMinimum}`);
-  const most = schema.maximum ?? (schema.exclusiveMaximum === undefined ? undefined : `under ${schema.exclusiveMaximum}`);
+  const length =
+    schema.type === 'string'
+      ? rangeOf(schema.minLength > 1 ? schema.minLength : undefined, schema.maxLength, ' characters')
+      : '';
+  const least =
+    schema.minimum ?? (schema.exclusiveMinimum === undefined ? undefined : `over ${schema.exclusiveMinimum}`);
+  const most =
+    schema.maximum ?? (schema.exclusiveMaximum === undefined ? undefined : `under ${schema.exclusiveMaximum}`);
   const none = nullable && preset !== undefined && preset !== null ? 'empty is none' : '';
   return [types[kind], rangeOf(least, most, ''), length, size, none, required && 'required'].filter(Boolean).join(', ');
 }

@@ -26,12 +26,25 @@ export class FileControl {
     this.input.setAttribute('aria-describedby', `${id}-help ${id}-state ${id}-error`);
     this.bar = h('progress', { ariaLabel: `Upload of ${field.name || 'item'}`, max: 1, hidden: true });
     this.state = h('span', { id: `${id}-state`, className: 'help number' });
-    this.cancel = h('button', { type: 'button', className: 'plain', hidden: true, onclick: () => this.#drop() }, 'Cancel');
+    this.cancel = h(
+      'button',
+      { type: 'button', className: 'plain', hidden: true, onclick: () => this.#drop() },
+      'Cancel',
+    );
     this.error = h('p', { id: `${id}-error`, className: 'error', role: 'alert' });
     const label = h('label', { htmlFor: id }, field.name || 'item', h('small', {}, noteOf(field)));
     const help = h('p', { id: `${id}-help`, className: 'help' }, field.description);
     const standing = h('div', { className: 'upload' }, this.bar, this.state, this.cancel);
-    this.element = h('div', { className: 'field', data: { kind: 'file' } }, label, this.input, span('or', 'or drop it here'), standing, help, this.error);
+    this.element = h(
+      'div',
+      { className: 'field', data: { kind: 'file' } },
+      label,
+      this.input,
+      span('or', 'or drop it here'),
+      standing,
+      help,
+      this.error,
+    );
     this.#takeDrops();
   }
 
@@ -84,10 +97,15 @@ export class FileControl {
   // What an earlier input's file was, if it is still there.
   /** @param {string} id */
   async #describe(id) {
-    const found = await client.call(`api/uploads/${encodeURIComponent(id)}`).catch((error) => ({ gone: error.status === 404 }));
+    const found = await client
+      .call(`api/uploads/${encodeURIComponent(id)}`)
+      .catch((error) => ({ gone: error.status === 404 }));
     if (id !== this.#id || this.#upload) return;
     if (found.gone) this.#id = '';
-    put(this.state, found.name ? `${found.name}, ${bytes(found.size)}, uploaded before` : this.#id && `Uploaded before: ${id}`);
+    put(
+      this.state,
+      found.name ? `${found.name}, ${bytes(found.size)}, uploaded before` : this.#id && `Uploaded before: ${id}`,
+    );
     this.cancel.hidden = !this.#id;
   }
 
@@ -142,7 +160,10 @@ export class FileControl {
     if (!upload) return put(this.state, this.#id && `Uploaded before: ${this.#id}`);
     const { size } = upload.file;
     this.bar.value = size ? upload.sent / size : 1;
-    put(this.state, { ...WORDS, uploading: `${bytes(upload.sent)} of ${bytes(size)}`, done: `${bytes(size)} uploaded` }[upload.state]);
+    put(
+      this.state,
+      { ...WORDS, uploading: `${bytes(upload.sent)} of ${bytes(size)}`, done: `${bytes(size)} uploaded` }[upload.state],
+    );
     if (upload.state === 'failed') this.#failed();
   }
 }

@@ -25,7 +25,12 @@ export class ObjectControl {
     this.optional = !field.required || field.nullable;
     this.body = h('div', { className: 'parts' });
     this.error = h('p', { className: 'error', role: 'alert' });
-    this.toggle = h('button', { type: 'button', className: 'plain', hidden: !this.optional, onclick: () => this.#toggle() });
+    this.toggle = h('button', {
+      type: 'button',
+      className: 'plain',
+      hidden: !this.optional,
+      onclick: () => this.#toggle(),
+    });
     this.element = frame(field, this.toggle, this.body, this.error);
     this.element.tabIndex = -1;
     this.fill(undefined);
@@ -81,7 +86,9 @@ export class ObjectControl {
   #show(present) {
     if (this.present === present) return;
     this.present = present;
-    this.controls = present ? (this.field.fields ?? []).map((field) => this.make(field, `${this.id}.${field.name}`)) : [];
+    this.controls = present
+      ? (this.field.fields ?? []).map((field) => this.make(field, `${this.id}.${field.name}`))
+      : [];
     this.body.replaceChildren(...this.controls.map(({ element }) => element));
     this.toggle.textContent = present ? 'Remove' : 'Add';
     this.toggle.ariaLabel = `${this.toggle.textContent} ${this.field.name || 'item'}`;
@@ -101,7 +108,11 @@ export class ListControl {
     this.make = make;
     this.body = h('ol', { className: 'parts' });
     this.error = h('p', { className: 'error', role: 'alert' });
-    this.add = h('button', { type: 'button', className: 'plain', ariaLabel: `Add to ${field.name}`, onclick: () => this.#added() }, 'Add');
+    this.add = h(
+      'button',
+      { type: 'button', className: 'plain', ariaLabel: `Add to ${field.name}`, onclick: () => this.#added() },
+      'Add',
+    );
     this.element = frame(field, this.add, this.body, this.error);
     this.fill(undefined);
   }
@@ -123,7 +134,7 @@ export class ListControl {
     this.#given = Array.isArray(value);
     const items = Array.isArray(given) ? given.slice(0, MOST_ITEMS) : [];
     for (const item of items) this.#append().fill(item);
-    while (this.controls.length < (this.field.required ? this.field.schema.minItems ?? 0 : 0)) this.#append();
+    while (this.controls.length < (this.field.required ? (this.field.schema.minItems ?? 0) : 0)) this.#append();
   }
 
   /** @param {(string|number)[]} path @returns {Control} */
@@ -158,7 +169,11 @@ export class ListControl {
 
   #append() {
     const control = this.make(/** @type {Field} */ (this.field.item), `${this.id}-${this.#made++}`);
-    const remove = h('button', { type: 'button', className: 'plain remove', onclick: () => this.#remove(control) }, 'Remove');
+    const remove = h(
+      'button',
+      { type: 'button', className: 'plain remove', onclick: () => this.#remove(control) },
+      'Remove',
+    );
     this.controls.push(control);
     this.body.append(h('li', {}, control.element, remove));
     this.add.disabled = this.controls.length >= Math.min(MOST_ITEMS, this.field.schema.maxItems ?? MOST_ITEMS);
@@ -191,6 +206,19 @@ export class ListControl {
 
 /** @param {import('./form-fields.js').Field} field @param {HTMLElement} button @param {HTMLElement} body @param {any} error */
 function frame(field, button, body, error) {
-  const legend = h('legend', {}, h('span', { className: 'name' }, field.name || 'item'), h('small', {}, noteOf(field)), button);
-  return h('fieldset', { className: 'nested', data: { kind: field.kind } }, legend, h('p', { className: 'help' }, field.description), body, error);
+  const legend = h(
+    'legend',
+    {},
+    h('span', { className: 'name' }, field.name || 'item'),
+    h('small', {}, noteOf(field)),
+    button,
+  );
+  return h(
+    'fieldset',
+    { className: 'nested', data: { kind: field.kind } },
+    legend,
+    h('p', { className: 'help' }, field.description),
+    body,
+    error,
+  );
 }

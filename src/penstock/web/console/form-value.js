@@ -84,7 +84,9 @@ function bare(field) {
   }
   if (field.kind === 'choice') {
     if (!field.required || field.default === undefined) control.append(new Option('', ''));
-    field.choices?.forEach((choice, index) => control.append(new Option(typeof choice === 'string' ? choice : JSON.stringify(choice), String(index))));
+    field.choices?.forEach((choice, index) =>
+      control.append(new Option(typeof choice === 'string' ? choice : JSON.stringify(choice), String(index))),
+    );
   }
   return control;
 }

@@ -26,13 +26,30 @@ const SLOW_COMMIT_S = 1; // as the alert in docs/operations.md has it
 export const CHARTS = [
   { key: 'delivered', name: 'Delivered', help: 'Events handed to readers', words: (x) => `${short(x)} events/s` },
   { key: 'readers', name: 'Readers', help: 'Connected now', words: (x) => short(x) },
-  { key: 'lag', name: 'Lag', help: 'Events stored and not yet handed over, all readers', words: (x) => `${short(x)} events` },
+  {
+    key: 'lag',
+    name: 'Lag',
+    help: 'Events stored and not yet handed over, all readers',
+    words: (x) => `${short(x)} events`,
+  },
   { key: 'commit', name: 'Commit', help: 'One transaction of the store, 99 of 100 are faster', words: milliseconds },
   { key: 'stored', name: 'Stored', help: 'Events written', words: (x) => `${short(x)} events/s` },
   { key: 'running', name: 'Running', help: 'Runs under way', words: (x) => short(x) },
   { key: 'waiting', name: 'Waiting', help: 'Runs in line', words: (x) => short(x) },
-  { key: 'memory', name: 'Memory', help: 'In use, of what the service may have', words: bytes, limit: 'memoryLimit', unit: 2 ** 20 },
-  { key: 'cpu', name: 'Processor', help: 'Of these processes; 100 % is one core', words: (x) => `${x < 10 ? x.toFixed(1) : Math.round(x)} %` },
+  {
+    key: 'memory',
+    name: 'Memory',
+    help: 'In use, of what the service may have',
+    words: bytes,
+    limit: 'memoryLimit',
+    unit: 2 ** 20,
+  },
+  {
+    key: 'cpu',
+    name: 'Processor',
+    help: 'Of these processes; 100 % is one core',
+    words: (x) => `${x < 10 ? x.toFixed(1) : Math.round(x)} %`,
+  },
 ];
 
 /**
@@ -51,7 +68,9 @@ export function figuresOf(now, atMs, before) {
       stored: rate('events_appended_total'),
       readers: now.sum('readers') ?? null,
       lag: now.sum('reader_lag_events') ?? null,
-      commit: before && quantile(0.99, before.metrics.buckets('commit_duration_seconds'), now.buckets('commit_duration_seconds')),
+      commit:
+        before &&
+        quantile(0.99, before.metrics.buckets('commit_duration_seconds'), now.buckets('commit_duration_seconds')),
       running: now.sum('queue_running') ?? null,
       waiting: now.sum('queue_waiting') ?? null,
       memory: now.sum('memory_used_bytes') ?? now.sum('resident_memory_bytes') ?? null,
@@ -86,13 +105,18 @@ export function troublesOf({ metrics, first, ready, figures }) {
   return [
     ready.code === 'server_closing' && 'The server is leaving: it takes no new runs. Readers move on by themselves.',
     ready.code && ready.code !== 'server_closing' && [ready.message, ready.hint].filter(Boolean).join(' '),
-    !ready.code && metrics?.sum('store_up') === 0 && 'The store could not be read in time. Runs wait, and new ones are refused.',
-    isTight(metrics, ready) && 'Memory is tight: functions wait at their yields and new runs are refused until some is free.',
+    !ready.code &&
+      metrics?.sum('store_up') === 0 &&
+      'The store could not be read in time. Runs wait, and new ones are refused.',
+    isTight(metrics, ready) &&
+      'Memory is tight: functions wait at their yields and new runs are refused until some is free.',
     refusals > 0 && `The store refused ${number(refusals, 'operation')} in the last two minutes. The log says why.`,
     commit > SLOW_COMMIT_S && `Writing is slow: one commit takes ${milliseconds(commit)}. Readers see events late.`,
     metrics?.sum('workers') === 0 && 'No process executes runs: what is submitted waits.',
-    since('attempts_lost_total') > 0 && `${number(since('attempts_lost_total'), 'attempt')} lost their process in the last two minutes.`,
-    since('readers_stalled_total') > 0 && `${number(since('readers_stalled_total'), 'reader')} took nothing for too long and had to come back.`,
+    since('attempts_lost_total') > 0 &&
+      `${number(since('attempts_lost_total'), 'attempt')} lost their process in the last two minutes.`,
+    since('readers_stalled_total') > 0 &&
+      `${number(since('readers_stalled_total'), 'reader')} took nothing for too long and had to come back.`,
     held && `${number(held, 'call')} of ended runs have not returned yet, and take places of their groups.`,
   ].flatMap((one) => (typeof one === 'string' ? [one] : []));
 }
@@ -108,6 +132,9 @@ export function speakerOf(metrics) {
   const [processes, workers] = [metrics.sum('processes') ?? 1, metrics.sum('workers')];
   const version = metrics.samples('build_info')[0]?.labels.version;
   const whose = processes > 1 ? `Figures of ${processes} processes together.` : 'Figures of the process that answered.';
-  const executing = workers === undefined ? '' : `${number(workers, 'process').replace('processs', 'processes')} ${workers === 1 ? 'executes' : 'execute'} runs of this store.`;
+  const executing =
+    workers === undefined
+      ? ''
+      : `${number(workers, 'process').replace('processs', 'processes')} ${workers === 1 ? 'executes' : 'execute'} runs of this store.`;
   return [whose, executing, version && `Penstock ${version}.`].filter(Boolean).join(' ');
 }

@@ -25,11 +25,22 @@ export class HealthView {
     this.troubles = h('ul', { className: 'troubles', role: 'status' });
     this.speaker = h('p', { className: 'help whose' });
     const charts = h('div', { className: 'charts' }, ...this.charts.map(({ element }) => element));
-    this.element = h('div', { id: 'health' }, h('h1', { className: 'sr' }, 'Health'), this.troubles, charts, this.speaker);
+    this.element = h(
+      'div',
+      { id: 'health' },
+      h('h1', { className: 'sr' }, 'Health'),
+      this.troubles,
+      charts,
+      this.speaker,
+    );
   }
 
   show() {
-    this.#polled ??= polling.add({ everyMs: EVERY_MS, load: () => this.#load(), failed: (error) => this.#failed(error) });
+    this.#polled ??= polling.add({
+      everyMs: EVERY_MS,
+      load: () => this.#load(),
+      failed: (error) => this.#failed(error),
+    });
   }
 
   hide() {

@@ -28,7 +28,9 @@ export class Metrics {
   /** @param {string} name @param {Record<string, string>} [labels] @returns {Sample[]} */
   samples(name, labels = {}) {
     const wanted = Object.entries(labels);
-    return (this.#samples.get(name) ?? []).filter((sample) => wanted.every(([key, value]) => sample.labels[key] === value));
+    return (this.#samples.get(name) ?? []).filter((sample) =>
+      wanted.every(([key, value]) => sample.labels[key] === value),
+    );
   }
 
   /** @param {string} name of a histogram @returns {Map<number, number>} upper bound to how many were at most that */
@@ -45,7 +47,9 @@ export class Metrics {
   #read(line) {
     const match = LINE.exec(line);
     if (!match) return; // a comment
-    const labels = Object.fromEntries([...(match[2] ?? '').matchAll(LABEL)].map(([, key, value]) => [key, unescape(value)]));
+    const labels = Object.fromEntries(
+      [...(match[2] ?? '').matchAll(LABEL)].map(([, key, value]) => [key, unescape(value)]),
+    );
     const name = match[1].replace(/^penstock_/, '');
     if (!this.#samples.has(name)) this.#samples.set(name, []);
     this.#samples.get(name)?.push({ labels, value: numberOf(match[3]) });
@@ -72,7 +76,8 @@ export function quantile(q, before, after) {
   if (all <= 0) return null;
   let [lower, below] = [0, 0];
   for (const { bound, count } of counts) {
-    if (count >= q * all) return bound === Infinity ? lower : lower + ((bound - lower) * (q * all - below)) / (count - below);
+    if (count >= q * all)
+      return bound === Infinity ? lower : lower + ((bound - lower) * (q * all - below)) / (count - below);
     [lower, below] = [bound, count];
   }
   return lower;

@@ -23,11 +23,14 @@ const SHOWN = 100;
 // Children put in place only where they are others: what is moved loses its focus, and a press that has begun.
 /** @param {Element} element @param {Element[]} children */
 function hold(element, children) {
-  const same = element.childElementCount === children.length && children.every((child, place) => element.children[place] === child);
+  const same =
+    element.childElementCount === children.length &&
+    children.every((child, place) => element.children[place] === child);
   if (same) return;
   const deed = document.activeElement?.getAttribute('data-deed');
   element.replaceChildren(...children);
-  const held = deed && document.activeElement === document.body && element.querySelector(`[data-deed="${CSS.escape(deed)}"]`);
+  const held =
+    deed && document.activeElement === document.body && element.querySelector(`[data-deed="${CSS.escape(deed)}"]`);
   if (held) /** @type {HTMLElement} */ (held).focus();
 }
 
@@ -41,8 +44,14 @@ export class GroupView {
   constructor(name, deeds) {
     this.deeds = deeds;
     this.name = name;
-    this.toggle = h('button', { type: 'button', className: 'toggle', ariaExpanded: 'false', onclick: () => this.#toggle() }, span('name', name));
-    this.cells = Object.fromEntries(['running', 'waiting', 'eta', 'takes', 'rate', 'held'].map((key) => [key, h('td', { className: key })]));
+    this.toggle = h(
+      'button',
+      { type: 'button', className: 'toggle', ariaExpanded: 'false', onclick: () => this.#toggle() },
+      span('name', name),
+    );
+    this.cells = Object.fromEntries(
+      ['running', 'waiting', 'eta', 'takes', 'rate', 'held'].map((key) => [key, h('td', { className: key })]),
+    );
     this.bar = span('bar', '');
     this.lists = h('div', { className: 'lists' });
     this.below = h('tr', { className: 'below', hidden: true }, h('td', { colSpan: 7 }, this.lists));
@@ -60,7 +69,7 @@ export class GroupView {
     put(waiting, waitingOf(group));
     put(eta, etaOf(group));
     put(takes, functions.length === 1 ? takesOf(durations[functions[0]]) : '');
-    put(rate, functions.length === 1 ? rates[functions[0]] ?? '' : '');
+    put(rate, functions.length === 1 ? (rates[functions[0]] ?? '') : '');
     put(held, group.held ? `${group.held} held` : '');
     this.element.classList.toggle('quiet', group.running + group.waiting + group.held === 0);
     this.#functions = functions.map((/** @type {string} */ name) => functionLine(name, group)).join('\n');
@@ -92,12 +101,17 @@ export class GroupView {
   /** @param {string} title @param {any[]} runs @param {Record<string, string>} filters @param {Map<string, Row>} before */
   #list(title, runs, filters, before) {
     if (!runs.length) return null;
-    const list = this.#lists.get(title) ?? h('section', { className: 'line' }, h('h2', {}, title), h('ol', {}), h('p', { className: 'help' }));
+    const list =
+      this.#lists.get(title) ??
+      h('section', { className: 'line' }, h('h2', {}, title), h('ol', {}), h('p', { className: 'help' }));
     this.#lists.set(title, list);
     const rows = runs.slice(0, SHOWN).map((run) => this.#rowOf(run, before));
     const rest = runs.length - rows.length;
     hold(list.children[1], rows);
-    hold(list.children[2], rest ? [h('a', { href: withQuery('#/runs', filters) }, `${number(rest)} more in Runs`)] : []);
+    hold(
+      list.children[2],
+      rest ? [h('a', { href: withQuery('#/runs', filters) }, `${number(rest)} more in Runs`)] : [],
+    );
     return list;
   }
 
@@ -124,19 +138,37 @@ export class GroupView {
     const link = h('a', { href: runPath(id), title: id }, span('name', name));
     const time = span('time', '');
     const words = state === 'queued' ? { ...run, position: null } : run;
-    const element = h('li', { data: { state } }, place, link, span('session', session ?? ''), span('detail', detailOf(words)), time, this.#deeds(run));
+    const element = h(
+      'li',
+      { data: { state } },
+      place,
+      link,
+      span('session', session ?? ''),
+      span('detail', detailOf(words)),
+      time,
+      this.#deeds(run),
+    );
     return { element, time };
   }
 
   /** @param {any} run */
   #deeds(run) {
     /** @param {string} name @param {any} words @param {any} act */
-    const button = (name, words, act) => h('button', { type: 'button', className: 'plain', title: words, data: { deed: `${name} ${run.run_id}` }, onclick: act }, name);
+    const button = (name, words, act) =>
+      h(
+        'button',
+        { type: 'button', className: 'plain', title: words, data: { deed: `${name} ${run.run_id}` }, onclick: act },
+        name,
+      );
     const { deeds } = this;
     const given = run.priority ?? 0;
-    const buttons = !isLive(run.state) ? [button('Run again', 'Submit it again with the same input', () => deeds.again(run))] : [];
-    if (run.state === 'queued') buttons.push(button('Sooner', 'Ten minutes of head start more', () => deeds.prefer(run, given + STEP)));
-    if (run.state === 'queued') buttons.push(button('Later', 'Ten minutes of head start less', () => deeds.prefer(run, given - STEP)));
+    const buttons = !isLive(run.state)
+      ? [button('Run again', 'Submit it again with the same input', () => deeds.again(run))]
+      : [];
+    if (run.state === 'queued')
+      buttons.push(button('Sooner', 'Ten minutes of head start more', () => deeds.prefer(run, given + STEP)));
+    if (run.state === 'queued')
+      buttons.push(button('Later', 'Ten minutes of head start less', () => deeds.prefer(run, given - STEP)));
     if (isLive(run.state) && !run.cancel) buttons.push(button('Stop', 'Stop it', () => deeds.stop(run)));
     return h('span', { className: 'deeds' }, ...buttons);
   }

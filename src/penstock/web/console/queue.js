@@ -30,7 +30,14 @@ export class QueueView {
     this.said = h('p', { className: 'said', role: 'status' });
     const heads = h('thead', {}, h('tr', {}, ...HEADS.map((text) => h('th', { scope: 'col' }, text))));
     this.table = h('table', { ariaLabel: 'Groups' }, heads);
-    this.element = h('div', { id: 'queue' }, h('h1', { className: 'sr' }, 'Queue'), this.said, this.table, this.workers);
+    this.element = h(
+      'div',
+      { id: 'queue' },
+      h('h1', { className: 'sr' }, 'Queue'),
+      this.said,
+      this.table,
+      this.workers,
+    );
   }
 
   /** @type {import('./queue-group.js').Deeds} */

@@ -21,7 +21,8 @@ export function routeOf(hash) {
   if (first === undefined) return { view: 'start', params: found };
   if (first === 'start') return { view: 'start', params: { ...found, function: rest[0] } };
   if (first === 'runs' && rest.length) return { view: 'run', params: { ...found, id: rest[0], rest: rest.slice(1) } };
-  if (first === 'compare' && rest.length === 2) return { view: 'compare', params: { ...found, a: rest[0], b: rest[1] } };
+  if (first === 'compare' && rest.length === 2)
+    return { view: 'compare', params: { ...found, a: rest[0], b: rest[1] } };
   const list = LISTS.find((name) => name === first);
   return list ? { view: list, params: found } : moved('#/start');
 }

@@ -23,7 +23,10 @@ export const RECEIPTS = {
 export async function stop(run) {
   try {
     const { cancel, state } = await client.cancel(run.run_id);
-    return { text: cancel === 'stopped' && state !== 'cancelled' ? `It had ${state} before.` : RECEIPTS[cancel ?? 'requested'], run: run.run_id };
+    return {
+      text: cancel === 'stopped' && state !== 'cancelled' ? `It had ${state} before.` : RECEIPTS[cancel ?? 'requested'],
+      run: run.run_id,
+    };
   } catch (error) {
     return { text: `Not stopped: ${sentence(error)}`, run: run.run_id, bad: true };
   }

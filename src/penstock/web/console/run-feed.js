@@ -6,7 +6,8 @@ import { withQuery } from './router.js';
 
 const NEWEST = 50; // runs in the page that is asked for again and again: two screens
 const OLDER = 200; // in one that is scrolled to
-const CATCH_UP = 500, CATCH_UPS = 4; // pages between two looks, after a sleep perhaps; then the list begins anew
+const CATCH_UP = 500,
+  CATCH_UPS = 4; // pages between two looks, after a sleep perhaps; then the list begins anew
 const FOLLOWED = 100; // ids in one question: the server's bound
 
 /**

@@ -5,8 +5,13 @@ import { client } from './server.js';
 
 /** The states in the order of a life, and those that an operator asks for together. */
 const STATES = [
-  ['', 'All'], ['queued,running', 'Live'], ['queued', 'Queued'], ['running', 'Running'], ['succeeded', 'Succeeded'],
-  ['failed,interrupted', 'Failed'], ['cancelled', 'Cancelled'],
+  ['', 'All'],
+  ['queued,running', 'Live'],
+  ['queued', 'Queued'],
+  ['running', 'Running'],
+  ['succeeded', 'Succeeded'],
+  ['failed,interrupted', 'Failed'],
+  ['cancelled', 'Cancelled'],
 ];
 
 const TYPING_MS = 250; // after the last key: a search looks through many runs
@@ -22,10 +27,25 @@ export class RunFilters {
   /** @param {(filters: {function: string, state: string, q: string}) => void} changed */
   constructor(changed) {
     this.changed = changed;
-    this.text = h('input', { type: 'search', placeholder: 'Search', ariaLabel: 'Search runs: id, function, session, input, error', maxLength: 200 });
-    this.function = h('select', { ariaLabel: 'Function', onchange: () => this.#tell() }, new Option('All functions', ''));
+    this.text = h('input', {
+      type: 'search',
+      placeholder: 'Search',
+      ariaLabel: 'Search runs: id, function, session, input, error',
+      maxLength: 200,
+    });
+    this.function = h(
+      'select',
+      { ariaLabel: 'Function', onchange: () => this.#tell() },
+      new Option('All functions', ''),
+    );
     this.states = STATES.map(([state, name]) =>
-      h('label', {}, h('input', { type: 'radio', name: 'run-state', value: state, onchange: () => this.#tell() }), h('span', {}, name)));
+      h(
+        'label',
+        {},
+        h('input', { type: 'radio', name: 'run-state', value: state, onchange: () => this.#tell() }),
+        h('span', {}, name),
+      ),
+    );
     const group = h('div', { className: 'segments', role: 'radiogroup', ariaLabel: 'State' }, ...this.states);
     this.element = h('form', { className: 'filters', role: 'search' }, group, this.function, this.text);
     this.text.addEventListener('input', () => {

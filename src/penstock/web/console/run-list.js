@@ -11,7 +11,8 @@ export const KEPT_RUNS = 20_000;
 /** What came between two looks. */
 export class RunList {
   /** @type {Run[]} newest first */ runs = [];
-  /** @type {string|null|undefined} continues the list; null at its end, undefined before the first page */ next = undefined;
+  /** @type {string|null|undefined} continues the list; null at its end, undefined before the first page */ next =
+    undefined;
   /** @type {Map<string, number>} */ #places = new Map();
 
   /** @param {string} id @returns {number} where it stands; -1 if it does not */
@@ -27,7 +28,10 @@ export class RunList {
   /** @param {Page} page of the newest @returns {boolean} whether there may be runs between it and what is held */
   misses({ runs, next }) {
     if (next === null || this.runs.length === 0 || runs.length === 0) return false;
-    return !runs.some(({ run_id: id }) => this.#places.has(id)) && runs[runs.length - 1].created_at_ms > this.runs[0].created_at_ms;
+    return (
+      !runs.some(({ run_id: id }) => this.#places.has(id)) &&
+      runs[runs.length - 1].created_at_ms > this.runs[0].created_at_ms
+    );
   }
 
   /**

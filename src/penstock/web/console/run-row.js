@@ -33,11 +33,25 @@ export class RunRow {
     this.attempt = span('attempt', '');
     this.time = span('time', '');
     this.age = span('time', '');
-    this.stop = h('button', { type: 'button', className: 'plain', tabIndex: -1, onclick: () => hands.stop(this.#run) }, 'Stop');
-    this.again = h('button', { type: 'button', className: 'plain', tabIndex: -1, onclick: () => hands.again(this.#run) }, 'Run again');
+    this.stop = h(
+      'button',
+      { type: 'button', className: 'plain', tabIndex: -1, onclick: () => hands.stop(this.#run) },
+      'Stop',
+    );
+    this.again = h(
+      'button',
+      { type: 'button', className: 'plain', tabIndex: -1, onclick: () => hands.again(this.#run) },
+      'Run again',
+    );
     const cells = [
-      ['check', this.check], ['state-cell', this.state], ['name', this.link, ' ', this.id], ['session-cell', this.session],
-      ['detail-cell', this.detail], ['attempt-cell', this.attempt], ['time-cell', this.time], ['age-cell', this.age],
+      ['check', this.check],
+      ['state-cell', this.state],
+      ['name', this.link, ' ', this.id],
+      ['session-cell', this.session],
+      ['detail-cell', this.detail],
+      ['attempt-cell', this.attempt],
+      ['time-cell', this.time],
+      ['age-cell', this.age],
       ['acts', this.stop, this.again],
     ];
     this.element = h('div', { className: 'row', role: 'row' }, ...cells.map(cell));
@@ -94,9 +108,24 @@ const cell = ([className, ...children]) => h('span', { className: `cell ${classN
 
 /** The heads of the columns. */
 export function rowHeads() {
-  const heads = { check: 'Selected', 'state-cell': 'State', name: 'Function', 'session-cell': 'Session', 'detail-cell': 'Detail', 'attempt-cell': 'Attempt', 'time-cell': 'Took', 'age-cell': 'Age', acts: 'Actions' };
+  const heads = {
+    check: 'Selected',
+    'state-cell': 'State',
+    name: 'Function',
+    'session-cell': 'Session',
+    'detail-cell': 'Detail',
+    'attempt-cell': 'Attempt',
+    'time-cell': 'Took',
+    'age-cell': 'Age',
+    acts: 'Actions',
+  };
   const hidden = ['check', 'attempt-cell', 'acts'];
   const cells = Object.entries(heads).map(([className, text]) =>
-    h('span', { className: `cell ${className}`, role: 'columnheader' }, hidden.includes(className) ? span('sr', text) : text));
+    h(
+      'span',
+      { className: `cell ${className}`, role: 'columnheader' },
+      hidden.includes(className) ? span('sr', text) : text,
+    ),
+  );
   return h('div', { className: 'row heads', role: 'row', ariaRowIndex: '1' }, ...cells);
 }

@@ -28,7 +28,9 @@ export class RunsView {
   #sure = { id: '', untilMs: 0 };
   /** @type {RunFeed} */ #feed = new RunFeed((path) => client.call(path), {
     inSight: () => this.#inSight(),
-    before: () => { this.#anchors = this.#isScrolled() ? this.#inSight() : []; },
+    before: () => {
+      this.#anchors = this.#isScrolled() ? this.#inSight() : [];
+    },
     after: (isGap, newest) => this.#taken(isGap, newest),
   });
 
@@ -39,16 +41,35 @@ export class RunsView {
     this.compare = h('button', { type: 'button', className: 'plain', onclick: () => this.#compare() });
     this.sheet = h('div', { className: 'sheet', role: 'rowgroup' });
     this.end = h('div', { className: 'end' });
-    this.grid = h('div', { className: 'grid', role: 'grid', ariaLabel: 'Runs', tabIndex: 0 }, rowHeads(), this.sheet, this.end);
+    this.grid = h(
+      'div',
+      { className: 'grid', role: 'grid', ariaLabel: 'Runs', tabIndex: 0 },
+      rowHeads(),
+      this.sheet,
+      this.end,
+    );
     const notes = h('div', { className: 'notes' }, this.said, this.compare);
     const top = h('div', { className: 'view-top' }, h('h1', { className: 'sr' }, 'Runs'), this.bar.element, notes);
-    this.element = h('div', { id: 'runs', className: 'fill' }, top, h('div', { className: 'grid-box' }, this.fresh, this.grid));
+    this.element = h(
+      'div',
+      { id: 'runs', className: 'fill' },
+      top,
+      h('div', { className: 'grid-box' }, this.fresh, this.grid),
+    );
     /** @type {import('./run-row.js').Hands} */
     const hands = {
-      select: (run) => this.#select(run), stop: (run) => this.#stop(run), again: (run) => this.#again(run),
-      isSelected: (run) => this.#selected.includes(run.run_id), now: () => clock.now(),
+      select: (run) => this.#select(run),
+      stop: (run) => this.#stop(run),
+      again: (run) => this.#again(run),
+      isSelected: (run) => this.#selected.includes(run.run_id),
+      now: () => clock.now(),
     };
-    this.rows = new Rows(this.grid, this.sheet, () => new RunRow(hands), (run) => run.run_id);
+    this.rows = new Rows(
+      this.grid,
+      this.sheet,
+      () => new RunRow(hands),
+      (run) => run.run_id,
+    );
     this.#listen();
   }
 
@@ -208,7 +229,8 @@ export class RunsView {
   }
 
   #mark() {
-    for (const { element } of this.rows.views()) element.classList.toggle('active', element.id === `row-${this.#active}`);
+    for (const { element } of this.rows.views())
+      element.classList.toggle('active', element.id === `row-${this.#active}`);
   }
 
   /** @param {any} event */
@@ -237,7 +259,10 @@ export class RunsView {
     const { run_id: id } = run;
     const isOn = this.#selected.includes(id);
     this.#selected = isOn ? this.#selected.filter((one) => one !== id) : [...this.#selected, id].slice(-2);
-    put(this.compare, this.#selected.length === 2 ? 'Compare the two' : this.#selected.length ? 'Select one more to compare' : '');
+    put(
+      this.compare,
+      this.#selected.length === 2 ? 'Compare the two' : this.#selected.length ? 'Select one more to compare' : '',
+    );
     this.compare.disabled = this.#selected.length < 2;
     this.rows.draw();
   }

@@ -17,9 +17,7 @@ const inputs = new Remembered(`penstock.inputs ${client.base}`, () => localStora
 /** The page's first view. */
 export class StartView {
   title = 'Start';
-  shortcuts = [
-    { keys: 'i', does: 'To the first field', act: () => this.#focus() },
-  ];
+  shortcuts = [{ keys: 'i', does: 'To the first field', act: () => this.#focus() }];
   /** @type {any[]|null} */ #functions = null;
   /** @type {Map<string, Form>} */ #forms = new Map();
   #chosen = '';
@@ -34,13 +32,27 @@ export class StartView {
   #runs;
 
   constructor() {
-    this.#list = h('fieldset', { id: 'functions' }, h('legend', {}, 'Functions'), h('p', { className: 'help' }, 'Loading…'));
+    this.#list = h(
+      'fieldset',
+      { id: 'functions' },
+      h('legend', {}, 'Functions'),
+      h('p', { className: 'help' }, 'Loading…'),
+    );
     this.#fields = h('div', { id: 'fields' });
     this.#error = h('p', { id: 'form-error', className: 'error', role: 'alert' });
     this.#button = h('button', { id: 'run-button', className: 'main', disabled: true }, 'Run');
-    this.#clear = h('button', { type: 'button', className: 'plain', hidden: true, onclick: () => this.#forget() }, 'Clear the last input');
+    this.#clear = h(
+      'button',
+      { type: 'button', className: 'plain', hidden: true, onclick: () => this.#forget() },
+      'Clear the last input',
+    );
     this.#runs = h('ol', { id: 'recent' });
-    this.form = h('form', { id: 'run-form', noValidate: true }, this.#list, h('div', { className: 'input' }, this.#fields, this.#error, this.#button, this.#clear));
+    this.form = h(
+      'form',
+      { id: 'run-form', noValidate: true },
+      this.#list,
+      h('div', { className: 'input' }, this.#fields, this.#error, this.#button, this.#clear),
+    );
     const aside = h('nav', { ariaLabel: 'Recent runs' }, h('h2', {}, 'Recent runs'), this.#runs);
     this.element = h('div', { id: 'start' }, h('h1', { className: 'sr' }, 'Start a run'), this.form, aside);
     this.#listen();
@@ -188,7 +200,8 @@ export class StartView {
 /** @param {any} list @param {any} row */
 function reveal(list, row) {
   const below = row.offsetTop - list.offsetTop;
-  if (below < list.scrollTop || below + row.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = below - row.offsetHeight;
+  if (below < list.scrollTop || below + row.offsetHeight > list.scrollTop + list.clientHeight)
+    list.scrollTop = below - row.offsetHeight;
 }
 
 /** @param {any} given */

@@ -6,7 +6,10 @@ import { backoffMs } from '../client/reconnect.js';
 const VERSION = { 'Tus-Resumable': '1.0.0' };
 
 /** The first piece; then as much as goes in about a second: progress is seen, and little is lost with a connection. */
-const FIRST_BYTES = 256 * 1024, LEAST_BYTES = 32 * 1024, MOST_BYTES = 8 * 1024 * 1024, PIECE_MS = 1000;
+const FIRST_BYTES = 256 * 1024,
+  LEAST_BYTES = 32 * 1024,
+  MOST_BYTES = 8 * 1024 * 1024,
+  PIECE_MS = 1000;
 
 /** A piece that takes longer than this has no connection any more. */
 const SILENCE_MS = 30_000;
@@ -28,16 +31,16 @@ const GONE = [404, 410];
  * @property {() => boolean} offline
  */
 
-
 /** @type {Environment} */
 const BROWSER = {
   fetch: (...given) => fetch(...given),
   now: () => performance.now(),
   random: Math.random,
-  pause: (ms) => new Promise((resolve) => {
-    const timer = setTimeout(resolve, navigator.onLine ? ms : 2 ** 31 - 1);
-    addEventListener('online', () => resolve(clearTimeout(timer)), { once: true });
-  }),
+  pause: (ms) =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, navigator.onLine ? ms : 2 ** 31 - 1);
+      addEventListener('online', () => resolve(clearTimeout(timer)), { once: true });
+    }),
   offline: () => !navigator.onLine,
 };
 
@@ -56,7 +59,8 @@ export function metadataOf(name, type) {
 
 /** A file on its way. `change` is called whenever a field has changed. */
 export class Upload {
-  /** @type {'uploading'|'waiting'|'done'|'failed'|'cancelled'} waiting: for the network or the server */ state = 'uploading';
+  /** @type {'uploading'|'waiting'|'done'|'failed'|'cancelled'} waiting: for the network or the server */ state =
+    'uploading';
   sent = 0;
   /** the upload's, once it is done */ id = '';
   /** @type {PenstockError | null} */ error = null;
@@ -114,7 +118,10 @@ export class Upload {
       this.#move(answer.ok ? Number(answer.headers.get('Upload-Offset')) : 0);
     }
     if (this.at) return;
-    const headers = { 'Upload-Length': String(this.file.size), 'Upload-Metadata': metadataOf(this.file.name, this.file.type) };
+    const headers = {
+      'Upload-Length': String(this.file.size),
+      'Upload-Metadata': metadataOf(this.file.name, this.file.type),
+    };
     const answer = await this.#ask(this.to, { method: 'POST', headers });
     const { upload_id: id } = await answer.json().catch(() => ({}));
     this.at = `${this.to}/${encodeURIComponent(id)}`; // not the Location: a proxy may have put all this elsewhere
@@ -157,7 +164,10 @@ export class Upload {
     const away = () => {
       throw new PenstockError(0, { message: 'The server does not answer.' });
     };
-    const answer = await this.env.fetch(url, sent).catch(away).finally(() => clearTimeout(timer));
+    const answer = await this.env
+      .fetch(url, sent)
+      .catch(away)
+      .finally(() => clearTimeout(timer));
     if (answer.ok || expected.includes(answer.status)) return answer;
     const { error } = await answer.json().catch(() => ({}));
     throw new PenstockError(answer.status, error, 1000 * Number(answer.headers.get('Retry-After') ?? 0));

@@ -36,7 +36,12 @@ export class Body {
     this.text.update(fold.texts.get(''), fold.generation);
     addRows(this.values, fold.values, SHOWN_ROWS, (item) => h('li', {}, valueBox(item.value)));
     if (first || changed.kinds.has('log')) {
-      addRows(this.logs, fold.logs.filter(({ level }) => hasWeight(level)), SHOWN_ROWS, logLine);
+      addRows(
+        this.logs,
+        fold.logs.filter(({ level }) => hasWeight(level)),
+        SHOWN_ROWS,
+        logLine,
+      );
     }
     if (first || changed.kinds.has('replace')) this.#drawLatest(fold.replaced);
   }

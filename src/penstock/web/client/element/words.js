@@ -66,7 +66,7 @@ export function proofWords(connected, stored) {
  * @returns {string} its end, where it is longer
  */
 export function valueWords(value, limit) {
-  const brief = typeof value === 'string' ? value : JSON.stringify(value) ?? '';
+  const brief = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
   const full = typeof value === 'string' || brief.length <= 60 ? brief : JSON.stringify(value, null, 2);
   return full.length > limit ? `… ${full.slice(-limit)}` : full;
 }

@@ -28,9 +28,12 @@ async function read(server, asked, sink, signal) {
   if (response.status === 204) throw new PenstockError(204);
   if (!response.ok) throw refusal(response, (await response.json().catch(() => ({}))).error);
   if (!response.headers.get('Content-Type')?.startsWith('text/event-stream') || !response.body) throw new Foreign();
-  const parser = new Parser((message) => tell(sink, message), (text) => comment(sink, text));
+  const parser = new Parser(
+    (message) => tell(sink, message),
+    (text) => comment(sink, text),
+  );
   const reader = response.body.getReader();
-  for (let chunk; !(chunk = await reader.read()).done; ) {
+  for (let chunk; !(chunk = await reader.read()).done;) {
     sink.alive();
     parser.feed(chunk.value);
     if (parser.retryMs !== null) sink.retry(parser.retryMs);

@@ -73,7 +73,11 @@ function query({ cursor, fold, waits }, rate, first) {
 // A long-poll brings no status, and who waits in line has nothing else.
 /** @param {import('../api.js').Server} server @param {string} run @param {AbortSignal} signal */
 async function standing(server, run, signal) {
-  const { state, position, eta_s, cancel } = await server.call(`api/runs/${encodeURIComponent(run)}`, undefined, signal);
+  const { state, position, eta_s, cancel } = await server.call(
+    `api/runs/${encodeURIComponent(run)}`,
+    undefined,
+    signal,
+  );
   return JSON.stringify({ state, position, eta_s, ...(cancel ? { cancel } : {}) });
 }
 

@@ -3,7 +3,8 @@
 /** @param {import('./index.js').Asked} asked @returns {string} */
 export function eventsUrl({ streams, rate }) {
   const query = new URLSearchParams();
-  if (streams.length > 1) for (const { run, cursor } of streams) query.append('stream', cursor ? `${run}@${cursor}` : run);
+  if (streams.length > 1)
+    for (const { run, cursor } of streams) query.append('stream', cursor ? `${run}@${cursor}` : run);
   else if (streams[0].cursor) query.set('after', streams[0].cursor);
   if (streams.some(({ cursor, fold }) => fold && !cursor)) query.set('fold', '1');
   if (rate !== undefined) query.set('rate', String(rate));

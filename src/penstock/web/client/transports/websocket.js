@@ -3,7 +3,11 @@
 const DEFAULT_RATE = 20; // the server's own
 
 /** Codes of a close to what they mean (docs/PROTOCOL.md, WebSocket). Others: the connection broke. */
-const CODES = new Map([[1012, 'ended'], [1008, 'refused'], [1009, 'refused']]);
+const CODES = new Map([
+  [1012, 'ended'],
+  [1008, 'refused'],
+  [1009, 'refused'],
+]);
 
 /** @type {import('./index.js').Open} */
 export function open(server, { streams: [{ run, cursor, fold }], rate }, sink, env) {
@@ -45,6 +49,7 @@ function closing(code, reason, opened) {
   if (!opened) return { signal: 'mute', unexplained: true };
   const signal = CODES.get(code);
   if (code === 1000) return { signal: 'refused', status: 204 };
-  if (signal === 'refused') return { signal, status: 422, error: new Error(reason || `The server closed with ${code}.`) };
+  if (signal === 'refused')
+    return { signal, status: 422, error: new Error(reason || `The server closed with ${code}.`) };
   return { signal: signal === 'ended' ? 'ended' : 'broken' };
 }

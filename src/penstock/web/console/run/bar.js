@@ -24,12 +24,25 @@ export class Bar {
   /** @param {BarActs} acts */
   constructor(acts) {
     this.acts = acts;
-    const tabs = h('div', { className: 'tabs', role: 'tablist', ariaLabel: 'Zoom' }, ...ZOOMS.map((zoom) => this.#tab(zoom)));
+    const tabs = h(
+      'div',
+      { className: 'tabs', role: 'tablist', ariaLabel: 'Zoom' },
+      ...ZOOMS.map((zoom) => this.#tab(zoom)),
+    );
     tabs.addEventListener('keydown', (event) => this.#arrow(event));
     this.errors = h('span', {});
     this.errorGroup = this.#pair('Errors', this.errors, acts.error, ['Previous error (p)', 'Next error (n)']);
     this.errorGroup.classList.add('errors');
-    this.search = /** @type {HTMLInputElement} */ (h('input', { type: 'search', id: 'run-search', placeholder: 'Search this run', ariaLabel: 'Search this run', autocomplete: 'off', spellcheck: false }));
+    this.search = /** @type {HTMLInputElement} */ (
+      h('input', {
+        type: 'search',
+        id: 'run-search',
+        placeholder: 'Search this run',
+        ariaLabel: 'Search this run',
+        autocomplete: 'off',
+        spellcheck: false,
+      })
+    );
     this.search.addEventListener('input', () => acts.search(this.search.value.trim()));
     this.search.addEventListener('keydown', (event) => this.#searchKey(event));
     this.matches = h('span', { role: 'status' });
@@ -38,8 +51,21 @@ export class Bar {
     this.kindsMenu = h('details', { className: 'menu' }, h('summary', {}, 'Kinds'), this.kinds);
     const plain = (/** @type {string} */ words, /** @type {boolean} */ closed) =>
       h('button', { type: 'button', className: 'plain', onclick: () => acts.closeAll(closed) }, words);
-    this.tree = h('div', { className: 'tree-tools' }, this.kindsMenu, plain('Collapse all', true), plain('Expand all', false));
-    this.element = h('div', { className: 'run-bar' }, tabs, this.tree, this.errorGroup, h('div', { className: 'search' }, this.search, this.matchGroup));
+    this.tree = h(
+      'div',
+      { className: 'tree-tools' },
+      this.kindsMenu,
+      plain('Collapse all', true),
+      plain('Expand all', false),
+    );
+    this.element = h(
+      'div',
+      { className: 'run-bar' },
+      tabs,
+      this.tree,
+      this.errorGroup,
+      h('div', { className: 'search' }, this.search, this.matchGroup),
+    );
     document.addEventListener('click', (event) => this.#clickedBeside(event));
   }
 
@@ -51,7 +77,11 @@ export class Bar {
   /** @param {Zoom} zoom */
   #tab(zoom) {
     const words = zoom[0].toUpperCase() + zoom.slice(1);
-    const tab = h('button', { type: 'button', role: 'tab', id: `zoom-${zoom}`, onclick: () => this.acts.zoom(zoom) }, words);
+    const tab = h(
+      'button',
+      { type: 'button', role: 'tab', id: `zoom-${zoom}`, onclick: () => this.acts.zoom(zoom) },
+      words,
+    );
     tab.setAttribute('aria-controls', 'zoom');
     tab.title = `${words} (${zoom[0]})`;
     this.#tabs[zoom] = tab;
@@ -75,7 +105,17 @@ export class Bar {
    */
   #pair(label, words, go, names) {
     const arrow = (/** @type {1|-1} */ direction) =>
-      h('button', { type: 'button', className: 'plain arrow', ariaLabel: names[direction > 0 ? 1 : 0], title: names[direction > 0 ? 1 : 0], onclick: () => go(direction) }, direction > 0 ? '↓' : '↑');
+      h(
+        'button',
+        {
+          type: 'button',
+          className: 'plain arrow',
+          ariaLabel: names[direction > 0 ? 1 : 0],
+          title: names[direction > 0 ? 1 : 0],
+          onclick: () => go(direction),
+        },
+        direction > 0 ? '↓' : '↑',
+      );
     return h('div', { className: 'pair', role: 'group', ariaLabel: label, hidden: true }, words, arrow(-1), arrow(1));
   }
 
@@ -102,14 +142,26 @@ export class Bar {
   /** @param {number} errors @param {number} at the one that is shown, from 1; 0 for none */
   showErrors(errors, at) {
     this.errorGroup.hidden = errors === 0;
-    put(this.errors, at ? `error ${count(at)} of ${count(errors)}` : errors === 1 ? '1 error' : `${count(errors)} errors`);
+    put(
+      this.errors,
+      at ? `error ${count(at)} of ${count(errors)}` : errors === 1 ? '1 error' : `${count(errors)} errors`,
+    );
   }
 
   /** @param {number|null} matches null while nothing is sought @param {number} at from 1 @param {boolean} busy */
   showMatches(matches, at, busy) {
     this.matchGroup.hidden = matches === null;
     if (matches === null) return put(this.matches, '');
-    put(this.matches, busy ? 'searching…' : matches === 0 ? 'no match' : at ? `${count(at)} of ${count(matches)}` : `${count(matches)} found`);
+    put(
+      this.matches,
+      busy
+        ? 'searching…'
+        : matches === 0
+          ? 'no match'
+          : at
+            ? `${count(at)} of ${count(matches)}`
+            : `${count(matches)} found`,
+    );
     for (const button of this.matchGroup.querySelectorAll('button')) button.disabled = !matches;
   }
 
@@ -121,15 +173,27 @@ export class Bar {
     this.kindsMenu.hidden = kinds.size < 2 && !chosen.size;
     const { activeElement } = document;
     const focused = this.kinds.contains(activeElement) ? /** @type {HTMLInputElement} */ (activeElement).value : null;
-    this.kinds.replaceChildren(...[...kinds].sort().map(([kind, many]) => {
-      const box = /** @type {HTMLInputElement} */ (h('input', { type: 'checkbox', value: kind, checked: chosen.has(kind), onchange: () => this.#filter() }));
-      return h('label', {}, box, kind || 'none', h('span', { className: 'number' }, count(many)));
-    }));
-    put(/** @type {HTMLElement} */ (this.kindsMenu.firstElementChild), chosen.size ? `Kinds: ${[...chosen].map((kind) => kind || 'none').join(', ')}` : 'Kinds');
-    if (focused !== null) /** @type {HTMLElement|null} */ ([...this.kinds.querySelectorAll('input')].find(({ value }) => value === focused) ?? null)?.focus();
+    this.kinds.replaceChildren(
+      ...[...kinds].sort().map(([kind, many]) => {
+        const box = /** @type {HTMLInputElement} */ (
+          h('input', { type: 'checkbox', value: kind, checked: chosen.has(kind), onchange: () => this.#filter() })
+        );
+        return h('label', {}, box, kind || 'none', h('span', { className: 'number' }, count(many)));
+      }),
+    );
+    put(
+      /** @type {HTMLElement} */ (this.kindsMenu.firstElementChild),
+      chosen.size ? `Kinds: ${[...chosen].map((kind) => kind || 'none').join(', ')}` : 'Kinds',
+    );
+    if (focused !== null)
+      /** @type {HTMLElement|null} */ (
+        [...this.kinds.querySelectorAll('input')].find(({ value }) => value === focused) ?? null
+      )?.focus();
   }
 
   #filter() {
-    this.acts.filter([...this.kinds.querySelectorAll('input')].filter(({ checked }) => checked).map(({ value }) => value));
+    this.acts.filter(
+      [...this.kinds.querySelectorAll('input')].filter(({ checked }) => checked).map(({ value }) => value),
+    );
   }
 }

@@ -22,7 +22,9 @@ export async function chooseOther(client, id, name) {
   dialog.showModal();
   const query = new URLSearchParams({ limit: String(OFFERED), ...(name ? { function: name } : {}) });
   const answer = await client.call(`api/runs?${query}`).catch((error) => ({ error }));
-  const rows = (answer.runs ?? []).filter((/** @type {any} */ run) => run.run_id !== id).map((/** @type {any} */ run) => offer(id, run, dialog));
+  const rows = (answer.runs ?? [])
+    .filter((/** @type {any} */ run) => run.run_id !== id)
+    .map((/** @type {any} */ run) => offer(id, run, dialog));
   const none = answer.error ? sentence(answer.error) : 'There is no other run of this function.';
   list.replaceChildren(...(rows.length ? rows : [h('li', { className: 'help' }, none)]));
   /** @type {HTMLElement|null} */ (list.querySelector('a'))?.focus();
@@ -34,6 +36,13 @@ function offer(id, run, dialog) {
   const lasted = run.ended_at_ms && run.started_at_ms ? duration(run.ended_at_ms - run.started_at_ms) : '';
   const state = h('span', { className: 'state', data: { state: run.state } }, run.state);
   const href = `#/compare/${encodeURIComponent(id)}/${encodeURIComponent(run.run_id)}`;
-  const link = h('a', { href, onclick: () => dialog.close() }, span('name', run.run_id), state, span('time', lasted), span('time', age));
+  const link = h(
+    'a',
+    { href, onclick: () => dialog.close() },
+    span('name', run.run_id),
+    state,
+    span('time', lasted),
+    span('time', age),
+  );
   return h('li', {}, link);
 }

@@ -27,26 +27,46 @@ export class ComparePage {
     const columns = ['', 'A', 'B', 'Difference'].map((words) => h('th', { scope: 'col' }, words));
     this.table = h('table', { className: 'figures' }, h('thead', {}, h('tr', {}, ...columns)), this.figures);
     this.list = new RowList({
-      label: 'Steps of both', role: 'grid', make, fill: (row, index) => this.#fill(row, index),
+      label: 'Steps of both',
+      role: 'grid',
+      make,
+      fill: (row, index) => this.#fill(row, index),
       choose: (index, how) => this.#choose(index, how),
     });
     this.steps = part('Steps', listHead(), this.list.element);
-    this.said = [0, 1].map((index) => h('div', { className: 'compared-text', tabIndex: 0, role: 'region', ariaLabel: `Text of ${'AB'[index]}` }));
+    this.said = [0, 1].map((index) =>
+      h('div', { className: 'compared-text', tabIndex: 0, role: 'region', ariaLabel: `Text of ${'AB'[index]}` }),
+    );
     this.texts = part('Text', h('div', { className: 'columns' }, ...this.said));
     this.results = [0, 1].map(() => h('div', {}));
     this.outcome = part('Result', h('div', { className: 'columns' }, ...this.results));
     const title = h('h2', { className: 'sr' }, 'Two runs compared');
     const heads = h('div', { className: 'columns' }, ...this.heads);
-    this.element = h('section', { className: 'compare', ariaLabel: 'Two runs compared' }, title, heads, this.table, this.steps, this.texts, this.outcome);
+    this.element = h(
+      'section',
+      { className: 'compare', ariaLabel: 'Two runs compared' },
+      title,
+      heads,
+      this.table,
+      this.steps,
+      this.texts,
+      this.outcome,
+    );
   }
 
   get title() {
-    return `Compare: ${this.#sessions.map(({ model }) => model.record?.function ?? '').filter(Boolean).join(' and ')}`;
+    return `Compare: ${this.#sessions
+      .map(({ model }) => model.record?.function ?? '')
+      .filter(Boolean)
+      .join(' and ')}`;
   }
 
   get connection() {
     const states = this.#sessions.map(({ subscription }) => subscription.connection);
-    return { state: ['reconnecting', 'connecting', 'live'].find((state) => states.includes(/** @type {any} */ (state))) ?? 'ended' };
+    return {
+      state:
+        ['reconnecting', 'connecting', 'live'].find((state) => states.includes(/** @type {any} */ (state))) ?? 'ended',
+    };
   }
 
   /** @param {{a: string, b: string}} params */
@@ -94,7 +114,13 @@ export class ComparePage {
       const words = `${model.id} ${model.record?.function} ${model.state} ${model.notices}`;
       if (this.heads[index].dataset.words === words) return;
       this.heads[index].dataset.words = words;
-      const name = h('span', { className: 'compared-name' }, h('span', { className: 'letter' }, 'AB'[index]), ' ', model.record?.function ?? '');
+      const name = h(
+        'span',
+        { className: 'compared-name' },
+        h('span', { className: 'letter' }, 'AB'[index]),
+        ' ',
+        model.record?.function ?? '',
+      );
       this.heads[index].replaceChildren(name, ' ', state, link, ...notices);
     });
   }
@@ -102,7 +128,11 @@ export class ComparePage {
   /** @param {import('./model.js').RunModel} a @param {import('./model.js').RunModel} b */
   #figures(a, b) {
     const rows = figuresOf(a, b, clock.now()).map(({ label, ...row }) => {
-      const delta = h('td', { className: row.delta && row.worse !== null ? (row.worse ? 'more' : 'less') : '' }, row.delta);
+      const delta = h(
+        'td',
+        { className: row.delta && row.worse !== null ? (row.worse ? 'more' : 'less') : '' },
+        row.delta,
+      );
       return h('tr', {}, h('th', { scope: 'row' }, label), h('td', {}, row.a), h('td', {}, row.b), delta);
     });
     this.figures.replaceChildren(...rows);
@@ -127,8 +157,11 @@ export class ComparePage {
     const parts = textParts(left, right);
     this.said.forEach((element, index) => {
       const other = index ? 'removed' : 'added';
-      element.replaceChildren(...parts.filter(({ kind }) => kind !== other).map(({ kind, text }) =>
-        (kind === 'same' ? span('same', text) : h(index ? 'ins' : 'del', {}, text))));
+      element.replaceChildren(
+        ...parts
+          .filter(({ kind }) => kind !== other)
+          .map(({ kind, text }) => (kind === 'same' ? span('same', text) : h(index ? 'ins' : 'del', {}, text))),
+      );
     });
   }
 
@@ -137,7 +170,8 @@ export class ComparePage {
     this.#sessions.forEach(({ model, stored }, index) => {
       const { end } = model.fold;
       const blocks = model.errors.slice(0, 5).map(({ message }) => problemBlock({ message }));
-      if (isThere(end?.result)) blocks.push(valueBlock('Result', end?.result, async () => (await stored.whole(end?.seq ?? 0)).result));
+      if (isThere(end?.result))
+        blocks.push(valueBlock('Result', end?.result, async () => (await stored.whole(end?.seq ?? 0)).result));
       any ||= blocks.length > 0;
       this.results[index].replaceChildren(...blocks);
     });
@@ -181,11 +215,20 @@ function wordsOf(step) {
 const part = (title, ...children) => h('section', { className: 'compared' }, h('h3', {}, title), ...children);
 
 function make() {
-  const cells = ['words', 'kind', 'number', 'number', 'less'].map((name) => h('span', { className: name, role: 'gridcell' }));
+  const cells = ['words', 'kind', 'number', 'number', 'less'].map((name) =>
+    h('span', { className: name, role: 'gridcell' }),
+  );
   return h('div', { className: 'run-row' }, ...cells);
 }
 
 function listHead() {
-  return h('div', { className: 'run-row list-head', ariaHidden: 'true' }, span('words', 'Step'), span('kind', 'Kind'),
-    span('number', 'A'), span('number', 'B'), span('less', 'Difference'));
+  return h(
+    'div',
+    { className: 'run-row list-head', ariaHidden: 'true' },
+    span('words', 'Step'),
+    span('kind', 'Kind'),
+    span('number', 'A'),
+    span('number', 'B'),
+    span('less', 'Difference'),
+  );
 }

@@ -23,7 +23,8 @@ export function diff(a, b, same = Object.is) {
   while (end < Math.min(a.length, b.length) - start && same(a[a.length - 1 - end], b[b.length - 1 - end])) end += 1;
   /** @type {Part<T>[]} */ const parts = [];
   add(parts, 'same', a.slice(0, start), b.slice(0, start));
-  for (const part of middle(a.slice(start, a.length - end), b.slice(start, b.length - end), same)) add(parts, part.kind, part.a, part.b);
+  for (const part of middle(a.slice(start, a.length - end), b.slice(start, b.length - end), same))
+    add(parts, part.kind, part.a, part.b);
   add(parts, 'same', a.slice(a.length - end), b.slice(b.length - end));
   return parts;
 }
@@ -41,7 +42,11 @@ function add(parts, kind, a, b) {
 /** @template T @param {T[]} a @param {T[]} b @param {(one: T, other: T) => boolean} same @returns {Part<T>[]} */
 function middle(a, b, same) {
   const trace = walk(a, b, same);
-  if (!trace) return [{ kind: 'removed', a, b: [] }, { kind: 'added', a: [], b }];
+  if (!trace)
+    return [
+      { kind: 'removed', a, b: [] },
+      { kind: 'added', a: [], b },
+    ];
   /** @type {Part<T>[]} */ const parts = [];
   let x = a.length;
   let y = b.length;
@@ -108,7 +113,10 @@ const lines = (text) => text.match(/[^\n]*\n|[^\n]+/g) ?? [];
 function byWords(removed, added) {
   const [a, b] = [removed, added].map((text) => text.match(/\s+|[\p{L}\p{N}]+|[^\s\p{L}\p{N}]/gu) ?? []);
   if (a.length > MOST_WORDS || b.length > MOST_WORDS) {
-    return [{ kind: 'removed', text: removed }, { kind: 'added', text: added }];
+    return [
+      { kind: 'removed', text: removed },
+      { kind: 'added', text: added },
+    ];
   }
   return diff(a, b).map((part) => ({ kind: part.kind, text: (part.kind === 'added' ? part.b : part.a).join('') }));
 }

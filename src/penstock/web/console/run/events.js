@@ -22,7 +22,8 @@ export class EventsView {
   #chosen = 0;
   /** Brought into sight, when it comes. */ #sought = 0;
   #askedMs = 0;
-  /** Of a row for each seq: 0 where another event stands for it, a share where nobody knows yet. */ #heights = new Heights();
+  /** Of a row for each seq: 0 where another event stands for it, a share where nobody knows yet. */ #heights =
+    new Heights();
   #density = 1;
   /** @type {any} */ #timer = 0;
 
@@ -30,13 +31,25 @@ export class EventsView {
   constructor(choose) {
     this.choose = choose;
     this.list = new RowList({
-      label: 'Events', role: 'grid', make, fill: (row, index) => this.#fill(row, index),
-      choose: (index) => this.#choose(index + 1), scrolled: () => this.#want(), heights: this.#heights,
+      label: 'Events',
+      role: 'grid',
+      make,
+      fill: (row, index) => this.#fill(row, index),
+      choose: (index) => this.#choose(index + 1),
+      scrolled: () => this.#want(),
+      heights: this.#heights,
     });
     this.list.element.id = 'events';
     this.follow = new Follow(this.list.element, 'events');
     this.trouble = h('p', { className: 'none', role: 'status', hidden: true });
-    this.element = h('div', { className: 'zoom events-zoom' }, head(), this.list.element, this.trouble, this.follow.button);
+    this.element = h(
+      'div',
+      { className: 'zoom events-zoom' },
+      head(),
+      this.list.element,
+      this.trouble,
+      this.follow.button,
+    );
   }
 
   /** @param {RunModel} model @param {import('./stored.js').Stored} stored */
@@ -155,7 +168,7 @@ export class EventsView {
     put(parts.offset, event.at_ms && this.#model.startMs ? time(event.at_ms - this.#model.startMs) : '');
     put(parts.type, event.type);
     put(parts.size, size(sizeOf(event)));
-    put(parts.span, event.span ? this.#model.fold.steps.get(event.span)?.name ?? event.span : '');
+    put(parts.span, event.span ? (this.#model.fold.steps.get(event.span)?.name ?? event.span) : '');
     put(parts.content, contentOf(event));
   }
 }
@@ -196,5 +209,9 @@ function make() {
 
 function head() {
   const words = { seq: '#', offset: 'Time', type: 'Type', size: 'Size', span: 'Step', content: 'Content' };
-  return h('div', { className: 'run-row list-head', ariaHidden: 'true' }, ...NAMES.map((name) => span(name, words[name])));
+  return h(
+    'div',
+    { className: 'run-row list-head', ariaHidden: 'true' },
+    ...NAMES.map((name) => span(name, words[name])),
+  );
 }

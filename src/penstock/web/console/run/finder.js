@@ -93,7 +93,7 @@ export class Finder {
     registry.delete(HIGHLIGHT);
     if (!this.words) return;
     const ranges = roots.flatMap((root) => rangesOf(root, this.words.toLowerCase()));
-    if (ranges.length) registry.set(HIGHLIGHT, new (/** @type {any} */ (globalThis).Highlight)(...ranges));
+    if (ranges.length) registry.set(HIGHLIGHT, new /** @type {any} */ (globalThis).Highlight(...ranges));
   }
 }
 
@@ -102,7 +102,7 @@ function rangesOf(root, words) {
   const ranges = [];
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   let units = 0;
-  for (let node; units < MARKED_UNITS && (node = walker.nextNode()); ) {
+  for (let node; units < MARKED_UNITS && (node = walker.nextNode());) {
     const text = (node.textContent ?? '').toLowerCase();
     units += text.length;
     for (let at = text.indexOf(words); at >= 0; at = text.indexOf(words, at + words.length)) {

@@ -29,7 +29,11 @@ export class FlowList {
     this.rows = rows;
     this.window = h('div', { className: 'window', role: 'list' });
     this.canvas = h('div', { className: 'canvas' }, this.window);
-    this.element = h('div', { className: 'scroller flow', tabIndex: 0, role: 'region', ariaLabel: rows.label }, this.canvas);
+    this.element = h(
+      'div',
+      { className: 'scroller flow', tabIndex: 0, role: 'region', ariaLabel: rows.label },
+      this.canvas,
+    );
     this.element.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
@@ -139,7 +143,8 @@ export class FlowList {
 
   /** @param {number} index bring it to the middle of what is seen, where it is not seen */
   reveal(index) {
-    for (let round = 0; round < 2; round += 1) { // the second time all around it was measured
+    for (let round = 0; round < 2; round += 1) {
+      // the second time all around it was measured
       const top = this.#heights.before(index);
       const { scrollTop, clientHeight } = this.element;
       if (top < scrollTop || top + Math.min(this.#heights.of(index), clientHeight) > scrollTop + clientHeight) {

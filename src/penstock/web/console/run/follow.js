@@ -16,12 +16,17 @@ let listening = false;
 function listen() {
   listening = true;
   const hand = () => (handMs = performance.now());
-  for (const name of ['wheel', 'touchmove', 'keydown']) document.addEventListener(name, hand, { capture: true, passive: true });
+  for (const name of ['wheel', 'touchmove', 'keydown'])
+    document.addEventListener(name, hand, { capture: true, passive: true });
   for (const name of ['pointerdown', 'pointermove', 'pointerup']) {
-    document.addEventListener(name, (event) => {
-      if (held || name === 'pointerdown') hand();
-      held = /** @type {PointerEvent} */ (event).buttons > 0;
-    }, { capture: true, passive: true });
+    document.addEventListener(
+      name,
+      (event) => {
+        if (held || name === 'pointerdown') hand();
+        held = /** @type {PointerEvent} */ (event).buttons > 0;
+      },
+      { capture: true, passive: true },
+    );
   }
 }
 

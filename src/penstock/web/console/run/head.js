@@ -8,7 +8,10 @@ const RECEIPTS = {
   acknowledged: 'Stop acknowledged: the function is being stopped.',
   stopped: 'Stopped.',
 };
-const LATE_RECEIPTS = { cancelled: 'Stop requested; the run has stopped.', other: 'Stop requested; the run ended by itself.' };
+const LATE_RECEIPTS = {
+  cancelled: 'Stop requested; the run has stopped.',
+  other: 'Stop requested; the run ended by itself.',
+};
 
 /** @typedef {import('./model.js').RunModel} RunModel */
 
@@ -18,8 +21,11 @@ export class Head {
 
   /** @param {{stop: () => void, again: () => void, download: () => void, compare: (event: Event) => void}} acts */
   constructor(acts) {
-    const button = (/** @type {string} */ id, /** @type {string} */ words, /** @type {(event: Event) => void} */ onclick) =>
-      h('button', { type: 'button', id, onclick }, words);
+    const button = (
+      /** @type {string} */ id,
+      /** @type {string} */ words,
+      /** @type {(event: Event) => void} */ onclick,
+    ) => h('button', { type: 'button', id, onclick }, words);
     this.name = h('span', { id: 'run-function' });
     this.link = /** @type {HTMLAnchorElement} */ (h('a', { id: 'run-link', title: 'Link to this run' }));
     this.state = h('strong', { id: 'run-state', role: 'status' });
@@ -37,7 +43,16 @@ export class Head {
     const actions = h('div', { className: 'actions' }, this.stop, this.again, this.compare, this.download);
     const title = h('h2', {}, this.name, ' ', this.link);
     const standing = h('p', { className: 'standing' }, this.state, ' ', this.clock, ' ', this.facts);
-    this.element = h('div', { className: 'run-head' }, title, standing, actions, this.receipt, this.notices, this.progress);
+    this.element = h(
+      'div',
+      { className: 'run-head' },
+      title,
+      standing,
+      actions,
+      this.receipt,
+      this.notices,
+      this.progress,
+    );
   }
 
   /** @param {RunModel} model @param {number} nowMs */
@@ -53,7 +68,10 @@ export class Head {
     this.stop.hidden = !isLive(state);
     this.again.hidden = !record?.function;
     put(this.facts, factsOf(model));
-    put(this.receipt, model.receipt && fold.end ? LATE_RECEIPTS[state === 'cancelled' ? 'cancelled' : 'other'] : model.receipt);
+    put(
+      this.receipt,
+      model.receipt && fold.end ? LATE_RECEIPTS[state === 'cancelled' ? 'cancelled' : 'other'] : model.receipt,
+    );
     this.#showNotices([...model.notices, ...model.resets.slice(-2).map(({ message }) => message), ...letGo(model)]);
     this.#progress(fold);
   }
@@ -108,12 +126,16 @@ function factsOf({ attempt, fold, tree }) {
     tokens && `${tokens} tokens`,
     costOf(total),
     fold.bytes ? `${number(fold.bytes)} bytes received` : '',
-  ].filter(Boolean).join(' · ');
+  ]
+    .filter(Boolean)
+    .join(' · ');
 }
 
 /** @param {RunModel} model @returns {string[]} */
 function letGo({ fold: { dropped, texts }, transcript, droppedErrors: errors }) {
-  const parts = Object.entries({ ...dropped, errors, messages: transcript.dropped }).filter(([, many]) => many).map(([what, many]) => `${number(many)} ${what}`);
+  const parts = Object.entries({ ...dropped, errors, messages: transcript.dropped })
+    .filter(([, many]) => many)
+    .map(([what, many]) => `${number(many)} ${what}`);
   if (texts.get('')?.cut) parts.push('the beginning of its text');
   return parts.length ? [`This page keeps the newest; ${parts.join(', ')} are to be found in Events only.`] : [];
 }

@@ -114,7 +114,8 @@ export class RowList {
     const { from, to } = this.seen;
     const wanted = [];
     const last = Math.min(this.#count - 1, to + OVER_ROWS);
-    for (let index = Math.max(0, from - OVER_ROWS); index <= last; index += 1) if (this.#shows(index)) wanted.push(index);
+    for (let index = Math.max(0, from - OVER_ROWS); index <= last; index += 1)
+      if (this.#shows(index)) wanted.push(index);
     if (this.active < this.#count && !wanted.includes(this.active)) this.#keepActive(wanted);
     this.#release(new Set(wanted));
     /** @type {Element|null} */ let before = null;
@@ -184,7 +185,8 @@ export class RowList {
     const top = this.#topOf(this.active);
     const { clientHeight, scrollTop } = this.element;
     const hidden = top < scrollTop || top + this.#rowPx > scrollTop + clientHeight;
-    if (hidden && (middle || Math.abs(top - scrollTop) > 2 * clientHeight)) this.element.scrollTop = top - clientHeight / 2;
+    if (hidden && (middle || Math.abs(top - scrollTop) > 2 * clientHeight))
+      this.element.scrollTop = top - clientHeight / 2;
     else if (top < scrollTop) this.element.scrollTop = top;
     else if (hidden) this.element.scrollTop = top + this.#rowPx - clientHeight;
     this.draw(true);
@@ -207,11 +209,12 @@ export class RowList {
 
   /** @param {number} by rows @returns {number} the index so many rows on */
   #moved(by) {
-    if (!this.rows.heights || Math.abs(by) >= this.#count) return Math.max(0, Math.min(this.active + by, this.#count - 1));
+    if (!this.rows.heights || Math.abs(by) >= this.#count)
+      return Math.max(0, Math.min(this.active + by, this.#count - 1));
     const step = Math.sign(by);
     let index = this.active;
     let found = index;
-    for (let left = Math.abs(by); left > 0 && index + step >= 0 && index + step < this.#count; ) {
+    for (let left = Math.abs(by); left > 0 && index + step >= 0 && index + step < this.#count;) {
       index += step;
       if (!this.#shows(index)) continue;
       found = index;

@@ -33,7 +33,9 @@ export class MessagesView {
     this.choose = choose;
     this.load = load;
     this.list = new FlowList({
-      label: 'Messages', make: (index) => this.#make(index), guess: (index) => this.#guess(index),
+      label: 'Messages',
+      make: (index) => this.#make(index),
+      guess: (index) => this.#guess(index),
       scrolled: () => this.#markAnswer(this.#model?.transcript.rows ?? []),
     });
     this.list.element.id = 'messages';
@@ -54,7 +56,10 @@ export class MessagesView {
     touched.clear();
     this.#known = rows.length;
     this.none.hidden = rows.length > 0;
-    put(this.none, model.over ? 'It has said nothing.' : model.state === 'queued' ? 'It waits for its turn.' : 'Nothing yet.');
+    put(
+      this.none,
+      model.over ? 'It has said nothing.' : model.state === 'queued' ? 'It waits for its turn.' : 'Nothing yet.',
+    );
     this.list.draw();
     this.#markAnswer(rows);
     this.follow.grown(rows.length);
@@ -103,7 +108,8 @@ export class MessagesView {
 
   /** @param {number} index */
   mark(index) {
-    for (const element of this.element.querySelectorAll('.message[data-marked]')) element.removeAttribute('data-marked');
+    for (const element of this.element.querySelectorAll('.message[data-marked]'))
+      element.removeAttribute('data-marked');
     this.list.elementAt(index)?.setAttribute('data-marked', '');
   }
 
@@ -132,7 +138,14 @@ export class MessagesView {
 
 /** @param {Row} row @param {RunModel} model */
 function offsetOf({ item, kind, span }, { startMs, fold }) {
-  const atMs = kind === 'call' ? item.startMs : kind === 'error' ? item.end.atMs : kind === 'text' ? (fold.steps.get(span)?.startMs ?? 0) : item?.atMs;
+  const atMs =
+    kind === 'call'
+      ? item.startMs
+      : kind === 'error'
+        ? item.end.atMs
+        : kind === 'text'
+          ? (fold.steps.get(span)?.startMs ?? 0)
+          : item?.atMs;
   return atMs && startMs ? `+${time(atMs - startMs)}` : '';
 }
 
@@ -145,7 +158,10 @@ function text(row, model) {
   const view = new TextView(said);
   const step = model.fold.steps.get(row.span);
   const element = step ? h('div', {}, stepLink(model, step), said) : said;
-  return { element, update: () => view.update(model.fold.texts.get(row.span), model.fold.generation, row.from, row.to) };
+  return {
+    element,
+    update: () => view.update(model.fold.texts.get(row.span), model.fold.generation, row.from, row.to),
+  };
 }
 
 /** @param {RunModel} model @param {{id: string, name: string}} step */
@@ -157,7 +173,12 @@ function call(row, model, view) {
   const parts = ['sr', 'name', 'given', 'arrow', 'gave', 'time'].map((name) => span(name, ''));
   const [state, name, given, arrow, gave, lasted] = parts;
   const mark = h('span', { className: 'mark' }, state);
-  const element = h('button', { type: 'button', className: 'call-line', onclick: () => view.choose(row) }, mark, ...parts.slice(1));
+  const element = h(
+    'button',
+    { type: 'button', className: 'call-line', onclick: () => view.choose(row) },
+    mark,
+    ...parts.slice(1),
+  );
   const update = () => {
     const step = model.fold.steps.get(row.span) ?? row.item;
     const node = model.tree.nodes.get(row.span);
@@ -167,9 +188,12 @@ function call(row, model, view) {
     put(name, step.name);
     put(given, isThere(step.input) ? inLine(step.input, LINE_UNITS) : '');
     const { output, error } = step.end ?? {};
-    put(gave, error ? error.message ?? 'failed' : isThere(output) ? inLine(output, LINE_UNITS) : '');
+    put(gave, error ? (error.message ?? 'failed') : isThere(output) ? inLine(output, LINE_UNITS) : '');
     put(arrow, gave.textContent ? '→' : '');
-    put(lasted, step.end ? time(step.end.atMs - step.startMs) : is === 'pending' ? clockTime(view.nowMs - step.startMs) : is);
+    put(
+      lasted,
+      step.end ? time(step.end.atMs - step.startMs) : is === 'pending' ? clockTime(view.nowMs - step.startMs) : is,
+    );
   };
   return { element, update };
 }
@@ -179,8 +203,10 @@ function value(row, model, view) {
   const { item } = row;
   const step = model.fold.steps.get(row.span);
   const short = item.value instanceof Large ? '' : inLine(item.value, SHORT_UNITS + 1);
-  const body = short && short.length <= SHORT_UNITS ? h('code', { className: 'inline-value' }, short)
-    : valueBlock('Value', item.value, async () => (await view.load(item.seq)).value);
+  const body =
+    short && short.length <= SHORT_UNITS
+      ? h('code', { className: 'inline-value' }, short)
+      : valueBlock('Value', item.value, async () => (await view.load(item.seq)).value);
   const element = h('div', {}, ...(step ? [stepLink(model, step)] : []), body);
   return { element, update() {} };
 }
@@ -204,7 +230,9 @@ function latest(row, model, view) {
       told.replace(item.value);
     } else {
       told.clear();
-      other.replaceChildren(valueBlock('Latest value', lightened(item.value), async () => model.fold.replacedOf(row.span)?.value));
+      other.replaceChildren(
+        valueBlock('Latest value', lightened(item.value), async () => model.fold.replacedOf(row.span)?.value),
+      );
     }
   };
   return { element, update };
@@ -212,7 +240,12 @@ function latest(row, model, view) {
 
 /** @param {Row} row @returns {RowView} */
 function log({ item }) {
-  const element = h('div', { className: 'log-line', data: { level: item.level } }, span('level', item.level), span('', item.message));
+  const element = h(
+    'div',
+    { className: 'log-line', data: { level: item.level } },
+    span('level', item.level),
+    span('', item.message),
+  );
   if (isThere(item.fields)) element.append(h('code', {}, inLine(item.fields, LINE_UNITS)));
   return { element, update() {} };
 }
@@ -235,7 +268,9 @@ export const resetWords = ({ to, message }) =>
 function end({ item }, _model, view) {
   const element = h('div', { id: 'outcome' });
   if (item.error) element.append(problemBlock(item.error, item.state));
-  if (isThere(item.result)) element.append(valueBlock('Result', item.result, async () => (await view.load(item.seq)).result));
-  if (!element.childElementCount) element.append(h('p', { className: 'ended', data: { state: item.state } }, item.state));
+  if (isThere(item.result))
+    element.append(valueBlock('Result', item.result, async () => (await view.load(item.seq)).result));
+  if (!element.childElementCount)
+    element.append(h('p', { className: 'ended', data: { state: item.state } }, item.state));
   return { element, update() {} };
 }

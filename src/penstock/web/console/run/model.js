@@ -51,7 +51,9 @@ export class RunModel {
     const ids = [...steps].filter((id) => (fold.steps.get(id)?.seq ?? 0) <= upTo);
     const own = this.#takeSteps(ids, upTo);
     const replaced = all || changed.kinds.has('replace');
-    this.transcript.update(fold, { texts, steps: ids, replaced, notices: this.resets, upTo }, (step) => own.has(step.id));
+    this.transcript.update(fold, { texts, steps: ids, replaced, notices: this.resets, upTo }, (step) =>
+      own.has(step.id),
+    );
     this.#takeRest(upTo);
     this.#position = upTo;
   }
@@ -69,7 +71,8 @@ export class RunModel {
    */
   recall(resets) {
     this.#earlier = resets;
-    if (this.#position) this.update(this.fold, { all: true, texts: new Set(), steps: new Set(), kinds: new Set() }, this.#position);
+    if (this.#position)
+      this.update(this.fold, { all: true, texts: new Set(), steps: new Set(), kinds: new Set() }, this.#position);
   }
 
   #clear() {
@@ -148,7 +151,8 @@ export class RunModel {
   #found(problem) {
     this.errors.push(problem);
     if ((this.errors.at(-2)?.seq ?? 0) > problem.seq) this.errors.sort((one, other) => one.seq - other.seq);
-    if (this.errors.length > KEPT_ERRORS) this.droppedErrors += this.errors.splice(0, KEPT_ERRORS * ERRORS_SHARE).length;
+    if (this.errors.length > KEPT_ERRORS)
+      this.droppedErrors += this.errors.splice(0, KEPT_ERRORS * ERRORS_SHARE).length;
   }
 
   /** @returns {number} everything up to this event was taken */

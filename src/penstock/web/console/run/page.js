@@ -31,18 +31,27 @@ export class RunPage {
 
   constructor() {
     this.head = new Head({
-      stop: () => this.#stop(), again: () => this.#again(), download: () => this.#download(), compare: () => this.#compare(),
+      stop: () => this.#stop(),
+      again: () => this.#again(),
+      download: () => this.#download(),
+      compare: () => this.#compare(),
     });
     this.bar = new Bar({
-      zoom: (zoom) => this.zoom(zoom), error: (direction) => this.#error(direction), match: (direction) => this.#match(direction),
+      zoom: (zoom) => this.zoom(zoom),
+      error: (direction) => this.#error(direction),
+      match: (direction) => this.#match(direction),
       search: (words) => this.#session && this.finder.seek(words, this.#session.model),
-      closeAll: (closed) => this.#closeAll(closed), filter: (kinds) => this.#filter(kinds),
+      closeAll: (closed) => this.#closeAll(closed),
+      filter: (kinds) => this.#filter(kinds),
     });
     this.finder = new Finder(() => this.paced.ask());
     const load = (/** @type {number} */ seq) => /** @type {Session} */ (this.#session).stored.whole(seq);
     this.panel = new Panel({
-      close: () => this.#closePanel(), showEvent: (seq) => this.#showEvent(seq), load,
-      showStep: (id) => this.#showStep(id), link: (part, id) => this.#link(part, id),
+      close: () => this.#closePanel(),
+      showEvent: (seq) => this.#showEvent(seq),
+      load,
+      showStep: (id) => this.#showStep(id),
+      link: (part, id) => this.#link(part, id),
     });
     this.views = {
       messages: new MessagesView((row) => this.#chooseRow(row), load),
@@ -53,7 +62,14 @@ export class RunPage {
     this.holder = h('div', { id: 'zoom', className: 'holder', role: 'tabpanel' });
     this.proof = h('p', { id: 'proof' });
     const body = h('div', { className: 'run-body' }, this.holder, this.panel.element);
-    this.element = h('section', { id: 'run', className: 'run fill', ariaLabel: 'Run' }, this.head.element, this.bar.element, body, this.proof);
+    this.element = h(
+      'section',
+      { id: 'run', className: 'run fill', ariaLabel: 'Run' },
+      this.head.element,
+      this.bar.element,
+      body,
+      this.proof,
+    );
     this.element.addEventListener('scroll', () => this.#mark(), { capture: true, passive: true });
     this.#showZoom();
   }
@@ -72,10 +88,18 @@ export class RunPage {
 
   get shortcuts() {
     return [
-      ...ZOOMS.map((zoom) => ({ keys: zoom[0], does: `${zoom[0].toUpperCase()}${zoom.slice(1)}`, act: () => this.zoom(zoom) })),
+      ...ZOOMS.map((zoom) => ({
+        keys: zoom[0],
+        does: `${zoom[0].toUpperCase()}${zoom.slice(1)}`,
+        act: () => this.zoom(zoom),
+      })),
       { keys: 'n', does: 'Next error', act: () => this.#error(1) },
       { keys: 'p', does: 'Previous error', act: () => this.#error(-1) },
-      { keys: '/', does: 'Search this run; Enter and Shift+Enter go through what was found', act: () => this.bar.search.select() },
+      {
+        keys: '/',
+        does: 'Search this run; Enter and Shift+Enter go through what was found',
+        act: () => this.bar.search.select(),
+      },
       { keys: '[', does: 'Collapse all steps', act: () => this.#closeAll(true) },
       { keys: ']', does: 'Expand all steps', act: () => this.#closeAll(false) },
       { keys: 'f', does: 'Follow the end', act: () => this.views[this.#zoom].follow.resume() },
@@ -142,7 +166,11 @@ export class RunPage {
     this.#reachGoal(model);
     this.panel.draw(model, nowMs);
     this.bar.showErrors(model.errors.length, model.errors.findIndex(({ seq }) => seq === this.#at.seq) + 1);
-    this.bar.showMatches(this.finder.matches && this.finder.matches.length, this.finder.placeOf(this.#at.seq), this.finder.busy);
+    this.bar.showMatches(
+      this.finder.matches && this.finder.matches.length,
+      this.finder.placeOf(this.#at.seq),
+      this.finder.busy,
+    );
     this.bar.showKinds(model.tree.kinds, model.tree.filter);
     this.finder.refresh(model);
     this.#mark();
@@ -305,7 +333,9 @@ export class RunPage {
     const event = session.stored.at(seq);
     this.panel.showEvent(seq, event);
     if (event) return;
-    const { events: [found] } = await session.stored.after(seq - 1).catch(() => ({ events: [] }));
+    const {
+      events: [found],
+    } = await session.stored.after(seq - 1).catch(() => ({ events: [] }));
     if (found && this.panel.seq === seq) this.panel.showEvent(seq, found);
   }
 

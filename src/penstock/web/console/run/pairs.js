@@ -22,7 +22,8 @@ const COMPARED_UNITS = 400_000;
 export function figuresOf(a, b, nowMs) {
   const lasted = (/** @type {RunModel} */ run) => (run.startMs ? run.endMs(nowMs) - run.startMs : null);
   const first = (/** @type {RunModel} */ { fold }) => fold.end?.firstMs ?? null;
-  const used = (/** @type {'input_tokens'|'output_tokens'|'cost'} */ key) => (/** @type {RunModel} */ run) => run.tree.total?.[key] ?? null;
+  const used = (/** @type {'input_tokens'|'output_tokens'|'cost'} */ key) => (/** @type {RunModel} */ run) =>
+    run.tree.total?.[key] ?? null;
   const currencies = new Set([a, b].map(({ tree }) => tree.total?.currency));
   const cost = (/** @type {number} */ sum) => money(sum, [...currencies][0]);
   const figures = [
@@ -31,7 +32,8 @@ export function figuresOf(a, b, nowMs) {
     figure('First output', first(a), first(b), time),
     figure('Tokens in', used('input_tokens')(a), used('input_tokens')(b), tokens),
     figure('Tokens out', used('output_tokens')(a), used('output_tokens')(b), tokens),
-    currencies.size > 1 ? { ...figure('Cost', 0, 0, String), a: costOf(a.tree.total), b: costOf(b.tree.total), delta: '' }
+    currencies.size > 1
+      ? { ...figure('Cost', 0, 0, String), a: costOf(a.tree.total), b: costOf(b.tree.total), delta: '' }
       : figure('Cost', used('cost')(a), used('cost')(b), cost),
     neutral('Steps', a.fold.steps.size, b.fold.steps.size, String),
     figure('Errors', a.errors.length, b.errors.length, String),
@@ -69,7 +71,7 @@ export function pairsOf(a, b) {
     for (let index = aligned.length - 1; index >= 0; index -= 1) waiting.push([...aligned[index], depth]);
   };
   below(a.root.children, b.root.children, 0);
-  for (let next; (next = waiting.pop()); ) {
+  for (let next; (next = waiting.pop());) {
     const [left, right, depth] = next;
     const step = /** @type {Step} */ ((left ?? right)?.step);
     pairs.push({ name: step.name, kind: step.kind, depth, a: left?.step ?? null, b: right?.step ?? null });
@@ -80,7 +82,8 @@ export function pairsOf(a, b) {
 
 /** @param {Node[]} left @param {Node[]} right @returns {[Node|null, Node|null][]} */
 function align(left, right) {
-  const same = (/** @type {Node} */ one, /** @type {Node} */ other) => one.step?.name === other.step?.name && one.step?.kind === other.step?.kind;
+  const same = (/** @type {Node} */ one, /** @type {Node} */ other) =>
+    one.step?.name === other.step?.name && one.step?.kind === other.step?.kind;
   return diff(left, right, same).flatMap(({ kind, a, b }) => {
     if (kind === 'removed') return a.map((node) => /** @type {[Node|null, Node|null]} */ ([node, null]));
     if (kind === 'added') return b.map((node) => /** @type {[Node|null, Node|null]} */ ([null, node]));
@@ -118,6 +121,9 @@ export function textParts(a, b) {
   return diffTexts(a, b).map(({ kind, text }) => {
     if (kind !== 'same' || text.length <= 2 * SAME_UNITS) return { kind, text };
     const left = text.length - 2 * SAME_UNITS;
-    return { kind, text: `${text.slice(0, SAME_UNITS)}\n… ${left.toLocaleString('en')} characters alike …\n${text.slice(-SAME_UNITS)}` };
+    return {
+      kind,
+      text: `${text.slice(0, SAME_UNITS)}\n… ${left.toLocaleString('en')} characters alike …\n${text.slice(-SAME_UNITS)}`,
+    };
   });
 }

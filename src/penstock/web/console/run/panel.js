@@ -34,7 +34,11 @@ export class Panel {
     this.title = h('h3', { tabIndex: -1 });
     this.actions = h('div', { className: 'panel-actions' });
     this.body = h('div', { className: 'panel-body' });
-    const close = h('button', { type: 'button', className: 'plain', ariaLabel: 'Close the details', onclick: acts.close }, 'Close');
+    const close = h(
+      'button',
+      { type: 'button', className: 'plain', ariaLabel: 'Close the details', onclick: acts.close },
+      'Close',
+    );
     const head = h('div', { className: 'panel-head' }, this.title, this.actions, close);
     this.element = h('aside', { className: 'panel', ariaLabel: 'Details', hidden: true }, head, this.body);
   }
@@ -62,9 +66,16 @@ export class Panel {
     this.#drawn = '';
     this.element.hidden = false;
     put(this.title, `Event ${count(seq)}`);
-    const step = event?.span ? [h('button', { type: 'button', className: 'plain', onclick: () => this.acts.showStep(event.span) }, 'Its step')] : [];
-    this.actions.replaceChildren(copyButton('link', () => this.acts.link('event', seq), 'Copy link'), ...step);
-    this.body.replaceChildren(event ? valueBlock('JSON', event, async () => event) : h('p', { className: 'help' }, 'Loading…'));
+    const step = event?.span
+      ? [h('button', { type: 'button', className: 'plain', onclick: () => this.acts.showStep(event.span) }, 'Its step')]
+      : [];
+    this.actions.replaceChildren(
+      copyButton('link', () => this.acts.link('event', seq), 'Copy link'),
+      ...step,
+    );
+    this.body.replaceChildren(
+      event ? valueBlock('JSON', event, async () => event) : h('p', { className: 'help' }, 'Loading…'),
+    );
   }
 
   /** @param {RunModel} model @param {number} nowMs */
@@ -85,13 +96,15 @@ export class Panel {
   #gone() {
     put(this.title, 'This step is not there');
     this.actions.replaceChildren();
-    this.body.replaceChildren(h('p', { className: 'help' }, 'It was withdrawn, or it is older than what this page keeps.'));
+    this.body.replaceChildren(
+      h('p', { className: 'help' }, 'It was withdrawn, or it is older than what this page keeps.'),
+    );
     this.#drawn = '';
   }
 
   /** @param {Node} node @param {RunModel} model */
   #fill({ step, id }, model) {
-    put(this.title, step ? step.name : model.record?.function ?? 'Run');
+    put(this.title, step ? step.name : (model.record?.function ?? 'Run'));
     const first = step ? step.seq : 1;
     this.actions.replaceChildren(
       copyButton('link', () => (step ? this.acts.link('step', id) : this.acts.link('', '')), 'Copy link'),
@@ -102,8 +115,17 @@ export class Panel {
     this.#text = new TextView(said);
     this.#items = 0;
     this.rest = h('div', {});
-    const text = h('section', { className: 'block said-block' }, h('div', { className: 'block-head' }, span('label', 'Text'),
-      copyButton('text', () => model.fold.textOf(id))), said);
+    const text = h(
+      'section',
+      { className: 'block said-block' },
+      h(
+        'div',
+        { className: 'block-head' },
+        span('label', 'Text'),
+        copyButton('text', () => model.fold.textOf(id)),
+      ),
+      said,
+    );
     this.body.replaceChildren(this.facts, ...this.#outcome(step, model), text, this.rest);
   }
 
@@ -115,9 +137,14 @@ export class Panel {
     const input = step ? step.input : lightened(record?.input);
     const output = step ? step.end?.output : fold.end?.result;
     const from = async (/** @type {number} */ seq, /** @type {string} */ part) => (await this.acts.load(seq))[part];
-    if (isThere(input)) blocks.push(valueBlock('Input', input, async () => (step ? from(step.seq, 'input') : record.input)));
+    if (isThere(input))
+      blocks.push(valueBlock('Input', input, async () => (step ? from(step.seq, 'input') : record.input)));
     if (isThere(output)) {
-      blocks.push(valueBlock(step ? 'Output' : 'Result', output, () => from(step?.end?.seq ?? fold.end?.seq ?? 0, step ? 'output' : 'result')));
+      blocks.push(
+        valueBlock(step ? 'Output' : 'Result', output, () =>
+          from(step?.end?.seq ?? fold.end?.seq ?? 0, step ? 'output' : 'result'),
+        ),
+      );
     }
     return blocks;
   }
@@ -131,13 +158,21 @@ export class Panel {
     const facts = {
       State: step ? state : model.state,
       Kind: step?.kind,
-      Start: step && model.startMs ? `+${time(startMs - model.startMs)}` : startMs ? new Date(startMs).toLocaleString() : '',
-      Time: !startMs || state === 'unfinished' ? '' : state === 'pending' ? clockTime(nowMs - startMs) : time((end?.atMs ?? model.endMs(nowMs)) - startMs),
+      Start:
+        step && model.startMs ? `+${time(startMs - model.startMs)}` : startMs ? new Date(startMs).toLocaleString() : '',
+      Time:
+        !startMs || state === 'unfinished'
+          ? ''
+          : state === 'pending'
+            ? clockTime(nowMs - startMs)
+            : time((end?.atMs ?? model.endMs(nowMs)) - startMs),
       'First output': end?.firstMs == null ? '' : time(end.firstMs),
       Model: own?.model,
       Tokens: tokensOf(own),
       Cost: costOf(own),
-      [step ? 'With steps inside' : 'All steps']: inside ? [tokensOf(inside), costOf(inside)].filter(Boolean).join(', ') : '',
+      [step ? 'With steps inside' : 'All steps']: inside
+        ? [tokensOf(inside), costOf(inside)].filter(Boolean).join(', ')
+        : '',
       Attempt: step ? '' : String(model.attempt),
       Session: step ? '' : model.record?.session,
       Key: step ? '' : model.record?.key,
@@ -161,7 +196,9 @@ export class Panel {
     const values = lastOf(fold.values, own);
     const logs = lastOf(fold.logs, own);
     const replaced = fold.replacedOf(this.span ?? '');
-    const blocks = values.map(({ seq, value }) => valueBlock('Value', value, async () => (await this.acts.load(seq)).value));
+    const blocks = values.map(({ seq, value }) =>
+      valueBlock('Value', value, async () => (await this.acts.load(seq)).value),
+    );
     if (replaced) blocks.unshift(valueBlock('Latest value', lightened(replaced.value), async () => replaced.value));
     if (logs.length) blocks.push(logBlock(logs));
     this.rest?.replaceChildren(...blocks);
@@ -183,7 +220,10 @@ function lastOf(items, fits) {
 /** @param {import('../../client/fold.js').Log[]} logs @returns {HTMLElement} */
 function logBlock(logs) {
   const title = logs.length === SHOWN_ITEMS ? `Log, last ${SHOWN_ITEMS}` : 'Log';
-  const text = () => logs.map(({ level, message, fields }) => [level, message, isThere(fields) ? textOf(fields) : ''].join(' ').trim()).join('\n');
+  const text = () =>
+    logs
+      .map(({ level, message, fields }) => [level, message, isThere(fields) ? textOf(fields) : ''].join(' ').trim())
+      .join('\n');
   const rows = logs.map(({ atMs, level, message, fields }) => {
     const line = h('li', { data: { level } }, h('time', {}, new Date(atMs).toLocaleTimeString()));
     if (level !== 'info') line.append(span('level', level));

@@ -47,7 +47,8 @@ function* places(fold, transcript, resets) {
   for (const log of fold.logs) yield [log, [log.message, log.fields]];
   for (const value of fold.values) yield [value, [value.value]];
   for (const notice of resets) yield [{ seq: notice.seq, span: '' }, [notice.message]];
-  if (fold.end) yield [{ seq: fold.end.seq, span: '' }, [fold.end.result, fold.end.error?.message, fold.end.error?.code]];
+  if (fold.end)
+    yield [{ seq: fold.end.seq, span: '' }, [fold.end.result, fold.end.error?.message, fold.end.error?.code]];
 }
 
 /** @param {any[]} parts @param {string} sought */

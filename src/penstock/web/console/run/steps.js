@@ -26,7 +26,10 @@ export class StepsView {
   constructor(choose) {
     this.choose = choose;
     this.list = new RowList({
-      label: 'Steps', role: 'treegrid', make, fill: (row, index) => this.#fill(row, index),
+      label: 'Steps',
+      role: 'treegrid',
+      make,
+      fill: (row, index) => this.#fill(row, index),
       choose: (index, how) => this.#choose(index, how),
       key: (index, key) => this.#key(index, key),
     });
@@ -46,7 +49,10 @@ export class StepsView {
     this.element.toggleAttribute('data-tokens', Boolean(total && tokensOf(total)));
     this.element.toggleAttribute('data-cost', Boolean(total && costOf(total)));
     this.element.toggleAttribute('data-first', model.tree.timed);
-    put(/** @type {Element} */ (this.head.lastElementChild), model.startMs ? time(model.endMs(nowMs) - model.startMs) : '');
+    put(
+      /** @type {Element} */ (this.head.lastElementChild),
+      model.startMs ? time(model.endMs(nowMs) - model.startMs) : '',
+    );
     if (moved && this.#chosen !== null) this.list.active = Math.max(0, model.tree.nodes.get(this.#chosen)?.row ?? 0);
     this.list.draw(true);
     this.follow.grown(model.fold.steps.size);
@@ -91,7 +97,8 @@ export class StepsView {
     const { length } = node.children;
     if (key === 'toggle' || key === ' ') this.#close(node, !node.closed);
     else if (key === 'ArrowRight' && length && node.closed) this.#close(node, false);
-    else if (key === 'ArrowRight' && length && node.children[0].row >= 0) this.list.reveal(node.children[0].row, { focus: true });
+    else if (key === 'ArrowRight' && length && node.children[0].row >= 0)
+      this.list.reveal(node.children[0].row, { focus: true });
     else if (key === 'ArrowLeft' && length && !node.closed) this.#close(node, true);
     else if (key === 'ArrowLeft' && node.parent) this.list.reveal(node.parent.row, { focus: true });
     else return key === 'ArrowRight' || key === 'ArrowLeft';
@@ -122,7 +129,7 @@ export class StepsView {
     else row.removeAttribute('aria-expanded');
     parts.name.style.paddingLeft = indent(node.depth);
     put(parts.state, state);
-    put(parts.words, step ? step.name : model.record?.function ?? 'run');
+    put(parts.words, step ? step.name : (model.record?.function ?? 'run'));
     put(parts.kind, step?.kind ?? '');
     put(parts.preview, previewOf(node, model));
     this.#measures(parts, node, model, state);
@@ -132,7 +139,7 @@ export class StepsView {
   #measures(parts, { step, total }, model, state) {
     const startMs = step ? step.startMs : model.startMs;
     const runEndMs = model.endMs(this.#nowMs);
-    const endMs = step ? step.end?.atMs ?? runEndMs : runEndMs;
+    const endMs = step ? (step.end?.atMs ?? runEndMs) : runEndMs;
     const end = step ? step.end : model.fold.end;
     put(parts.tokens, tokensOf(total));
     put(parts.cost, costOf(total));
@@ -148,7 +155,8 @@ export class StepsView {
 }
 
 /** @param {number} depth @returns {string} */
-export const indent = (depth) => `${0.9 * Math.min(depth, WIDE_LEVELS) + 0.25 * Math.max(0, Math.min(depth, MOST_LEVELS) - WIDE_LEVELS)}rem`;
+export const indent = (depth) =>
+  `${0.9 * Math.min(depth, WIDE_LEVELS) + 0.25 * Math.max(0, Math.min(depth, MOST_LEVELS) - WIDE_LEVELS)}rem`;
 
 /** @param {number} share @param {number} [most] */
 const clamp = (share, most = 100) => Math.max(0, Math.min(share, most));
@@ -175,23 +183,50 @@ function previewOf({ id, step }, { fold }) {
 
 function make() {
   const parts = /** @type {Parts} */ ({});
-  for (const name of /** @type {const} */ (['state', 'words', 'kind', 'preview', 'tokens', 'cost', 'first', 'time', 'bar'])) {
+  for (const name of /** @type {const} */ ([
+    'state',
+    'words',
+    'kind',
+    'preview',
+    'tokens',
+    'cost',
+    'first',
+    'time',
+    'bar',
+  ])) {
     parts[name] = span(name === 'bar' ? 'span-bar' : name, '');
   }
   parts.state.className = 'sr';
   const twisty = h('span', { className: 'twisty', ariaHidden: 'true' });
   const mark = h('span', { className: 'mark' }, parts.state);
-  parts.name = h('div', { className: 'name-cell', role: 'gridcell' }, twisty, mark, parts.words, parts.kind, parts.preview);
+  parts.name = h(
+    'div',
+    { className: 'name-cell', role: 'gridcell' },
+    twisty,
+    mark,
+    parts.words,
+    parts.kind,
+    parts.preview,
+  );
   const lane = h('div', { className: 'lane', role: 'gridcell', ariaHidden: 'true' }, parts.bar);
-  for (const name of /** @type {const} */ (['tokens', 'cost', 'first', 'time'])) parts[name].setAttribute('role', 'gridcell');
+  for (const name of /** @type {const} */ (['tokens', 'cost', 'first', 'time']))
+    parts[name].setAttribute('role', 'gridcell');
   const row = h('div', { className: 'run-row' }, parts.name, parts.tokens, parts.cost, parts.first, parts.time, lane);
   PARTS.set(row, parts);
   return row;
 }
 
 function head() {
-  const cell = (/** @type {string} */ name, /** @type {string} */ words, title = '') => h('span', { className: name, title }, words);
-  return h('div', { className: 'run-row list-head', ariaHidden: 'true' }, cell('name-cell', 'Step'),
-    cell('tokens', 'Tokens', 'in → out, with those of the steps inside'), cell('cost', 'Cost', 'with that of the steps inside'),
-    cell('first', 'First', 'Time to first output'), cell('time', 'Time'), cell('lane', ''));
+  const cell = (/** @type {string} */ name, /** @type {string} */ words, title = '') =>
+    h('span', { className: name, title }, words);
+  return h(
+    'div',
+    { className: 'run-row list-head', ariaHidden: 'true' },
+    cell('name-cell', 'Step'),
+    cell('tokens', 'Tokens', 'in → out, with those of the steps inside'),
+    cell('cost', 'Cost', 'with that of the steps inside'),
+    cell('first', 'First', 'Time to first output'),
+    cell('time', 'Time'),
+    cell('lane', ''),
+  );
 }

@@ -61,9 +61,11 @@ export class Stored {
   want(from, to, upwards = false) {
     if (this.#reading) return null;
     let missing = from;
-    for (let event; missing <= to && (event = this.at(missing)); ) missing = event.seq + 1;
+    for (let event; missing <= to && (event = this.at(missing));) missing = event.seq + 1;
     if (missing > to) return null;
-    this.#reading = this.#reach(missing, upwards ? BEFORE : 0).finally(() => { this.#reading = null; });
+    this.#reading = this.#reach(missing, upwards ? BEFORE : 0).finally(() => {
+      this.#reading = null;
+    });
     return this.#reading;
   }
 
@@ -99,7 +101,9 @@ export class Stored {
    * @throws {Error} where it is not there any more
    */
   async whole(seq) {
-    const { events: [last] } = await this.after(seq - 1);
+    const {
+      events: [last],
+    } = await this.after(seq - 1);
     if (!last || last.seq !== seq) throw new Error('The store does not have this event any more.');
     if (last.type !== 'piece') return last;
     const pieces = new Pieces();
@@ -119,7 +123,7 @@ export class Stored {
    * @returns {AsyncGenerator<any[], void, void>}
    */
   async *pages() {
-    for (let position = 0; ; ) {
+    for (let position = 0; ;) {
       const { events, done } = await this.after(position);
       const stored = events.filter(({ seq }) => seq > position);
       if (stored.length) yield stored;

@@ -109,7 +109,7 @@ export class Tree {
     for (const node of this.#order) node.row = -1;
     this.rows = [];
     const waiting = [this.#root];
-    for (let node; (node = waiting.pop()); ) {
+    for (let node; (node = waiting.pop());) {
       if (shown && !shown.has(node)) continue;
       node.row = this.rows.push(node) - 1;
       if (node.closed) continue;

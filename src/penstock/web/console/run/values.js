@@ -37,7 +37,10 @@ function shorten(body, text, units) {
   const left = text.length - units;
   if (left <= 0) return;
   const more = () => shorten(body, text, units + MORE_UNITS);
-  body.append('\n', h('button', { type: 'button', className: 'plain', onclick: more }, `${count(left)} characters more`));
+  body.append(
+    '\n',
+    h('button', { type: 'button', className: 'plain', onclick: more }, `${count(left)} characters more`),
+  );
 }
 
 /**
@@ -64,7 +67,7 @@ function offer(head, body, label, large, load) {
 }
 
 /** @param {any} value @returns {string} as a person reads it */
-export const textOf = (value) => (typeof value === 'string' ? value : JSON.stringify(value, null, 2) ?? 'null');
+export const textOf = (value) => (typeof value === 'string' ? value : (JSON.stringify(value, null, 2) ?? 'null'));
 
 /**
  * @param {string} what for who does not see

@@ -29,7 +29,8 @@ export function time(ms) {
 }
 
 /** @param {number} ms that is still growing: no more digits than one can read @returns {string} */
-export const clockTime = (ms) => (ms < 10_000 ? `${(Math.max(0, ms) / 1000).toFixed(1)} s` : time(Math.floor(ms / 1000) * 1000).replace('.0', ''));
+export const clockTime = (ms) =>
+  ms < 10_000 ? `${(Math.max(0, ms) / 1000).toFixed(1)} s` : time(Math.floor(ms / 1000) * 1000).replace('.0', '');
 
 /** @param {number} tokens @returns {string} */
 export function tokens(tokens) {
@@ -45,7 +46,9 @@ export function money(cost, currency = 'USD') {
   if (!Number.isFinite(cost)) return '';
   const digits = cost !== 0 && Math.abs(cost) < 0.1 ? 4 : 2;
   const sign = /** @type {Record<string, string>} */ (SIGNS)[currency];
-  return sign ? `${cost < 0 ? '−' : ''}${sign}${Math.abs(cost).toFixed(digits)}` : `${cost.toFixed(digits)} ${currency}`;
+  return sign
+    ? `${cost < 0 ? '−' : ''}${sign}${Math.abs(cost).toFixed(digits)}`
+    : `${cost.toFixed(digits)} ${currency}`;
 }
 
 /**
@@ -73,7 +76,9 @@ export const costOf = (usage) => (usage?.cost == null ? '' : money(usage.cost, u
 export function proof({ received, stored, ended, resumes, duplicates, lagMs, transport, shared }) {
   // While a run goes on, what was stored a moment ago may be less than what has come since.
   const of = stored == null ? null : ended ? stored : Math.max(stored, received);
-  const parts = [of === null ? `received ${count(received)} events` : `received ${count(received)} of ${count(of)} stored events`];
+  const parts = [
+    of === null ? `received ${count(received)} events` : `received ${count(received)} of ${count(of)} stored events`,
+  ];
   if (of !== null && received >= of) parts.push('all that is stored was received');
   else if (of !== null && ended) parts.push(`${count(of - received)} are missing`);
   if (transport) parts.push(`over ${TRANSPORTS[transport] ?? transport}${shared ? ', shared by the tabs' : ''}`);
