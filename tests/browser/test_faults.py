@@ -9,6 +9,9 @@ from . import behind_nginx, in_the_tab, many_tabs, on_the_console, on_the_networ
 from .scene import DISTURBANCES
 from .stage import Stage
 
+pytestmark = pytest.mark.timeout(600)
+"""All scenes play at once, for about two minutes: who asks for the first outcome waits for most of them."""
+
 CELLS = [(name, way) for name, chosen in DISTURBANCES.items() for way in chosen.ways]
 
 

@@ -195,15 +195,7 @@ export class RunPage {
   }
 
   #proof() {
-    const session = this.#session;
-    if (!session) return;
-    const { subscription, model } = session;
-    const { resumes, duplicates, lagMs, transport, shared } = subscription;
-    const ended = model.fold.end !== null;
-    const { state = 'running', stored } = model.record ?? {};
-    // Of a run that has ended only what was asked for since then says how much there is.
-    const facts = { received: model.fold.position, stored: ended && isLive(state) ? null : stored, ended };
-    put(this.proof, proof({ ...facts, resumes, duplicates, lagMs, transport, shared }).join(' · '));
+    if (this.#session) put(this.proof, proof(this.#session.facts).join(' · '));
   }
 
   #tell() {

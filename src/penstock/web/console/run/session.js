@@ -128,6 +128,16 @@ export class Session {
     if ((isLive(this.model.state) || recordIsLate) && Date.now() - this.#askedMs > RECORD_MS) this.loadRecord();
   }
 
+  /** What the proof line says. */
+  get facts() {
+    const { fold, record } = this.model;
+    const { resumes, duplicates, lagMs, transport, shared } = this.subscription;
+    const ended = fold.end !== null;
+    // Of a run that has ended only what was asked for since then says how much there is.
+    const stored = ended && isLive(record?.state ?? 'running') ? null : record?.stored;
+    return { received: fold.position, stored, ended, resumes, duplicates, lagMs, transport, shared };
+  }
+
   async stop() {
     try {
       const { cancel } = await client.cancel(this.id);
