@@ -1,4 +1,4 @@
-"""The browser's code keeps to the measures of the house. Formatted with `prettier --print-width 120 --single-quote`."""
+"""The browser's code keeps to measures of the house; `prettier --print-width 120 --single-quote` formats it."""
 
 from pathlib import Path
 
