@@ -40,7 +40,7 @@ async def stage(
         stage.begin(
             cast("tuple[str, str]", item.callspec.params["cell"])
             for item in request.session.items
-            if isinstance(item, pytest.Function) and "stage" in item.fixturenames
+            if isinstance(item, pytest.Function) and {"stage", "cell"} <= set(item.fixturenames)
         )
         yield stage
         await stage.end()
