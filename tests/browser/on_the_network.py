@@ -132,7 +132,7 @@ async def late_token(scene: Scene) -> None:
     scene.proxy.cut_all()
     scene.over()
     await scene.gets(tab, 10)
-    assert asked == 3
+    assert asked in (3, 4)  # the request that it is for may be cut as well
 
 
 @disturbance("token expired, and no other is to be had: 401", ways=("fetch", "poll"))

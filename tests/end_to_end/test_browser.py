@@ -149,7 +149,7 @@ async def test_an_answer_survives_a_reload_and_a_lost_network(
 ) -> None:
     async with FaultProxy(demo.port) as proxy:
         await tab.page.goto(proxy.url)
-        run_id = await tab.run("answer", question=QUESTION, pace_ms=PACE_MS)
+        run_id = await tab.run("answer", question=QUESTION, pace_ms=2 * PACE_MS)
         await tab.grows()
         await tab.page.reload()
         await tab.grows()

@@ -42,7 +42,7 @@ class Player:
         self.signs: list[WorkerSign] = []
         self.home = dict(GROUP_OF)
         self.terms: dict[str, Terms] = {}
-        self.now_ms = 1
+        self.now_ms = self.submitted_ms = 1
         self.due_ms: list[tuple[int, int]] = []  # as told after each claim, with its time
 
     async def play(self, step: Step) -> object:
@@ -75,12 +75,15 @@ class Player:
     async def submit(self, function: str, later_ms: int, more: dict[str, Any], intake: Intake) -> object:
         if "start_by_ms" in more:
             more = more | {"start_by_ms": self.now_ms + more["start_by_ms"]}
+        self.submitted_ms = max(
+            self.submitted_ms, self.now_ms
+        )  # as the queue does
         run = RunRecord(
             id=f"r{len(self.ids)}",
             function=function,
             group=self.home[function],
             state=RunState.QUEUED,
-            created_at_ms=self.now_ms,
+            created_at_ms=self.submitted_ms,
             input=msgspec.Raw(b'{"n":1}'),
             not_before_ms=later_ms and self.now_ms + later_ms,
             **more,

@@ -86,6 +86,7 @@ class Queue:
         self._hub = hub
         self._memory = memory
         self._uploads = uploads
+        self._submitted_ms = 0
         self.closing = False
         self.meter = worker.meters.runs
 
@@ -114,7 +115,8 @@ class Queue:
         if known.takes_files:
             submitted = await self._submit_with_files(known, given, key, session)
         else:
-            submitted = await self._submit(known, _record(known, given, known.arguments(given), key, session))
+            run = _record(known, given, known.arguments(given), key, session, self._clock_ms())
+            submitted = await self._submit(known, run)
         if submitted.fresh:
             self.meter.accepted(function)
         self._worker.wake()
@@ -128,6 +130,11 @@ class Queue:
         else:
             self._hub.note(submitted.run.id, status)
         return Receipt(submitted.run, status)
+
+    def _clock_ms(self) -> int:
+        # A clock that is set back does not put later runs before earlier ones.
+        self._submitted_ms = max(self._submitted_ms, time.time_ns() // 1_000_000)
+        return self._submitted_ms
 
     def _function(self, name: str) -> Function:
         known = self._functions.get(name)
@@ -148,7 +155,7 @@ class Queue:
             return file
 
         arguments = await asyncio.to_thread(function.arguments, given, find)
-        run = _record(function, given, arguments, key, session)
+        run = _record(function, given, arguments, key, session, self._clock_ms())
         try:  # before the run is there: a process that dies now leaves a mark behind, not a run without its file
             await asyncio.to_thread(self._uploads.use, files, run.id)
         except UnknownUpload as error:
@@ -260,9 +267,10 @@ def _record(
     arguments: Mapping[str, Any],
     key: str | None,
     session: str | None,
+    now_ms: int,
 ) -> RunRecord:
     """A run as it is submitted. Raises InvalidInput where the app's own questions fail."""
-    options, now_ms = function.options, time.time_ns() // 1_000_000
+    options = function.options
     grace_ms = round(options.abandon_grace_s * 1000) if options.on_abandon == "cancel" else None
     return RunRecord(
         id=new_run_id(now_ms),

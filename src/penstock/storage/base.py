@@ -93,7 +93,9 @@ class RunStore(Protocol):
         """Keep a queued run and create its stream, named like the run, if `intake` lets it in.
 
         Where `run.key` was used for the same function before, nothing is written and the answer is that
-        earlier run. Runs that this one replaces have a stop asked for, with the reason "replaced".
+        earlier run. Runs that this one replaces have a stop asked for, with the reason "replaced". Where
+        `created_at_ms` goes back from one submission to the next, positions may be off by those runs: without
+        priorities at work they go by the order of submission, and starts by the time of it.
 
         Raises:
             AlreadyRunning, QueueFull: Nothing was written.
