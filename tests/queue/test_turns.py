@@ -236,14 +236,29 @@ async def test_priority_is_worth_minutes_of_waiting_and_not_more(
     monkeypatch.setattr("penstock.queue.queue.time", clock)
     bench.app.function(name="plain", concurrency_id="gpu")(stage.hold)
     bench.app.function(name="urgent", concurrency_id="gpu", priority=3)(stage.hold)
-    await submit(bench, "plain", who="first")
-    await stage.has("first")
-    for who, ago_s in ("old", 181), ("young", 175):
+    for who, ago_s in ("first", 190), ("old", 181), ("young", 175):
         clock.time_ns = lambda ago_s=ago_s: now_ns - ago_s * 1_000_000_000
         await submit(bench, "plain", who=who)
+        await stage.has("first")
     clock.time_ns = lambda: now_ns
     await submit(bench, "urgent", who="urgent")
     assert await stage.one_by_one(4) == ["first", "old", "urgent", "young"]
+    await ended(bench)
+
+
+async def test_a_clock_that_is_set_back_does_not_put_later_runs_first(
+    bench: "Bench", stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns = time.time_ns()
+    clock = SimpleNamespace(time_ns=lambda: now_ns)
+    monkeypatch.setattr("penstock.queue.queue.time", clock)
+    bench.app.function(name="plain", concurrency_id="gpu")(stage.hold)
+    await submit(bench, "plain", who="first")
+    await stage.has("first")
+    await submit(bench, "plain", who="second")
+    clock.time_ns = lambda: now_ns - 3600 * 1_000_000_000
+    await submit(bench, "plain", who="third")
+    assert await stage.one_by_one(3) == ["first", "second", "third"]
     await ended(bench)
 
 

@@ -75,9 +75,7 @@ class Player:
     async def submit(self, function: str, later_ms: int, more: dict[str, Any], intake: Intake) -> object:
         if "start_by_ms" in more:
             more = more | {"start_by_ms": self.now_ms + more["start_by_ms"]}
-        self.submitted_ms = max(
-            self.submitted_ms, self.now_ms
-        )  # as the queue does
+        self.submitted_ms = max(self.submitted_ms, self.now_ms)  # as the queue does
         run = RunRecord(
             id=f"r{len(self.ids)}",
             function=function,
