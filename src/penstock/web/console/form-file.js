@@ -23,6 +23,9 @@ export class FileControl {
   constructor(field, id) {
     this.field = field;
     this.input = h('input', { type: 'file', id, onchange: () => this.#chosen(this.input.files?.[0]) });
+    this.input.addEventListener('click', () => {
+      if (this.#upload?.state === 'failed') this.input.value = ''; // the same file again is a change, too
+    });
     this.input.setAttribute('aria-describedby', `${id}-help ${id}-state ${id}-error`);
     this.bar = h('progress', { ariaLabel: `Upload of ${field.name || 'item'}`, max: 1, hidden: true });
     this.state = h('span', { id: `${id}-state`, className: 'help number' });
@@ -101,12 +104,12 @@ export class FileControl {
       .call(`api/uploads/${encodeURIComponent(id)}`)
       .catch((error) => ({ gone: error.status === 404 }));
     if (id !== this.#id || this.#upload) return;
-    if (found.gone) this.#id = '';
-    put(
-      this.state,
-      found.name ? `${found.name}, ${bytes(found.size)}, uploaded before` : this.#id && `Uploaded before: ${id}`,
-    );
-    this.cancel.hidden = !this.#id;
+    if (found.gone) {
+      this.#id = '';
+      return put(this.state, 'The file of the last input is gone: choose it again.');
+    }
+    put(this.state, found.name ? `${found.name}, ${bytes(found.size)}, uploaded before` : `Uploaded before: ${id}`);
+    this.cancel.hidden = false;
   }
 
   #takeDrops() {

@@ -99,6 +99,7 @@ export class ObjectControl {
 export class ListControl {
   /** @type {Control[]} */ controls = [];
   #made = 0;
+  #left = 0; // items given that the form has no room for
   #given = false; // by a person or a run: an empty list then says something
 
   /** @param {Field} field @param {string} id @param {Make} make */
@@ -120,10 +121,19 @@ export class ListControl {
   /** @returns {import('./form-value.js').Found} */
   read() {
     this.fail('');
+    if (this.#left && !this.#given && !this.field.required) return { absent: true }; // the function's own default
+    if (this.#left) return this.#tooMany();
     const found = this.controls.map((control) => /** @type {any} */ (control.read()));
     if (found.some((one) => 'failed' in one)) return { failed: true };
     if (!found.length && !this.#given && !this.field.required) return { absent: true };
     return { value: found.map((one) => ('value' in one ? one.value : this.#empty())) };
+  }
+
+  #tooMany() {
+    this.fail(
+      `${this.#left} more items were given than the ${MOST_ITEMS} of a form, and would be lost: submit this one by the API.`,
+    );
+    return /** @type {import('./form-value.js').Found} */ ({ failed: true });
   }
 
   /** @param {any} value */
@@ -131,7 +141,9 @@ export class ListControl {
     const given = value === undefined ? this.field.default : value;
     this.controls = [];
     this.body.replaceChildren();
+    this.add.disabled = false;
     this.#given = Array.isArray(value);
+    this.#left = Array.isArray(given) ? Math.max(0, given.length - MOST_ITEMS) : 0;
     const items = Array.isArray(given) ? given.slice(0, MOST_ITEMS) : [];
     for (const item of items) this.#append().fill(item);
     while (this.controls.length < (this.field.required ? (this.field.schema.minItems ?? 0) : 0)) this.#append();

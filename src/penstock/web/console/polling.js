@@ -73,7 +73,8 @@ export class Polling {
     if (this.env.hidden() && this.state !== 'connecting') return; // `wake` begins again
     task.busy = true;
     const startedMs = this.env.now();
-    const waitMs = await this.#ask(task).finally(() => (task.busy = false));
+    const waitMs = await this.#ask(task).catch(faulty);
+    task.busy = false;
     if (task.closed) return;
     const again = task.again && waitMs === null;
     task.again = false;
@@ -88,7 +89,7 @@ export class Polling {
       await task.job.load();
     } catch (caught) {
       const error = /** @type {any} */ (caught);
-      if (error?.status === undefined) throw error; // a fault of ours
+      if (error?.status === undefined) throw error;
       return task.closed ? 0 : this.#failed(task, error);
     }
     this.#failures = 0;
@@ -117,3 +118,10 @@ export class Polling {
 
 /** The page's own. */
 export const polling = new Polling();
+
+// A fault of ours, or an answer that is none of the server's: said where developers look, and asked again.
+/** @param {unknown} fault @returns {number} */
+function faulty(fault) {
+  globalThis.reportError?.(fault);
+  return REFUSED_MS;
+}

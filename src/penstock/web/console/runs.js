@@ -85,7 +85,8 @@ export class RunsView {
 
   get shortcuts() {
     /** @param {(run: any) => void} act */
-    const on = (act) => () => {
+    const on = (act) => (/** @type {KeyboardEvent|undefined} */ event) => {
+      if (event?.repeat) return; // a key that is held is not pressed twice
       const run = this.#feed.list.get(this.#active);
       if (run) act(run);
     };
@@ -138,6 +139,7 @@ export class RunsView {
 
   /** @param {any} filters */
   #filter(filters) {
+    if (!this.element.isConnected) return; // left while the last key waited
     history.replaceState(null, '', withQuery('#/runs', filters));
     this.show(filters);
   }

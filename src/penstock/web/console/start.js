@@ -27,6 +27,8 @@ export class StartView {
   #list;
   #fields;
   #error;
+  #starting = false;
+  #filling = ''; // the run whose input was asked for last
   #button;
   #clear;
   #runs;
@@ -121,7 +123,7 @@ export class StartView {
     if (!this.#forms.has(name)) this.#forms.set(name, this.#remembered(name, new Form(found.input_schema)));
     this.#fields.replaceChildren(...(this.#form?.elements ?? []));
     put(this.#error, '');
-    this.#button.disabled = false;
+    this.#button.disabled = this.#starting;
     this.#clear.hidden = !inputs.get(name);
   }
 
@@ -152,8 +154,11 @@ export class StartView {
     const from = this.#from;
     if (!from || !this.#functions) return;
     this.#from = '';
-    const record = await client.call(`api/runs/${encodeURIComponent(from)}`).catch(() => null);
-    if (!record?.input) return;
+    this.#filling = from;
+    const record = await client.call(`api/runs/${encodeURIComponent(from)}`).catch((error) => ({ error }));
+    if (this.#filling !== from) return; // another was asked for since
+    if (!record.input)
+      return put(this.#error, `The input of ${from} could not be read. ${sentence(record.error ?? {})}`);
     this.#choose(record.function);
     if (this.#chosen === record.function) this.#form?.fill(record.input);
   }
@@ -162,12 +167,15 @@ export class StartView {
   async #start(event) {
     event.preventDefault();
     if (!this.#form || this.#button.disabled) return;
-    this.#button.disabled = true;
+    this.#starting = this.#button.disabled = true;
     put(this.#error, '');
     const [name, form] = [this.#chosen, this.#form];
     try {
-      if (form.uploading) put(this.#button, 'Uploading…');
-      await form.settled();
+      // Another file may be chosen while the first goes up.
+      while (form.uploading) {
+        put(this.#button, 'Uploading…');
+        await form.settled();
+      }
       const input = form.read();
       if (input) await this.#submit(name, input);
     } catch (caught) {
@@ -177,7 +185,7 @@ export class StartView {
       if (!shown) put(this.#error, sentence(error));
     } finally {
       put(this.#button, 'Run');
-      this.#button.disabled = false;
+      this.#starting = this.#button.disabled = false;
     }
   }
 
@@ -186,7 +194,7 @@ export class StartView {
     const { run_id: id } = await client.submit(name, input);
     inputs.put(name, input);
     this.#clear.hidden = false;
-    location.hash = runPath(id);
+    if (this.element.isConnected) location.hash = runPath(id); // who has gone elsewhere meanwhile stays there
   }
 
   async #loadRecent() {

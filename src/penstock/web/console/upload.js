@@ -170,7 +170,7 @@ export class Upload {
       .finally(() => clearTimeout(timer));
     if (answer.ok || expected.includes(answer.status)) return answer;
     const { error } = await answer.json().catch(() => ({}));
-    throw new PenstockError(answer.status, error, 1000 * Number(answer.headers.get('Retry-After') ?? 0));
+    throw new PenstockError(answer.status, error, 1000 * Number(answer.headers.get('Retry-After') ?? 0) || 0);
   }
 
   /** @param {any} error */

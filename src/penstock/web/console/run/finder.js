@@ -14,6 +14,7 @@ export class Finder {
   /** @type {import('./search.js').Match[]|null} null while nothing is sought */ matches = null;
   busy = false;
   #round = 0;
+  #going = false;
   /** @type {any} */ #timer = 0;
   #position = 0;
   #searchedMs = 0;
@@ -28,6 +29,7 @@ export class Finder {
     if (words === this.words) return;
     this.words = words;
     this.#round += 1;
+    this.#going = false;
     clearTimeout(this.#timer);
     this.busy = Boolean(words);
     if (!words) this.matches = null;
@@ -43,13 +45,14 @@ export class Finder {
    * @param {import('./model.js').RunModel} model
    */
   refresh(model) {
-    if (!this.words || this.busy || model.fold.position === this.#position) return;
+    if (!this.words || this.busy || this.#going || model.fold.position === this.#position) return;
     if (performance.now() - this.#searchedMs > AGAIN_MS) this.#go(model);
   }
 
   /** @param {import('./model.js').RunModel} model */
   #go(model) {
     const round = (this.#round += 1);
+    this.#going = true;
     const steps = search(model, this.words);
     this.#position = model.fold.position;
     const portion = () => {
@@ -67,7 +70,7 @@ export class Finder {
   /** @param {import('./search.js').Match[]} matches */
   #found(matches) {
     this.matches = matches;
-    this.busy = false;
+    this.busy = this.#going = false;
     this.#searchedMs = performance.now();
     this.change();
   }

@@ -193,7 +193,8 @@ export class RunModel {
  * @returns {'pending'|'done'|'failed'|'unfinished'|'interrupted'}
  */
 export function stateOf({ step }, model) {
-  if (!step) return model.over ? (model.state === 'succeeded' ? 'done' : 'failed') : 'pending';
+  // Of one that has ended the state is not known before all that led to it has come.
+  if (!step) return !model.over || !model.state ? 'pending' : model.state === 'succeeded' ? 'done' : 'failed';
   if (!step.end) return model.over ? 'unfinished' : 'pending';
   if (step.end.error?.code === 'interrupted') return 'interrupted';
   return step.end.error ? 'failed' : 'done';

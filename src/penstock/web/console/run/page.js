@@ -369,9 +369,10 @@ export class RunPage {
 
   async #again() {
     this.head.again.disabled = true;
-    const id = await this.#session?.again();
+    const session = this.#session;
+    const id = await session?.again();
     this.head.again.disabled = false;
-    if (id) location.hash = `#/runs/${encodeURIComponent(id)}`;
+    if (id && session === this.#session) location.hash = `#/runs/${encodeURIComponent(id)}`;
   }
 
   async #download() {

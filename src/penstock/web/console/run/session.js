@@ -90,13 +90,15 @@ export class Session {
     this.#asking = true;
     this.#askedMs = Date.now();
     try {
-      this.model.record = await client.call(`api/runs/${encodeURIComponent(this.id)}`);
+      const record = await client.call(`api/runs/${encodeURIComponent(this.id)}`);
+      if (!record.run_id) throw new Error('What answered is not the server.'); // a login page
+      this.model.record = record;
       if (isLive(this.model.record.state) && !this.#fold?.position) this.model.status = this.model.record;
     } catch (error) {
       if (GONE.includes(/** @type {any} */ (error).status)) this.#gone(error);
     }
     this.#asking = false;
-    if (this.model.attempt > 1) this.#findResets();
+    if (this.model.attempt > 1) this.#findResets().catch(() => (this.#looked = false));
     this.change();
   }
 
@@ -124,7 +126,7 @@ export class Session {
 
   /** Look now and then how much is stored: that all of it was received is to be seen while it comes, too. */
   tick() {
-    const recordIsLate = this.model.fold.end && isLive(this.model.record?.state ?? '');
+    const recordIsLate = this.model.fold.end && isLive(this.model.record?.state ?? 'running');
     if ((isLive(this.model.state) || recordIsLate) && Date.now() - this.#askedMs > RECORD_MS) this.loadRecord();
   }
 

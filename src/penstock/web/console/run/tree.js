@@ -195,7 +195,7 @@ export function plus(one, other) {
   for (const key of /** @type {const} */ (['input_tokens', 'output_tokens', 'cost'])) {
     if (one[key] != null || other[key] != null) sum[key] = (one[key] ?? 0) + (other[key] ?? 0);
   }
-  const mixed = one.cost != null && other.cost != null && one.currency !== other.currency;
+  const mixed = one.cost != null && other.cost != null && (one.currency ?? 'USD') !== (other.currency ?? 'USD');
   if (mixed) sum.cost = NaN;
   sum.currency = one.cost != null ? one.currency : other.currency;
   return sum;
