@@ -2,8 +2,11 @@
 
 const HIDDEN_MS = 1_000; // a hidden page has no frames, but its title is read
 
-/** Frames may not come although the page counts as visible (a covered window): then it is drawn all the same. */
+/** Frames may not come: a covered window, or a page hidden before the one that it asked for. It is drawn all the same. */
 const NO_FRAME_MS = 2_000;
+
+/** A picture older than this is none, whatever drawing costs. */
+const MOST_WAIT_MS = 1_000;
 
 /** For each millisecond of drawing so many are left to everything else: drawing takes at most a tenth. */
 const REST = 9;
@@ -26,6 +29,12 @@ export class Frames {
     this.#plan();
   }
 
+  /** Draw now: who asked is looking. */
+  now() {
+    this.#due = true;
+    this.#run();
+  }
+
   /** The page is seen again. */
   wake() {
     if (!this.#due) return;
@@ -35,21 +44,24 @@ export class Frames {
 
   #plan() {
     const waitMs = this.#notBeforeMs - performance.now();
-    if (globalThis.document?.hidden ?? true) this.#timer = setTimeout(() => this.#now(), HIDDEN_MS);
+    if (globalThis.document?.hidden ?? true) this.#timer = setTimeout(() => this.#run(), HIDDEN_MS);
     else if (waitMs > 20) this.#timer = setTimeout(() => this.#plan(), waitMs - 10);
     else {
-      this.#timer = setTimeout(() => this.#now(), NO_FRAME_MS);
-      requestAnimationFrame(() => this.#now());
+      this.#timer = setTimeout(() => this.#run(), NO_FRAME_MS);
+      requestAnimationFrame(() => this.#run());
     }
   }
 
-  #now() {
+  #run() {
     if (!this.#due) return;
     this.#due = false;
     clearTimeout(this.#timer);
     const startMs = performance.now();
     this.draw();
     // Layout and paint follow the script in the same frame; a task of its own comes after them.
-    setTimeout(() => (this.#notBeforeMs = performance.now() + REST * (performance.now() - startMs)));
+    setTimeout(() => {
+      const endMs = performance.now();
+      this.#notBeforeMs = endMs + Math.min(MOST_WAIT_MS, REST * (endMs - startMs));
+    });
   }
 }

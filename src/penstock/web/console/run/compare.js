@@ -3,7 +3,7 @@
 import { h, put, span } from '../../client/dom.js';
 import { clock } from '../server.js';
 import { RowList } from './list.js';
-import { Paced } from './paced.js';
+import { Frames } from '../../client/frames.js';
 import { figuresOf, lastedOf, pairsOf, saidBy, textParts } from './pairs.js';
 import { Session } from './session.js';
 import { indent } from './steps.js';
@@ -21,7 +21,7 @@ export class ComparePage {
   #texts = '';
 
   constructor() {
-    this.paced = new Paced(() => this.#draw());
+    this.frames = new Frames(() => this.#draw());
     this.heads = [0, 1].map(() => h('div', { className: 'compared-head' }));
     this.figures = h('tbody', {});
     const columns = ['', 'A', 'B', 'Difference'].map((words) => h('th', { scope: 'col' }, words));
@@ -73,7 +73,7 @@ export class ComparePage {
   show({ a, b }) {
     this.hide();
     this.#drawn = this.#texts = '';
-    this.#sessions = [a, b].map((id) => new Session(id, () => this.paced.ask()));
+    this.#sessions = [a, b].map((id) => new Session(id, () => this.frames.ask()));
   }
 
   hide() {
@@ -83,7 +83,7 @@ export class ComparePage {
 
   tick() {
     for (const session of this.#sessions) session.tick();
-    if (this.#sessions.some(({ model }) => isLive(model.state))) this.paced.ask();
+    if (this.#sessions.some(({ model }) => isLive(model.state))) this.frames.ask();
   }
 
   #draw() {

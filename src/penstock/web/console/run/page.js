@@ -1,5 +1,6 @@
 // The page of one run: head, bar, one of three zooms, details beside, and the line that proves that nothing was lost.
 
+import { Frames } from '../../client/frames.js';
 import { h, put } from '../../client/dom.js';
 import { client, clock } from '../server.js';
 import { Bar, ZOOMS } from './bar.js';
@@ -9,7 +10,6 @@ import { EventsView } from './events.js';
 import { Finder } from './finder.js';
 import { Head } from './head.js';
 import { MessagesView } from './messages.js';
-import { Paced } from './paced.js';
 import { Panel } from './panel.js';
 import { nextOf } from './search.js';
 import { Session } from './session.js';
@@ -44,7 +44,7 @@ export class RunPage {
       closeAll: (closed) => this.#closeAll(closed),
       filter: (kinds) => this.#filter(kinds),
     });
-    this.finder = new Finder(() => this.paced.ask());
+    this.finder = new Finder(() => this.frames.ask());
     const load = (/** @type {number} */ seq) => /** @type {Session} */ (this.#session).stored.whole(seq);
     this.panel = new Panel({
       close: () => this.#closePanel(),
@@ -58,7 +58,7 @@ export class RunPage {
       steps: new StepsView((id, how) => this.#chooseStep(id, how)),
       events: new EventsView((seq) => this.#chooseEvent(seq)),
     };
-    this.paced = new Paced(() => this.#draw());
+    this.frames = new Frames(() => this.#draw());
     this.holder = h('div', { id: 'zoom', className: 'holder', role: 'tabpanel' });
     this.proof = h('p', { id: 'proof' });
     const body = h('div', { className: 'run-body' }, this.holder, this.panel.element);
@@ -114,7 +114,7 @@ export class RunPage {
     if (part === 'step' && name) this.#goal = { zoom: 'steps', span: name };
     else if (part === 'event' && Number(name) > 0) this.#goal = { zoom: 'events', seq: Number(name) };
     if (this.#goal) this.zoom(this.#goal.zoom);
-    this.paced.now(); // not for a moment what was shown before
+    this.frames.now(); // not for a moment what was shown before
   }
 
   hide() {
@@ -139,7 +139,7 @@ export class RunPage {
   /** @param {string} id */
   #open(id) {
     this.hide();
-    this.#session = new Session(id, () => this.paced.ask());
+    this.#session = new Session(id, () => this.frames.ask());
     this.#at = { seq: 0, span: '' };
     this.#goal = null;
     this.#fresh = true;
@@ -229,7 +229,7 @@ export class RunPage {
     const view = this.views[zoom];
     if (!view.follow.following) view.list.element.scrollTop = this.#tops.get(zoom) ?? 0;
     if (this.#at.seq && !view.follow.following) this.#reveal(this.#at);
-    this.paced.ask();
+    this.frames.ask();
   }
 
   #showZoom() {
@@ -254,7 +254,7 @@ export class RunPage {
     this.#reveal(place);
     if (this.#zoom === 'events') this.#openEvent(place.seq);
     else this.panel.showStep(place.span, model, clock.now());
-    this.paced.ask();
+    this.frames.ask();
   }
 
   /** @param {1|-1} direction */
@@ -338,7 +338,7 @@ export class RunPage {
     this.panel.hide();
     history.replaceState(null, '', this.#link('', ''));
     if (had && this.#zoom === 'steps' && back !== null) this.views.steps.reveal(back, true);
-    this.paced.ask();
+    this.frames.ask();
   }
 
   /** @param {string} part @param {string|number} id */
@@ -352,13 +352,13 @@ export class RunPage {
   /** @param {boolean} closed */
   #closeAll(closed) {
     this.#session?.model.tree.closeAll(closed);
-    this.paced.now();
+    this.frames.now();
   }
 
   /** @param {string[]} kinds */
   #filter(kinds) {
     this.#session?.model.tree.filterBy(kinds);
-    this.paced.now();
+    this.frames.now();
   }
 
   async #stop() {
@@ -387,7 +387,7 @@ export class RunPage {
     }
     put(button, 'Download');
     button.disabled = false;
-    this.paced.ask();
+    this.frames.ask();
   }
 
   #compare() {
