@@ -62,7 +62,7 @@ async def test_filters_and_a_search_are_in_the_address(console: Console) -> None
     await console.at("input[type=search]").fill("otter")
     await console.until(f"!document.querySelector('#row-{other}:not([hidden])')", "the other has gone")
     await console.sees(f"#row-{failed}")
-    assert console.page.url.endswith("#/runs?function=fail&state=failed%2Cinterrupted&q=otter")
+    await console.until("location.hash === '#/runs?function=fail&state=failed%2Cinterrupted&q=otter'")
     await console.page.reload()
     await console.sees(f"#row-{failed}")
     assert await console.at("input[type=search]").input_value() == "otter"
