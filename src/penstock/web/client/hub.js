@@ -6,15 +6,13 @@ import { backoffMs } from './reconnect.js';
 import { Source, Torn } from './source.js';
 import { Connection } from './stream.js';
 import { TRANSPORTS, usable } from './transports/index.js';
+import { DEFAULT_RATE } from './transports/urls.js';
 
 /** Streams over one connection: the server's bound. */
 const MAX_STREAMS = 100;
 
 /** What is asked for in one go of the page takes one connection, not one for each. */
 const GATHER_MS = 10;
-
-/** The server's own pace, for comparison. */
-const DEFAULT_RATE = 20;
 
 /** How long an ordinary request may take before the server counts as away. */
 const PROBE_MS = 5_000;
@@ -114,8 +112,7 @@ export class Hub {
   }
 
   #startOver() {
-    this.#lost ||= this.#lines.some(({ connection }) => connection.wasLive);
-    this.#drop();
+    this.#leaveWay();
     this.#which = 0;
     this.#gather(0);
   }
@@ -303,10 +300,15 @@ export class Hub {
     this.#gather();
   }
 
-  /** @param {boolean} held bodies are held back: EventSource would wait for the same ones */
-  #fallBack(held) {
+  // What had been live and comes back another way is resumed.
+  #leaveWay() {
     this.#lost ||= this.#lines.some(({ connection }) => connection.wasLive);
     this.#drop();
+  }
+
+  /** @param {boolean} held bodies are held back: EventSource would wait for the same ones */
+  #fallBack(held) {
+    this.#leaveWay();
     this.#fellMs = this.env.now();
     this.#which = (this.#which + 1) % this.#transports.length;
     if (held && this.transport === 'eventsource') this.#which = (this.#which + 1) % this.#transports.length;

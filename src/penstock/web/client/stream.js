@@ -2,6 +2,7 @@
 
 import { PenstockError } from './errors.js';
 import { FIRST_BYTE_MS, HEARTBEAT_MS, decide } from './reconnect.js';
+import { closingOf } from './transports/closing.js';
 import { TRANSPORTS } from './transports/index.js';
 
 /**
@@ -208,9 +209,7 @@ export class Connection {
    */
   async #explain({ held }) {
     const error = await this.handlers.probe();
-    if (!error) return { signal: 'mute', sure: true, held };
-    if (error.status === 0) return { signal: 'broken' };
-    return { signal: 'refused', status: error.status, error, retryMs: error.retryAfterMs };
+    return error ? closingOf(error) : { signal: 'mute', sure: true, held };
   }
 
   /** @param {any} closing */

@@ -3,6 +3,7 @@
 import { PenstockError } from '../errors.js';
 import { refusal } from '../api.js';
 import { Parser } from '../sse.js';
+import { Foreign, closingOf } from './closing.js';
 import { eventsUrl } from './urls.js';
 
 /** @type {import('./index.js').Open} */
@@ -10,7 +11,7 @@ export function open(server, asked, sink) {
   const abort = new AbortController();
   read(server, asked, sink, abort.signal).then(
     () => sink.closed({ signal: 'ended' }),
-    (reason) => abort.signal.aborted || sink.closed(closing(reason)),
+    (reason) => abort.signal.aborted || sink.closed(closingOf(reason)),
   );
   return { close: () => abort.abort() };
 }
@@ -38,16 +39,6 @@ async function read(server, asked, sink, signal) {
     parser.feed(chunk.value);
     if (parser.retryMs !== null) sink.retry(parser.retryMs);
   }
-}
-
-/** What answered is no event stream: a login page, a proxy's word. */
-class Foreign extends Error {}
-
-/** @param {unknown} reason @returns {import('./index.js').Closing} */
-function closing(reason) {
-  if (reason instanceof Foreign) return { signal: 'mute', sure: true };
-  if (!(reason instanceof PenstockError)) return { signal: 'broken' };
-  return { signal: 'refused', status: reason.status, error: reason, retryMs: reason.retryAfterMs };
 }
 
 /** @param {import('./index.js').Sink} sink @param {string} text */

@@ -1,6 +1,6 @@
 // Long-poll, for one run: where nothing but a short answer gets through.
 
-import { PenstockError } from '../errors.js';
+import { Foreign, closingOf } from './closing.js';
 
 /** Seconds that one answer may wait: the server's own most. */
 const WAIT_S = 25;
@@ -49,7 +49,7 @@ export function open(server, { streams: [{ run, cursor, fold }], rate }, sink, e
   };
   loop().then(
     () => abort.signal.aborted || sink.closed({ signal: 'refused', status: 204 }),
-    (reason) => abort.signal.aborted || sink.closed(closing(reason)),
+    (reason) => abort.signal.aborted || sink.closed(closingOf(reason)),
   );
   return { close: () => abort.abort() };
 }
@@ -93,16 +93,6 @@ async function ask(server, path, signal) {
 function hand({ events, cursor }, sink) {
   const epoch = cursor.slice(0, cursor.lastIndexOf('-'));
   for (const event of events) sink.event(event, event.seq ? `${epoch}-${event.seq}` : '');
-}
-
-/** What answered is no long-poll: a login page, a proxy's word. */
-class Foreign extends Error {}
-
-/** @param {unknown} reason @returns {import('./index.js').Closing} */
-function closing(reason) {
-  if (reason instanceof Foreign) return { signal: 'mute', sure: true };
-  if (!(reason instanceof PenstockError) || reason.status === 0) return { signal: 'broken' };
-  return { signal: 'refused', status: reason.status, error: reason, retryMs: reason.retryAfterMs };
 }
 
 /**

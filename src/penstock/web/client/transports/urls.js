@@ -1,5 +1,8 @@
 // Where events are asked for: one run at its own address, several over one connection.
 
+/** Updates a second where none are asked for: the server's own pace. */
+export const DEFAULT_RATE = 20;
+
 /** @param {import('./index.js').Asked} asked @returns {string} */
 export function eventsUrl({ streams, rate }) {
   const query = new URLSearchParams();

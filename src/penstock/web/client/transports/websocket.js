@@ -1,6 +1,6 @@
 // A WebSocket, for one run: where proxies hold back or cut every kind of long answer.
 
-const DEFAULT_RATE = 20; // the server's own
+import { DEFAULT_RATE } from './urls.js';
 
 /** Codes of a close to what they mean (docs/PROTOCOL.md, WebSocket). Others: the connection broke. */
 const CODES = new Map([
