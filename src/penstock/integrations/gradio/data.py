@@ -1,5 +1,7 @@
-"""What clients without our script read: Gradio's messages, made from the log, so that whoever does not take them costs
-nothing but a place in it."""
+"""What clients without our script read: Gradio's messages, made from the log.
+
+Who does not take them costs nothing but a place in it.
+"""
 
 import asyncio
 import contextlib
@@ -30,9 +32,10 @@ Form = Callable[[dict[str, Any]], bytes]
 HEARTBEAT = {"msg": "heartbeat"}
 CLOSE = {"msg": "close_stream"}
 
-STOPPED = {
-    "msg": "unexpected_error", "message": "Server stopped unexpectedly.", "session_not_found": False, "success": False,
-}  # fmt: skip
+STOPPED = {"msg": "unexpected_error", "message": "Server stopped unexpectedly."} | {
+    "session_not_found": False,
+    "success": False,
+}
 
 NOWHERE = Place("00000000", 0, based=False)
 """Of an event of which nothing was told yet."""
@@ -207,10 +210,11 @@ class Reading:
         while not (leaving.done() or self._service.closing):
             self._changed.clear()
             if self._leaving:
-                return await self._say_leaving()
+                await self._say_leaving()
+                return
             if self._relays and all(relay.done() for relay in self._relays.values()):
                 await self._write(CLOSE)
-                return None
+                return
             try:
                 async with asyncio.timeout(heartbeat_s):
                     await self._changed.wait()

@@ -14,7 +14,7 @@ from .kept import Request, input_of
 from .service import Service
 from .sessions import Session
 
-__all__ = ["SIMPLE", "inner_join", "join"]
+__all__ = ["inner_join", "join"]
 
 RECORDED = (b"x-penstock", b"1")
 """Says on the answer to a join that the event can be read from the log."""

@@ -11,12 +11,11 @@ from ...models import RunRecord
 __all__ = ["Kept", "Request", "input_of", "kept_in"]
 
 INPUT_BYTES = 1024 * 1024
-"""The JSON of a larger input is not kept (files are not in it, only their paths): after a restart it is interrupted
-rather than joined again."""
+"""The JSON of a larger input is not kept (of files it has the paths only): such an event is not joined again."""
 
-HEADERS = frozenset(
-    {"host", "user-agent", "accept-language", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-for"}
-)
+HEADERS = frozenset({
+    "accept-language", "host", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+})  # fmt: skip
 """Of the request: what addresses are made from, and who asked. No cookie and no other secret."""
 
 SECRETS = frozenset({"oauth_token"})

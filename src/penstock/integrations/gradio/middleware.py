@@ -1,6 +1,7 @@
 """What stands between Gradio's clients and Gradio: every request that touches a stream, a session or the page."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,8 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ...errors import PenstockError
 from . import heartbeat, restart
 from .data import read_messages, read_simple
-from .inner import API, JSON, Answer, call, read_body, refusal, request_scope, respond, route_of
-from .joins import SIMPLE, join
+from .inner import API, JSON, Answer, call, prefix_of, read_body, refusal, request_scope, respond, route_of
+from .joins import join
 from .page import with_script
 from .service import Service
 
@@ -20,11 +21,30 @@ __all__ = ["GradioMiddleware"]
 log = logging.getLogger("penstock")
 
 PENSTOCK = f"{API}/penstock"
-"""Where Penstock answers itself, for pages and operators: behind a rendering server only Gradio's API is passed on."""
+"""Where Penstock answers itself: behind a server that renders pages only Gradio's API is passed on."""
 
-CONSOLE = "/penstock"
+OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
+
+_POST, _GET = frozenset({"POST"}), frozenset({"GET", "HEAD"})
+
+ROUTES = tuple(
+    (methods, re.compile(pattern), name)
+    for methods, pattern, name in (
+        (_POST, rf"{API}/queue/join/?", "_join"),
+        (_POST, rf"{API}/call/.+", "_join"),
+        (_POST, rf"{API}/cancel/?", "_cancel"),
+        (_POST, rf"{API}/stream/[^/]+(/close)?/?", "_feed"),
+        (_GET, rf"{API}/queue/data/?", "_data"),
+        (_GET, rf"{API}/call/.+/[^/]+", "_simple"),
+        (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
+        (_GET, rf"{API}/stream/[^/]+/.+", "_media"),
+        (frozenset[str](), rf"{PENSTOCK}/session/.+", "_session"),
+        (frozenset[str](), OWN.pattern, "_session"),
+    )
+)
+"""What is answered here, or looked at before Gradio answers: any other request is its own."""
 
 Handler = Callable[[Scope, Receive, Send, str | None], Awaitable[None]]
 
@@ -52,6 +72,8 @@ class GradioMiddleware:
         handler = self._handler(scope, route)
         if handler is None:
             await self._page(scope, receive, send)
+        elif OWN.fullmatch(route):
+            await service.guard(_below(scope), receive, send)  # it lets in whom it may, and files to anybody
         else:
             await self._handle(handler, scope, receive, send)
 
@@ -68,45 +90,25 @@ class GradioMiddleware:
         if scope["type"] == "websocket" or scope["method"] != "GET" or not _may_be_page(route_of(scope)):
             await self._app(scope, receive, send)
             return
-        owner = await service.owners.of(scope)
-        if owner is not None:
-            for session in service.sessions.of_owner(owner):
-                session.touched()  # a page that said it was closed may have been reloaded
+        service.seen(await service.owners.of(scope))
         cookies = service.owners.page_headers(scope)
         await with_script(self._app, scope, receive, send, service.surfaces.mode, cookies)
 
     async def _handle(self, handler: Handler, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
         if not await service.owners.admits(scope):
-            await self._app(scope, receive, send)  # its refusal is Gradio's to word
+            await service.owners.refuse(scope, receive, send)
             return
         await handler(scope, receive, send, await service.owners.of(scope))
 
     # Who answers what
 
     def _handler(self, scope: Scope, route: str) -> Handler | None:
-        if route.startswith((PENSTOCK + "/", CONSOLE + "/")) or route in (PENSTOCK, CONSOLE):
-            return self._penstock
-        if scope["type"] != "http" or not route.startswith(API):
-            return None
-        route = route.rstrip("/")
-        method = scope["method"]
-        if method == "POST":
-            if route == f"{API}/queue/join" or route.startswith(SIMPLE):
-                return self._join
-            if route == f"{API}/cancel":
-                return self._cancel
-            if route.startswith(MEDIA):
-                return self._feed
-        elif method in ("GET", "HEAD"):
-            if route == f"{API}/queue/data":
-                return self._data
-            if route.startswith(SIMPLE):
-                return self._simple
-            if route.startswith(f"{API}/heartbeat/"):
-                return self._heartbeat
-            if route.startswith(MEDIA):
-                return self._media
+        method = scope.get("method", "GET")
+        for methods, pattern, name in ROUTES:
+            if pattern.fullmatch(route) and (not methods or method in methods):
+                handler: Handler = getattr(self, name)
+                return handler
         return None
 
     async def _join(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
@@ -168,19 +170,9 @@ class GradioMiddleware:
 
     # Penstock's own
 
-    async def _penstock(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
-        route = route_of(scope)
-        mount = PENSTOCK if route.startswith(PENSTOCK) else CONSOLE
-        below = route[len(mount) :]
-        if below.startswith("/session/"):
-            await self._session(below.removeprefix("/session/"), scope, send, asking)
-            return
-        root = scope.get("root_path", "")
-        own = scope | {"root_path": root + mount, "path": root + route, "app": None}
-        await self._service.guard(own, receive, send)
-
-    async def _session(self, rest: str, scope: Scope, send: Send, asking: str | None) -> None:
-        name, _, act = rest.partition("/")
+    async def _session(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
+        """What the page asks of its session, and says."""
+        name, _, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
         session = self._service.sessions.find(name)
         if session is None or not self._service.may_use(name, asking):
             await respond(refusal(404, "Session not found."), send)
@@ -194,6 +186,14 @@ class GradioMiddleware:
             )
         else:
             await respond(refusal(405, "Method Not Allowed"), send)
+
+
+def _below(scope: Scope) -> Scope:
+    """A request as Penstock's own server, mounted here, sees it."""
+    found = OWN.fullmatch(route_of(scope))
+    assert found is not None
+    mount = prefix_of(scope) + (found[1] or "") + "/penstock"
+    return scope | {"root_path": mount, "path": mount + (found[2] or "/"), "app": None}
 
 
 def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:

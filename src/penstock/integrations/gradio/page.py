@@ -20,7 +20,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 def base_of(route: str) -> str:
-    """Penstock's address below Gradio's, as seen from a page: relative, as nobody knows what proxies stand before."""
+    """Penstock's address, as seen from a page: relative, as nobody knows what proxies stand before."""
     return "../" * (route.count("/") - 1) + f"{API[1:]}/penstock/"
 
 

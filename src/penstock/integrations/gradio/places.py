@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 class Places(NamedTuple):
-    """A client's cursor in a session: `<life>.<joined>,<event>@<epoch>-<seq>,…`, with `*` behind what is based.
+    """A client's cursor in a session: `<life>.<joined>,<event>@<epoch>-<seq>,…`, `*` where it is based.
 
     life: of the server that gave it. joined: events of the session that it was told of, by their number in that life.
     events: those that it does not have to their end.

@@ -15,6 +15,7 @@ from .events import Event
 from .inner import API, Answer
 from .joins import inner_join
 from .kept import Kept, Request, kept_in
+from .owners import may_read
 from .service import Service
 
 __all__ = ["watch"]
@@ -22,7 +23,7 @@ __all__ = ["watch"]
 log = logging.getLogger("penstock")
 
 LOOK_S = 1.0
-"""How often the line is looked at unasked: a wake-up may be lost, and a person who has to log in first may be back."""
+"""How often the line is looked at unasked: whoever has to log in first may be back."""
 
 MOST_AT_ONCE = 100
 """Runs taken up in one look, the oldest: Gradio's own line is told of each one by one."""
@@ -52,7 +53,7 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
     now = await service.runs.run(run.id)
     if now is None or now.state is not RunState.QUEUED:
         return True
-    if not request.again or service.runs.index_of(run.function) is None:
+    if not request.again or service.runs.index_of(run.function) is None or _taken_over(service, request):
         await service.runs.fail(run.id, LOST)
         return True
     answer, inner_id = await _join(service, request, kept)
@@ -67,9 +68,17 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
     return True
 
 
+def _taken_over(service: Service, request: Request) -> bool:
+    """Somebody else has a session of that hash by now."""
+    session = service.sessions.find(request.session_hash)
+    return session is not None and not may_read(request.owner, session.owner)
+
+
 async def _join(service: Service, request: Request, kept: Kept) -> tuple[Answer, str | None]:
     scope = _scope_of(service, request)
     with service.surfaces.login_as(service.gradio, request.username) as cookies:
+        if cookies is None:  # its person has to come back first
+            return Answer(401, [], b""), None
         scope["headers"] = [*scope["headers"], *cookies]
         return await inner_join(service, scope, request.route, _body(kept, request))
 
@@ -96,9 +105,9 @@ def _body(kept: Kept, request: Request) -> bytes:
 
 def _scope_of(service: Service, request: Request) -> Scope:
     """A request like the one that began the run; one of its person's own, if he is back."""
-    for session in service.sessions.of_owner(request.owner):
-        if session.hash == request.session_hash:
-            return dict(session.scope)
+    session = service.sessions.find(request.session_hash)
+    if session is not None and may_read(request.owner, session.owner):
+        return dict(session.scope)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
     path = request.root_path + request.route
     return {
@@ -121,7 +130,7 @@ def _go_on(service: Service, run: RunRecord, request: Request, inner_id: str) ->
     session = service.sessions.begin(request.session_hash, request.owner, scope)
     if fresh:
         login = service.surfaces.login_as(service.gradio, request.username)
-        scope["headers"] = [*scope["headers"], *session.closing.enter_context(login)]
+        scope["headers"] = [*scope["headers"], *(session.closing.enter_context(login) or ())]
         session.wait()  # whoever it is for comes back within the grace, or is gone
     simple = "/call/" in request.route
     event = Event(run.id, session.hash, request.fn_index, service, simple=simple)

@@ -22,7 +22,7 @@ KNOWN_OWNERS = 4096
 
 
 class Told(NamedTuple):
-    """What a reader of a run is told next: an event, where it stands in the line, or that the server is leaving."""
+    """What a reader of a run is told next: an event, where it stands, or that the server is leaving."""
 
     epoch: str
     event: AnyEvent | Folded | None = None
@@ -51,7 +51,8 @@ class Runs:
     async def start(self, left: Callable[[str, str], None], waiting: Callable[[], None]) -> None:
         """Open the store. Raises StoreError.
 
-        left: told of a run in our care that was ended while it waited, and why. waiting: there may be more to take up.
+        left: told of a run in our care that was ended while it waited, and why.
+        waiting: told when there may be more to take up.
         """
         self._services = await self._app.start()
         self._services.queue.recorded.listen(left, waiting)
@@ -88,7 +89,7 @@ class Runs:
     async def take_in(
         self, run_id: str, function: str, given: bytes, session: str, owner: str | None, key: str | None
     ) -> RunRecord:
-        """Keep an event as a run that waits. With a key that was used before: the earlier run. Raises StoreError."""
+        """Keep an event as a run that waits; with a key that was used, the earlier run. Raises StoreError."""
         queue = self._services.queue
         receipt = await queue.take_in(function, given, run_id=run_id, session=session, key=key)
         run: RunRecord = receipt.run

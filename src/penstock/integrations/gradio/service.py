@@ -1,4 +1,4 @@
-"""Everything behind one hardened Gradio app: its sessions, their pumps, and the runs that Penstock keeps of them."""
+"""Everything behind one hardened Gradio app: its sessions, their pumps, and the runs that are kept of them."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from .guard import Guard
 from .heartbeat import Heart
 from .inner import API, call, request_scope
 from .options import Options
-from .owners import Owners, may_read
+from .owners import Owners, may_read, owner_after
 from .pump import Pump
 from .runs import RecordingApp, Runs
 from .sessions import Session, Sessions
@@ -81,8 +81,10 @@ class Service:
         self.gradio, self.inner, self.surfaces = gradio, inner, detect(gradio)
         self.runs = Runs(self._app, self.surfaces, gradio)
         await self.runs.start(self._left, self.wake.set)
-        self.owners = Owners(inner, self.options, self.surfaces)
-        self.guard = Guard(self.owners, self.whose, self.runs.server)
+        self.owners = Owners(gradio, inner)
+        given = self.options
+        allowed = {"console": given.console, "operators": given.operators, "token": given.token}
+        self.guard = Guard(self.owners, self.whose, self.runs.server, **allowed)
         self.keep(begin(self))
 
     async def stop(self) -> None:
@@ -183,8 +185,16 @@ class Service:
     def session(self, session_hash: str, owner: str | None, scope: Scope) -> Session:
         """The session of that hash; made for its owner where there is none."""
         session = self.sessions.begin(session_hash, owner, scope)
+        session.owner = owner_after(owner, session.owner)
         session.touched()
         return session
+
+    def seen(self, asking: str | None) -> None:
+        """Somebody has fetched a page: his sessions that said they were closed may have been reloaded."""
+        if asking is not None:
+            for session in self.sessions:
+                if session.owner is not None and may_read(asking, session.owner):
+                    session.touched()
 
     def attend(self, session: Session, scope: Scope) -> Heart:
         """A page is there: Gradio sees one heartbeat of its, from now until the session is over."""

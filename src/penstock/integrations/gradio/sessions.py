@@ -1,4 +1,4 @@
-"""Sessions: one for each tab or client, with what runs for it, and for how long it is kept when nobody is there."""
+"""Sessions: one for each tab or client, with what runs for it, and how long it is kept when nobody is there."""
 
 import asyncio
 import contextlib
@@ -174,10 +174,6 @@ class Sessions:
         """An event that a session remembers."""
         session = self._holders.get(event_id)
         return None if session is None else session.events.get(event_id)
-
-    def of_owner(self, owner: str | None) -> list[Session]:
-        """All that somebody has begun."""
-        return [session for session in self._sessions.values() if session.owner == owner]
 
     def end(self, session: Session) -> None:
         """Forget it."""
