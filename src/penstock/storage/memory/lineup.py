@@ -11,7 +11,11 @@ from ...protocol.limits import Line, Lines, Waiting, admit, may_start_at, rank_m
 from ...protocol.standing import Places
 from .starts import Starts
 
-__all__ = ["Lineup"]
+__all__ = ["OVERDUE_MS", "Lineup"]
+
+
+OVERDUE_MS = 9_000_000_000_000_000
+"""`not_before_ms` of a run that has waited too long: it starts no more."""
 
 
 class _Held(msgspec.Struct, frozen=True):

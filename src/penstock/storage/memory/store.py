@@ -31,7 +31,7 @@ from ..base import ANYTHING, EVERY_RUN, Listener, WorkerSign
 from ..intake import already_running, check_room
 from ..listeners import tell_all
 from .audience import Audience
-from .lineup import Lineup
+from .lineup import OVERDUE_MS, Lineup
 from .lists import read_runs
 from .log import Log
 
@@ -41,10 +41,6 @@ __all__ = ["MemoryStore"]
 class _Sign(msgspec.Struct, frozen=True):
     worker: str
     expires_at_ms: int
-
-
-OVERDUE_MS = 9_000_000_000_000_000
-"""`not_before_ms` of a run that has waited too long: it starts no more."""
 
 
 class _Kept:
@@ -97,7 +93,7 @@ class MemoryStore:
         if item.checkpoint is not None:
             self._change(item.stream, checkpoint=item.checkpoint, checkpoint_seq=item.chunk.last_seq)
         if not item.chunk.empty:
-            tell_all(self._listeners, item.stream, item.chunk)
+            self._tell(item.stream, item.chunk)
         return True
 
     async def read(self, stream: str, after: int, limit_bytes: int) -> list[Chunk]:
@@ -117,6 +113,9 @@ class MemoryStore:
     def listen(self, listener: Listener) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def _tell(self, stream: str, chunk: Chunk) -> None:
+        tell_all(self._listeners, stream, chunk)
 
     # Runs
 
