@@ -231,21 +231,20 @@ class Reading:
     async def _relay(self, event_id: str) -> None:
         place = None if self._given is None else self._given.events.get(event_id)
         based = place is not None and place.based
-        speaker = Speaker(event_id)
+        speaker = Speaker(event_id, heard=0 if place is None else place.seq, has_base=based)
         async with contextlib.aclosing(self._service.runs.read(event_id)) as reading:
             async for told in reading:
                 if told.leaving:
                     self._leaving = True
                     return
                 if told.status is not None:
-                    await self._write(_estimation(event_id, told.status))
+                    for message in _standing(speaker, told.status):
+                        await self._write(message)
                 if told.event is None:
                     continue
-                # What is had already is listened to all the same: what follows is said as changes to it.
                 messages = speaker.say(told.event)
-                had = place is not None and told.epoch == place.epoch and told.event.seq <= place.seq
                 based = based or any("output" in message for message in messages)
-                await self._say([] if had else messages, event_id, Place(told.epoch, told.event.seq, based))
+                await self._say(messages, event_id, Place(told.epoch, told.event.seq, based))
         self._standing.pop(event_id, None)
         if (event := self._session.events.get(event_id)) is not None and self._given is None:
             event.delivered = True
@@ -272,12 +271,8 @@ class Reading:
         return Places(self._service.life, self._session.joined, self._standing)
 
 
-def _estimation(event_id: str, status: dict[str, Any]) -> dict[str, Any]:
-    position = status.get("position")
-    return {
-        "msg": "estimation",
-        "event_id": event_id,
-        "rank": None if position is None else position - 1,
-        "queue_size": status.get("queue_size") or position or 0,
-        "rank_eta": status.get("eta_s"),
-    }
+def _standing(speaker: Speaker, status: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its place in line, as long as it is in it."""
+    if status.get("state") != "queued":
+        return []
+    return speaker.waits(status.get("position"), status.get("eta_s"), status.get("queue_size"))

@@ -22,6 +22,8 @@ class Recording(Protocol):
     """A run that is written: `worker.Recording`."""
 
     def emit(self, value: object) -> None: ...
+    def progress(self, done: float, total: float | None = None, unit: str = "", **more: Any) -> None: ...
+    def log(self, message: object, level: str = "info", **fields: Any) -> None: ...
     async def room(self) -> None: ...
     async def end(
         self, state: RunState, *, result: object = None, error: dict[str, Any] | None = None
@@ -110,9 +112,10 @@ class Event:
         recording = self._recording
         assert recording is not None
         for kept in self._recorded.take(message):
-            recording.emit(kept)
-        if message["msg"] == "process_completed":
-            self.end(*_outcome(message))
+            kept.record(recording)
+        outcome = self._recorded.outcome
+        if outcome is not None:
+            self.end(RunState(outcome.state), outcome.error)
         else:
             await recording.room()
 
@@ -153,11 +156,3 @@ def _status(message: dict[str, Any]) -> dict[str, Any]:
         "queue_size": message.get("queue_size"),
     }
 
-
-def _outcome(message: dict[str, Any]) -> tuple[RunState, dict[str, Any] | None]:
-    output = message.get("output") or {}
-    if not message.get("success", True):
-        said = output.get("error") or "The function failed."
-        return RunState.FAILED, {"code": "exception", "message": str(said), "hint": ""}
-    # What `/cancel` puts into a stream: success, and nothing in it.
-    return (RunState.SUCCEEDED if output else RunState.CANCELLED), None
