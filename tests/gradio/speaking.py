@@ -76,8 +76,10 @@ class Session:
         """Hold a heartbeat."""
         async with self.http.stream("GET", f"/gradio_api/heartbeat/{self.hash}") as answer:
             assert answer.status_code == 200
-            await anext(answer.aiter_lines())
+            lines = answer.aiter_lines()  # let go, it would close the connection
+            await anext(lines)
             yield
+            await lines.aclose()
 
 
 def texts(said: list[dict[str, Any]]) -> list[Any]:

@@ -129,11 +129,12 @@ async def test_a_join_with_a_key_is_one_event(server: GradioServer) -> None:
 
 
 async def test_what_gradio_refuses_is_its_own_answer(server: GradioServer) -> None:
-    async with Session(server.url) as session:
-        for key in (None, uuid.uuid4().hex):
+    for key in (None, uuid.uuid4().hex):
+        async with Session(server.url) as session:
             answer = await session.post(99, "x", key=key)
             assert answer.status_code >= 400, answer.text
             assert "x-penstock" not in answer.headers
+            assert rows(server.folder, "SELECT state FROM runs WHERE key = ?", key) == [("failed",)] * bool(key)
 
 
 async def test_nobody_coming_back_stops_the_run(server: GradioServer) -> None:

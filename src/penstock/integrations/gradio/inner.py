@@ -74,12 +74,8 @@ def request_scope(
     dropped = {b"content-length", b"transfer-encoding", b"content-type"} if headers else set()
     kept = [(name, value) for name, value in like["headers"] if name not in dropped]
     own = {"method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode()}
-    fresh: dict[str, Any] = {"headers": [*kept, *headers], "asgi": _SPEC, "state": {}, "extensions": {}}
-    shared = {name: like[name] for name in _SHARED if name in like}
-    return shared | own | fresh | {"type": "http"}
-
-
-_SHARED = ("http_version", "scheme", "server", "client", "root_path", "app", "app_root_path")
+    fresh: dict[str, Any] = {"type": "http", "headers": [*kept, *headers], "asgi": _SPEC, "extensions": {}}
+    return {**like, **own, **fresh}  # the rest is what the parent application knows of its user
 
 
 async def read_body(receive: Callable[[], Awaitable[Message]]) -> bytes | None:

@@ -120,9 +120,13 @@ async def _by_key(service: Service, scope: Scope, asked: Join) -> Answer:
         mine = taken.session == event.session_hash
         return _with_id(None, taken.id) if mine else refusal(409, "The key was used in another session.")
     event.stored()
-    answer, inner_id = await inner_join(service, scope, asked.route, asked.raw)
+    try:
+        answer, inner_id = await inner_join(service, scope, asked.route, asked.raw)
+    except Exception as error:  # Gradio answers 500, and so do we
+        await service.runs.fail(event.id, _refused(repr(error)))
+        raise
     if inner_id is None:
-        await service.runs.fail(event.id, _refused(answer))
+        await service.runs.fail(event.id, _refused(answer.body.decode(errors="replace")))
         return answer
     event.inner_id = inner_id
     service.take_up(session, event, session.scope)
@@ -140,6 +144,5 @@ def _with_id(answer: Answer | None, event_id: str) -> Answer:
     return Answer(200, [*headers, RECORDED], msgspec.json.encode({"event_id": event_id}))
 
 
-def _refused(answer: Answer) -> dict[str, Any]:
-    said = answer.body[:2000].decode(errors="replace")
-    return {"code": "refused", "message": f"Gradio refused the event: {said}", "hint": ""}
+def _refused(said: str) -> dict[str, Any]:
+    return {"code": "refused", "message": f"Gradio refused the event: {said[:2000]}", "hint": ""}
