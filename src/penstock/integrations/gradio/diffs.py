@@ -72,8 +72,8 @@ class _Edited:
 def edits_of(value: Any, delta: list[list[Any]]) -> Edits:
     """A delta (`protocol.delta`) of one output as Gradio's diff, for a client that has `value`.
 
-    Gradio's diffs can't change the middle of a text, so that comes whole. Raises ProtocolError where the delta fits
-    nowhere.
+    Gradio's diffs can't change the middle of a text, so that comes whole. Raises ProtocolError where the delta
+    fits nowhere.
     """
     edits: Edits = []
     for place, operation in enumerate(delta):

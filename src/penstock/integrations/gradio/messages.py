@@ -1,8 +1,8 @@
 """What Gradio says of an event, as what a run's log keeps, and that as Gradio's messages again. Pure.
 
-`Recorded` is the way in, `Speaker` one reader's way out. Outputs are kept as one cumulative value, a `replace`: the
-last message with its data whole, so that Penstock merges, folds and sends what has changed as with any other. What
-a merge would lose of the messages in between is cumulative too, under `MORE`:
+`Recorded` is the way in, `Speaker` one reader's way out. Outputs are kept as one cumulative value, a `replace`:
+the last message with its data whole, so that Penstock merges, folds and sends what has changed as with any other.
+What a merge would lose of the messages in between is cumulative too, under `MORE`:
 
 - `states`: how often each `gr.State` has changed, by its id; in place of the message's `changed_state_ids`.
 - `render`: the last `render_config` and how many there were; the message's own is null.
@@ -209,33 +209,33 @@ def _without(message: Message, name: str) -> Message:
 
 def _log(message: Message) -> KeptLog | None:
     text, level = message.get("log"), message.get("level")
-    if message.get("msg") != "log" or type(text) is not str or type(level) is not str:
+    fields = _rest(message, ("log", "level"))
+    if message.get("msg") != "log" or type(text) is not str or type(level) is not str or "message" in fields:
         return None
-    return KeptLog(text, level, _rest(message, ("log", "level")))
+    return KeptLog(text, level, fields)
 
 
 def _progress(message: Message) -> KeptProgress | None:
-    units = message.get("progress_data")
-    if message.get("msg") != "progress" or type(units) is not list:
+    units, fields = message.get("progress_data"), _rest(message, ())
+    if (
+        message.get("msg") != "progress"
+        or type(units) is not list
+        or fields.keys() & {"done", "total", "unit"}
+    ):
         return None
     first = next((unit for unit in units if type(unit) is dict), {})
-    done, total, unit = first.get("index"), first.get("length"), first.get("unit")
-    if not _is_number(done):
-        done, total, unit = first.get("progress"), 1, ""
-    return KeptProgress(
-        done if _is_number(done) else 0,
-        total if _is_number(total) else None,
-        unit if type(unit) is str else "",
-        _rest(message, ()),
-    )
+    done, total, unit = _number(first.get("index")), _number(first.get("length")), first.get("unit")
+    if done is None:
+        done, total, unit = _number(first.get("progress")), 1, ""
+    return KeptProgress(done or 0, total, unit if type(unit) is str else "", fields)
 
 
 def _rest(message: Message, said: Iterable[str]) -> Message:
     return {key: value for key, value in message.items() if key not in {"msg", "event_id", *said}}
 
 
-def _is_number(value: object) -> bool:
-    return type(value) is int or type(value) is float
+def _number(value: Any) -> float | None:
+    return value if type(value) is int or type(value) is float else None
 
 
 def _outcome(message: Message, output: Message, *, bare: bool) -> Outcome:

@@ -1,4 +1,7 @@
-"""A run's log as Gradio's messages, for one reader of one event. Pure; `web/gradio/messages.js` has the same rules."""
+"""A run's log as Gradio's messages, for one reader of one event. Pure.
+
+`web/gradio/messages.js` has the same rules; `messages` says what is recorded.
+"""
 
 from typing import Any
 
@@ -118,7 +121,8 @@ class Speaker:
         kind = _kind_of_data(value)
         if event.seq <= self._heard:
             self._has_base = self._has_base or kind == "process_generating"
-            self._note(value)
+            if value["msg"] != "process_completed":  # that itself is said with the end only
+                self._note(value)
             return []
         if begin < self._heard:  # a part of what it stands for was heard
             self._has_base = self._has_base or kind == "process_generating"
@@ -157,11 +161,10 @@ class Speaker:
     def _data(self, small: Value, changes: "_Changes") -> Message:
         output = _without(small["output"], "data")
         whole = changes.value["output"].get("data")
-        if small["msg"] != "process_generating":
-            output["data"] = whole
-        elif type(whole) is list:
-            output["data"] = changes.edits() if self._has_base else whole
-            self._has_base = True
+        if type(whole) is list:
+            is_generating = small["msg"] == "process_generating"
+            output["data"] = changes.edits() if is_generating and self._has_base else whole
+            self._has_base = self._has_base or is_generating
         return self._with_states(small, output, changes.value)
 
     def _with_states(self, small: Value, output: Value, value: Value) -> Message:
@@ -190,10 +193,10 @@ class Speaker:
 
     def _end(self, end: End) -> list[Message]:
         value, self._value = self._value, None
-        self._has_ended = True
         if value is None or value["msg"] != "process_completed":
+            self._has_ended = True
             return [self._said(_made(end))]
-        starts = [] if self._has_started else [self._said({"msg": "process_starts", "eta": None})]
+        starts, self._has_ended = self.starts(), True
         output = value["output"]
         if BARE in value.get(MORE, {}):
             output = _without(output, "data")
@@ -203,8 +206,8 @@ class Speaker:
 class _Changes:
     """From the value that the reader has to another one.
 
-    delta: what makes the one of the other. None: each output comes whole, or only those of `only`, the others being
-        the same.
+    delta: what makes the one of the other. None: each output comes whole, or only those of `only`, the others
+        being the same.
     """
 
     def __init__(
