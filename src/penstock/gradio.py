@@ -8,13 +8,26 @@ demo.launch()
 """
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .integrations.gradio.functions import idempotent
 from .integrations.gradio.install import install as _install
 from .integrations.gradio.options import Options, make_options
 
-__all__ = ["idempotent", "install"]
+if TYPE_CHECKING:
+    from .integrations.gradio.client import Client
+
+__all__ = ["Client", "idempotent", "install"]
+
+
+def __getattr__(name: str) -> Any:
+    # gradio_client is imported for those only who want a client.
+    if name != "Client":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .integrations.gradio.client import Client
+
+    return Client
 
 
 def install(
