@@ -1,11 +1,10 @@
-"""A program that uses a Gradio client, for the tests: it tells what happens, a line of JSON each.
+"""A program that uses a Gradio client, for the tests: it is told stories, and tells what happens in lines of JSON.
 
-python client_story.py URL penstock|stock STORY ARGUMENT…
+python client_story.py URL penstock|stock
 """
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -85,14 +84,11 @@ def cancel(client: Any, _: str) -> None:
 
 def one_by_one(client: Any, times: str) -> None:
     """Jobs one after the other, several at a time, and one that fails."""
-    began = time.monotonic()
     tell("results", value=[client.predict(n, "", api_name="/count") for n in range(1, int(times))])
-    tell("took", seconds=time.monotonic() - began)
     jobs = [client.submit("no number", "", api_name="/fail") for _ in range(2)]
     for job in jobs:
         end(job)
     tell("state", value=[client.predict(api_name="/visits") for _ in range(3)])
-    tell("threads", names=sorted({thread.name for thread in threading.enumerate()}))
 
 
 STORIES: dict[str, Callable[[Any, str], None]] = {
@@ -100,7 +96,7 @@ STORIES: dict[str, Callable[[Any, str], None]] = {
 }
 
 
-def main(url: str, kind: str, story: str, *arguments: str) -> None:
+def main(url: str, kind: str) -> None:
     if kind == "penstock":
         import penstock.gradio
 
@@ -110,7 +106,10 @@ def main(url: str, kind: str, story: str, *arguments: str) -> None:
 
         client = gradio_client.Client(url, verbose=False)
     tell("ready")
-    STORIES[story](client, *(arguments or ("",)))
+    for line in sys.stdin:
+        story, argument = json.loads(line)
+        STORIES[story](client, argument)
+        tell("done")
 
 
 if __name__ == "__main__":

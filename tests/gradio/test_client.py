@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,40 +58,49 @@ STORY = Path(__file__).parent / "client_story.py"
 Line = dict[str, Any]
 
 
-class Story:
-    """A client at work."""
+class Teller:
+    """A client in a process of its own, with the gradio_client of a version."""
 
-    def __init__(self, version: str, url: str, kind: str, *story: str) -> None:
+    def __init__(self, version: str, url: str, kind: str = "penstock") -> None:
         path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [find_python(version), str(STORY), url, kind, *story],
+            [find_python(version), str(STORY), url, kind],
             env={**os.environ, "PYTHONPATH": path, "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "1"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
+        assert not list(self._until("ready"))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
 
-    def __iter__(self) -> Iterator[Line]:
+    def play(self, story: str, argument: object = "") -> Iterator[Line]:
+        """What happens in a story, to its end."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([story, argument]) + "\n")
+        self._process.stdin.flush()
+        return self._until("done")
+
+    def told(self, story: str, argument: object = "") -> list[Line]:
+        """The whole story."""
+        return list(self.play(story, argument))
+
+    def _until(self, kind: str) -> Iterator[Line]:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            yield json.loads(line)
-
-    def until(self, kind: str) -> Line:
-        """The next line of this kind."""
-        for line in self:
+        for text in self._process.stdout:
+            line = json.loads(text)
             if line["kind"] == kind:
-                return line
-        raise AssertionError(f"It never came to {kind}: {self._process.communicate()}")
+                return
+            yield line
+        raise AssertionError("The client has died.")
 
 
-def told(version: str, url: str, kind: str, *story: str) -> list[Line]:
-    with Story(version, url, kind, *story) as lines:
-        return list(lines)
+def find(lines: Iterable[Line], kind: str) -> Line:
+    """The next line of this kind."""
+    return next(line for line in lines if line["kind"] == kind)
 
 
 def counted(steps: int) -> str:
@@ -111,98 +120,105 @@ def server(
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy(server: GradioServer) -> Iterator[FaultProxy]:
     with FaultProxy(server.port, seed=1) as proxy:
         yield proxy
 
 
-def test_a_job_survives_five_cuts(server: GradioServer, proxy: FaultProxy) -> None:
+@pytest.fixture(scope="module")
+def client(server: GradioServer, proxy: FaultProxy) -> Iterator[Teller]:
+    """One for all of these, as in a program that runs for long."""
+    with Teller(server.version, proxy.url) as client:
+        yield client
+
+
+def begun(server: GradioServer, steps: int) -> int:
+    """How often the function has begun to count that far."""
+    return (server.folder / "begun").read_text().split().count(str(steps))
+
+
+def test_a_job_survives_five_cuts(server: GradioServer, proxy: FaultProxy, client: Teller) -> None:
     outputs: list[str] = []
     cuts = 0
-    with Story(server.version, proxy.url, "penstock", "count", "60") as story:
-        for line in story:
-            if line["kind"] == "output":
-                outputs.append(line["value"])
-                if len(outputs) % 6 == 5 and cuts < 5:
-                    cuts += bool(proxy.cut_all())
-            elif line["kind"] == "result":
-                assert line["value"] == counted(60)
-                break
-            else:
-                assert line["kind"] in ("ready", "submitted"), line
+    for line in client.play("count", 50):
+        if line["kind"] == "output":
+            outputs.append(line["value"])
+            cuts += bool(len(outputs) % 6 == 5 and cuts < 5 and proxy.cut_all())
     assert cuts == 5
-    assert outputs[-1] == counted(60)
+    assert line == {"kind": "result", "value": counted(50)}
+    assert outputs[-1] == counted(50)
     assert is_growing(outputs)
-    assert (server.folder / "begun").read_text().split().count("60") == 1
+    assert begun(server, 50) == 1
 
 
-def test_streams_that_end_cleanly_and_early_are_gone_on_with(server: GradioServer, proxy: FaultProxy) -> None:
-    with Story(server.version, proxy.url, "penstock", "count", "40") as story:
-        story.until("ready")
-        proxy.fault = End(300, 1500)
-        assert story.until("result")["value"] == counted(40)
+def test_streams_that_end_cleanly_and_early_are_gone_on_with(proxy: FaultProxy, client: Teller) -> None:
+    proxy.cut_all()
+    proxy.fault = End(500, 4000)
+    story = client.play("count", 30)
+    try:
+        assert find(story, "result")["value"] == counted(30)
+    finally:
+        proxy.fault = None
+    assert list(story) == []
     assert proxy.ends
 
 
-def test_a_job_whose_answer_was_lost_is_submitted_once(server: GradioServer, proxy: FaultProxy) -> None:
-    with Story(server.version, proxy.url, "penstock", "count", "17") as story:
-        story.until("ready")
-        proxy.fault = Cut(0, 1)
-        until_cut(proxy, 2)
-        proxy.fault = None
-        assert story.until("result")["value"] == counted(17)
-    assert (server.folder / "begun").read_text().split().count("17") == 1
+async def test_a_job_whose_answer_was_lost_is_submitted_once(
+    server: GradioServer, proxy: FaultProxy, client: Teller
+) -> None:
+    proxy.fault = Cut(0, 1)
+    before = proxy.cuts
+    story = client.play("count", 17)
+    await until(lambda: proxy.cuts > before + 1)
+    proxy.fault = None
+    assert find(story, "result")["value"] == counted(17)
+    assert list(story) == []
+    assert begun(server, 17) == 1
 
 
-def until_cut(proxy: FaultProxy, times: int) -> None:
-    import asyncio
-
-    asyncio.run(until(lambda: proxy.cuts >= times))
-
-
-def test_a_job_is_fetched_by_another_process(server: GradioServer) -> None:
-    with Story(server.version, server.url, "penstock", "count", "30") as story:
-        event_id = story.until("submitted")["event_id"]
-        lines = told(server.version, server.url, "penstock", "fetch", event_id)
-        assert story.until("result")["value"] == counted(30)
-    assert [line["value"] for line in lines if line["kind"] == "result"] == [counted(30)]
-    outputs = [line["value"] for line in lines if line["kind"] == "output"]
-    assert is_growing(outputs)
-    assert lines[-1] == {"kind": "status", "code": "FINISHED", "success": True}
-    after = told(server.version, server.url, "penstock", "fetch", event_id)
-    assert [line["value"] for line in after if line["kind"] == "result"] == [counted(30)]
-    unknown = told(server.version, server.url, "penstock", "fetch", "0" * 32)
+def test_a_job_is_fetched_by_another_process(server: GradioServer, client: Teller) -> None:
+    with Teller(server.version, server.url) as other:
+        story = client.play("count", 25)
+        event_id = find(story, "submitted")["event_id"]
+        now, later = other.told("fetch", event_id), list(story)[-1]
+        after, unknown = other.told("fetch", event_id), other.told("fetch", "0" * 32)
+    assert later["value"] == counted(25)
+    assert [line["value"] for line in now if line["kind"] == "result"] == [counted(25)]
+    assert is_growing([line["value"] for line in now if line["kind"] == "output"])
+    assert now[-1] == {"kind": "status", "code": "FINISHED", "success": True}
+    assert [line["value"] for line in after if line["kind"] == "result"] == [counted(25)]
     assert unknown[-1]["type"] == "UnknownRun"
 
 
-def test_a_cancelled_job_stops(server: GradioServer, proxy: FaultProxy) -> None:
+def test_a_cancelled_job_stops(server: GradioServer, client: Teller) -> None:
     (server.folder / "stopped").unlink(missing_ok=True)
-    with Story(server.version, proxy.url, "penstock", "cancel") as story:
-        story.until("cancelled")
-        assert story.until("error")["type"] == "CancelledError"
-        assert story.until("next")["value"] == counted(3)
+    story = client.play("cancel")
+    assert find(story, "error")["type"] == "CancelledError"
+    assert list(story) == [{"kind": "next", "value": counted(3)}], "the only place is free again"
     assert (server.folder / "stopped").exists()
 
 
-@pytest.mark.parametrize("kind", ["penstock", "stock"])
-def test_jobs_one_by_one_are_as_with_the_stock_client(server: GradioServer, kind: str) -> None:
-    lines = {line["kind"]: line for line in told(server.version, server.url, kind, "one_by_one", "6")}
+def test_jobs_one_by_one_are_as_with_the_stock_client(server: GradioServer, client: Teller) -> None:
+    with Teller(server.version, server.url, "stock") as stock:
+        ours, theirs = client.told("one_by_one", 6), stock.told("one_by_one", 6)
+    assert ours == theirs
+    lines = {line["kind"]: line for line in ours}
     assert lines["results"]["value"] == [counted(n) for n in range(1, 6)]
     assert (lines["error"]["type"], lines["error"]["message"]) == ("AppError", "It does not work.")
     assert lines["state"]["value"] == ["1", "2", "3"]
 
 
-def test_jobs_survive_a_server_that_is_killed(server: GradioServer) -> None:
-    with Story(server.version, server.url, "penstock", "several", "60") as story:
-        had = story.until("running")["outputs"]
-        server.kill()
-        server.start()
-        ends = [line for line in story if line["kind"] in ("result", "error")]
+def test_jobs_survive_a_server_that_is_killed(server: GradioServer, client: Teller) -> None:
+    story = client.play("several", 50)
+    had = find(story, "running")["outputs"]
+    server.kill()
+    server.start()
+    ran, *others = [line for line in story if line["kind"] in ("result", "error")]
     assert len(had) > 2
-    assert ends[0]["type"] == "AppError"
-    assert "restart" in ends[0]["message"]
-    assert [line["value"] for line in ends[1:]] == [counted(60), counted(60)]
+    assert ran["type"] == "AppError"
+    assert "restart" in ran["message"]
+    assert [line.get("value") for line in others] == [counted(50), counted(50)]
 
 
 def test_a_server_without_penstock_is_met_as_the_stock_client_does(tmp_path: Path) -> None:
@@ -210,14 +226,14 @@ def test_a_server_without_penstock_is_met_as_the_stock_client_does(tmp_path: Pat
     with (
         GradioServer("newest", plain, hardened=False, cwd=tmp_path) as server,
         FaultProxy(server.port) as proxy,
+        Teller("newest", proxy.url) as client,
     ):
-        lines = {line["kind"]: line for line in told("newest", server.url, "penstock", "one_by_one", "4")}
-        assert lines["results"]["value"] == [counted(n) for n in range(1, 4)]
-        for kind in ("stock", "penstock"):
-            with Story("newest", proxy.url, kind, "count", "40") as story:
-                story.until("output")
-                proxy.cut_all()
-                assert story.until("error")["type"] == "CancelledError"
+        lines = {line["kind"]: line for line in client.told("one_by_one", 4)}
+        story = client.play("count", 30)
+        find(story, "output")
+        proxy.cut_all()
+        assert find(story, "error")["type"] == "CancelledError"
+    assert lines["results"]["value"] == [counted(n) for n in range(1, 4)]
 
 
 def test_the_module_is_had_without_gradio_client() -> None:
