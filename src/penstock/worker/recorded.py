@@ -29,14 +29,12 @@ class RecordedFunction(Function):
         on_crash: Literal["fail", "retry"] = "fail",
         description: str = "",
     ) -> None:
-        # Whoever speaks for it has its own pace: nothing is merged or held up on the way in.
         super().__init__(
             _elsewhere,
             name=name,
             concurrency_limit=concurrency_limit,
             concurrency_id=concurrency_id,
             on_crash=on_crash,
-            rate=0,
         )
         self.description = description
 
