@@ -150,11 +150,19 @@ class App:
         Raises:
             ConfigError: The name is an executed function's, or an option can't work.
         """
-        options = {"concurrency_limit": concurrency_limit, "concurrency_id": concurrency_id}
-        function = RecordedFunction(name, on_crash=on_crash, description=description, **options)  # type: ignore[arg-type]
-        if name in self.functions and not self.functions[name].recorded:
+        known = self.functions.get(name)
+        if known is not None and not isinstance(known, RecordedFunction):
             raise ConfigError(f"There is a function named {name!r}, which is executed here.")
-        self.functions[name] = function
+        # Whoever speaks for it may say so with each run: nothing is made anew then.
+        if known is not None and known.is_as(concurrency_limit, concurrency_id, on_crash, description):
+            return
+        self.functions[name] = RecordedFunction(
+            name,
+            concurrency_limit=concurrency_limit,
+            concurrency_id=concurrency_id,
+            on_crash=on_crash,
+            description=description,
+        )
         if self._services is not None:
             self._services.worker.groups.refresh()
             self.meters.runs.expect([name])

@@ -37,6 +37,13 @@ class RecordedFunction(Function):
             on_crash=on_crash,
         )
         self.description = description
+        self._given = concurrency_limit, concurrency_id, on_crash, description
+
+    def is_as(
+        self, concurrency_limit: int | None, concurrency_id: str | None, on_crash: str, description: str
+    ) -> bool:
+        """Whether it was made with these options."""
+        return self._given == (concurrency_limit, concurrency_id, on_crash, description)
 
     @property
     def threaded(self) -> bool:
