@@ -311,6 +311,8 @@ async def test_an_app_that_leaves_begins_and_takes_in_no_more(either: "Bench") -
     await either.app.drain()
     assert await either.services.worker.record("run1", no_stop) is None
     assert (await run_of(either)).state is RunState.QUEUED, "the next process has it executed"
+    await either.services.store.leave(either.services.worker.name)
+    assert await either.services.queue.waiting_recorded(["predict"], 9) == []
     with pytest.raises(ServerClosing):
         await taken_in(either, "run2")
     assert await either.services.store.run("run2") is None

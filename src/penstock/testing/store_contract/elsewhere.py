@@ -174,7 +174,10 @@ async def adopting_leaves_what_is_to_wait_or_to_stop(store: Store) -> None:
     await submit(store, "later", not_before_ms=5000)
     await store.request_cancel("asked")
     assert [run.id for run in await store.adopt("w", ["f"], 4999, 9)] == ["now"]
+    assert (await store.standings(["later"]))["later"].not_before_ms == 5000
     assert [run.id for run in await store.adopt("w", ["f"], 5000, 9)] == ["later"]
+    assert (await store.standings(["later"]))["later"].not_before_ms == 0, "it is in line"
+    assert (await store.standings(["later"]))["later"].ahead == 2
 
 
 async def adopted_runs_are_of_the_functions_asked_for(store: Store) -> None:
