@@ -8,6 +8,7 @@ demo.launch()
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .integrations.gradio.functions import idempotent
@@ -15,7 +16,19 @@ from .integrations.gradio.install import install as _install
 from .integrations.gradio.merging import unmerged
 from .integrations.gradio.options import Options, make_options
 
-__all__ = ["idempotent", "install", "unmerged"]
+if TYPE_CHECKING:
+    from .integrations.gradio.client import Client
+
+__all__ = ["Client", "idempotent", "install", "unmerged"]
+
+
+def __getattr__(name: str) -> Any:
+    # gradio_client is imported for those only who want a client.
+    if name != "Client":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .integrations.gradio.client import Client
+
+    return Client
 
 
 def install(
