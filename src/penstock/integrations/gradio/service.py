@@ -90,9 +90,9 @@ class Service:
     async def stop(self) -> None:
         """Gradio's server ends: what waits stays in the store, what runs is interrupted."""
         self.closing = True
+        await self._app.stop()  # first: what runs may end within the grace, and the tasks bring what it says
         for task in tuple(self._tasks):
             task.cancel()
-        await self._app.stop()
         self._starting, self.closing = None, False
 
     def keep(self, work: Awaitable[Any]) -> None:
