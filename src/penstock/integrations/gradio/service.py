@@ -96,7 +96,7 @@ class Service:
     async def stop(self) -> None:
         """Gradio's server ends: what waits stays in the store, what runs is interrupted."""
         self.close()
-        await self._app.stop()
+        await self._app.stop()  # first: what runs may end within the grace, and the tasks bring what it says
         for task in tuple(self._tasks):
             task.cancel()
         self._starting, self.closing = None, False
