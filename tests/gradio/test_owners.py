@@ -189,7 +189,7 @@ async def test_a_dependency_may_use_the_session_of_the_outer_application() -> No
 
     async def outer(
         scope: Scope, receive: Receive, send: Send
-    ) -> None:  # as Starlette's SessionMiddleware does it
+    ) -> None:  # like a SessionMiddleware
         await app(scope | {"session": session}, receive, send)
 
     async with client_of(outer) as client:
