@@ -22,7 +22,7 @@ def gradio_app(middleware: Sequence[Middleware], *, auth_dependency: Any = None,
         with gradio.Blocks(analytics_enabled=False) as demo:
             text = gradio.Textbox()
             text.submit(lambda said: said, text, text, api_name="echo")
-        for name, value in blocks.items():
+        for name, value in {"auth_message": None, **blocks}.items():
             setattr(demo, name, [value] if name == "auth" and isinstance(value, tuple) else value)
         return App.create_app(
             demo, app_kwargs={"middleware": list(middleware)}, auth_dependency=auth_dependency
