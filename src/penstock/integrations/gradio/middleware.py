@@ -137,11 +137,13 @@ class GradioMiddleware:
         if body is None:
             return
         given = _object(body)
-        if not service.may_use(given.get("session_hash"), asking):
+        event = service.sessions.event(str(given.get("event_id")))
+        # Gradio takes any event out of its line, whichever session it is told.
+        named = [given.get("session_hash"), None if event is None else event.session_hash]
+        if not all(name is None or service.may_use(str(name), asking) for name in named):
             await respond(refusal(404, "Session not found."), send)
             return
-        event = service.sessions.event(str(given.get("event_id")))
-        if event is not None and event.session_hash == given.get("session_hash"):
+        if event is not None:
             body = msgspec.json.encode(given | {"event_id": event.inner_id})
         inner = request_scope(scope, "POST", f"{API}/cancel", headers=JSON)
         await respond(await call(service.inner, inner, body), send)
@@ -193,7 +195,7 @@ def _below(scope: Scope) -> Scope:
     found = OWN.fullmatch(route_of(scope))
     assert found is not None
     mount = prefix_of(scope) + (found[1] or "") + "/penstock"
-    return scope | {"root_path": mount, "path": mount + (found[2] or "/"), "app": None}
+    return scope | {"root_path": mount, "path": mount + (found[2] or ""), "app": None}
 
 
 def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:
