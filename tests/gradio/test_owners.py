@@ -187,10 +187,8 @@ async def test_a_dependency_may_use_the_session_of_the_outer_application() -> No
 
     app, session = app_with(auth_dependency=name_in), {"user": "ann"}
 
-    async def outer(
-        scope: Scope, receive: Receive, send: Send
-    ) -> None:  # like a SessionMiddleware
-        await app(scope | {"session": session}, receive, send)
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:  # like a SessionMiddleware
+        await app({**scope, "session": session}, receive, send)
 
     async with client_of(outer) as client:
         assert (await client.get("/who")).json() == "user:ann"
