@@ -18,6 +18,7 @@ from .events import Event, Recording
 from .guard import Guard
 from .heartbeat import Heart
 from .inner import API, call, request_scope
+from .merging import merge
 from .options import Options
 from .owners import Owners, may_read, owner_after
 from .pump import Pump
@@ -84,6 +85,8 @@ class Service:
         self._started_at = time.monotonic()
         self.runs = Runs(self._app, self.surfaces, gradio)
         await self.runs.start(self._left, self.wake.set)
+        if self.surfaces.mode != "aside":
+            merge(self.surfaces.blocks(gradio), self.options.rate)
         self.owners = Owners(gradio, inner)
         given = self.options
         allowed = {"console": given.console, "operators": given.operators, "token": given.token}
