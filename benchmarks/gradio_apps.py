@@ -10,10 +10,7 @@ import gradio
 
 from .apps import grown
 
-__all__ = ["CONVERSE", "FLOOD", "GROW", "NOOP", "hardened", "stock"]
-
-NOOP, GROW, CONVERSE, FLOOD = range(4)
-"""Gradio's numbers of the functions."""
+__all__ = ["hardened", "stock"]
 
 
 async def noop() -> None:
