@@ -79,8 +79,10 @@ async def read_messages(
 async def _may_begin(service: Service, wishes: _Wishes, asking: str | None) -> bool:
     """Whether there is anything to read: a session, or events of one that the asker may read."""
     named = [*wishes.awaited, *(wishes.places.events if wishes.places is not None else ())]
-    if not all([await service.may_read(event_id, asking) for event_id in named]):
-        return False
+    for event_id in named:
+        run = await service.runs.run(event_id) if await service.may_read(event_id, asking) else None
+        if run is None or run.session != wishes.session_hash:
+            return False
     return bool(named) or service.sessions.find(wishes.session_hash) is not None
 
 

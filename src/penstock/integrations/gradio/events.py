@@ -155,4 +155,3 @@ def _status(message: dict[str, Any]) -> dict[str, Any]:
         "eta_s": message.get("rank_eta"),
         "queue_size": message.get("queue_size"),
     }
-

@@ -130,9 +130,7 @@ class Guard:
             return entry
         if not self._owners.login_required:
             hint = "Set one, install(token=…), and open the console once as ./?token=…"
-            raise Unauthorized(
-                "It opens to this machine's user only, and without a proxy.", hint=hint
-            )
+            raise Unauthorized("It opens to this machine's user only, and without a proxy.", hint=hint)
         if not await self._owners.admits(scope):
             return self._owners.refuse
         return self._for_user(scope, path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, Protocol
@@ -151,6 +152,12 @@ class Runs:
             kept = kept_in(run).gradio
             self.remember(run_id, None if kept is None else kept.owner)
         return True, self._owners[run_id]
+
+    async def ended_within(self, run_id: str, period_s: float) -> bool:
+        """Whether a run goes on, or has ended no longer ago than that."""
+        run = await self.run(run_id)
+        ended_ms = None if run is None else run.ended_at_ms
+        return run is not None and (ended_ms is None or time.time() - ended_ms / 1000 <= period_s)
 
     def remember(self, run_id: str, owner: str | None) -> None:
         """Whose a run is."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,6 +18,7 @@ from .events import Event, Recording
 from .guard import Guard
 from .heartbeat import Heart
 from .inner import API, call, request_scope
+from .merging import merge
 from .options import Options
 from .owners import Owners, may_read, owner_after
 from .pump import Pump
@@ -53,6 +55,7 @@ class Service:
         """Set when a run may be there that is to be joined."""
         self._app = app
         self._starting: asyncio.Task[None] | None = None
+        self._started_at = time.monotonic()
         self._pumps: dict[str, Pump] = {}
         self._hearts: dict[str, Heart] = {}
         self._inner_ids: dict[str, Event] = {}
@@ -79,8 +82,11 @@ class Service:
         self, gradio: Any, inner: ASGIApp, begin: Callable[["Service"], Awaitable[None]]
     ) -> None:
         self.gradio, self.inner, self.surfaces = gradio, inner, detect(gradio)
+        self._started_at = time.monotonic()
         self.runs = Runs(self._app, self.surfaces, gradio)
         await self.runs.start(self._left, self.wake.set)
+        if self.surfaces.mode != "aside":
+            merge(self.surfaces.blocks(gradio), self.options.rate)
         self.owners = Owners(gradio, inner)
         given = self.options
         allowed = {"console": given.console, "operators": given.operators, "token": given.token}
@@ -226,10 +232,15 @@ class Service:
     async def whose(self, run_id: str) -> tuple[bool, str | None]:
         """Whether there is such a run that may still be read, and whose it is.
 
-        What was begun without a cookie is not kept beyond its session.
+        What was begun without a cookie is not kept beyond its end and the grace, or the one after a restart.
         """
         known, owner = await self.runs.owner_of(run_id)
-        return known and (owner is not None or self.sessions.holder(run_id) is not None), owner
+        if known and owner is None and self.sessions.holder(run_id) is None:
+            known = self._just_started() or await self.runs.ended_within(run_id, self.options.grace_s)
+        return known, owner
+
+    def _just_started(self) -> bool:
+        return time.monotonic() - self._started_at <= self.options.grace_s
 
     async def may_read(self, run_id: str, asking: str | None) -> bool:
         """Whether somebody may read a run."""
