@@ -48,6 +48,7 @@ class Runs:
         self._surfaces = surfaces
         self._gradio = gradio
         self._indexes: dict[str, int] = {}
+        self._registered: dict[str, Dependency] = {}
         self._owners: OrderedDict[str, str | None] = OrderedDict()
 
     async def start(self, left: Callable[[str, str], None], waiting: Callable[[], None]) -> None:
@@ -77,6 +78,9 @@ class Runs:
         return self._indexes.get(function)
 
     def _register(self, function: Dependency) -> str:
+        if self._registered.get(function.name) == function:
+            return function.name
+        self._registered[function.name] = function
         self._app.recorded(
             function.name,
             concurrency_limit=function.concurrency_limit,
