@@ -8,6 +8,7 @@ import { Speaker } from './messages.js';
  * @property {string} id
  * @property {any} about what its owner knows it by
  * @property {boolean} folded whether it began before this page: its state first, then what follows
+ * @property {number} heard everything up to this seq has been told
  * @property {boolean} hasBase whether the page has been told a value
  * @property {boolean} completed whether the page has been told its end
  * @property {any[]|null} outputs the latest
@@ -96,7 +97,7 @@ export class Feed {
    */
   add(id, about, folded = false) {
     /** @type {Entry} */
-    const entry = { id, about, folded, hasBase: false, completed: false, outputs: null, subscription: null };
+    const entry = { id, about, folded, heard: 0, hasBase: false, completed: false, outputs: null, subscription: null };
     this.entries.get(id)?.subscription?.close();
     this.entries.set(id, entry);
     if (this.#body) this.#read(entry);
@@ -125,10 +126,11 @@ export class Feed {
 
   /** @param {Entry} entry */
   #read(entry) {
-    const speaker = new Speaker(entry.id, { hasBase: entry.hasBase });
+    const { heard, hasBase } = entry;
+    const speaker = new Speaker(entry.id, { heard, hasBase });
     const subscription = this.client.subscribe(entry.id, {
       rate: 0,
-      folded: entry.folded || entry.hasBase,
+      folded: entry.folded || heard > 0,
       onEvent: (event) => this.#take(entry, speaker.say(event), event),
       onStatus: (status) => speaker.status(status).forEach((message) => this.say(message)),
       onConnection: () => this.#connection(entry),
@@ -139,6 +141,7 @@ export class Feed {
   /** @param {Entry} entry @param {any[]} messages @param {any} event */
   #take(entry, messages, event) {
     for (const message of messages) this.#tell(entry, message);
+    entry.heard = Math.max(entry.heard, event.seq ?? 0);
     if (event.type === 'end') this.entries.delete(entry.id);
   }
 
