@@ -23,6 +23,7 @@ FLOORS = (
         "serve",
         "work",
         "gunicorn",
+        "gradio",
         "cli",
         "doctor",
         "deploy",

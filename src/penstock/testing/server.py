@@ -75,6 +75,9 @@ class ServerProcess:
         ready_s: Seconds within which it must be ready.
     """
 
+    ready = READY
+    """The line that says that it is ready, and where: address and port are its groups."""
+
     def __init__(
         self,
         target: str = "",
@@ -140,7 +143,7 @@ class ServerProcess:
         for line in process.stdout or ():
             with self._changed:
                 self._lines.append(line)
-                if not self.url and (match := READY.search(line)):
+                if not self.url and (match := self.ready.search(line)):
                     self.url, self.port = match[1], int(match[2])
                     self._changed.notify_all()
         with self._changed:
