@@ -14,6 +14,9 @@ from penstock.testing.faults import _EndFilter
 from .scene import STEPS, Scene, disturbance
 from .seen import LOOK, text_of
 
+SESSIONS_S = 40.0
+"""Longer than 2,001 sessions take to join, on a busy machine too."""
+
 MIB = 1024 * 1024
 
 
@@ -122,7 +125,7 @@ async def _restarted(scene: Scene, end: Any) -> str:
     waited = look["next_told"] == text_of(5)
     found = await scene.examine(tab)
     if scene.hardened:
-        assert waited and found.shown >= 1 and found.inputs and found.unsent and found.alive, found  # noqa: PT018
+        assert waited and found.shown >= 1 and found.inputs and found.unsent and found.presses == 1, found  # noqa: PT018
         assert not found.reloads, found
         assert any("restart" in text for text in found.messages), found
     line = "the one in line ran" if waited else "the one in line lost"
@@ -140,7 +143,8 @@ async def reopened(scene: Scene) -> None:
 
 @disturbance("2,001 other sessions", own_server=True)
 async def sessions(scene: Scene) -> str:
-    tab = await scene.begin(_pause_s(scene, 60 if scene.times.sessions > 1000 else 5))
+    """One of them has a progress bar when it is evicted, which used to be the end of all."""
+    tab = await scene.begin(_pause_s(scene, SESSIONS_S))
     await asyncio.to_thread(_join_all, scene.server.url, scene.times.sessions)
     found = await scene.examine(tab)
     ticks = await asyncio.to_thread(_progress_of_a_new_session, scene.server.url)
@@ -187,6 +191,7 @@ def _join(http: httpx.Client, name: str, data: list[Any], session: str, function
 
 def _join_all(url: str, count: int) -> None:
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
+        _join(http, "work", [SESSIONS_S / 0.2], "early")
         function = _function(http, "echo")
         for number in range(count):
             _join(http, "echo", ["hello"], f"other{number}", function)

@@ -82,3 +82,6 @@ with gr.Blocks(title="Faulty") as demo:
     flooding.click(flood, [name, steps, size], result, api_name="flood", concurrency_limit=4)
     working.click(work, steps, result, api_name="work", concurrency_limit=4)
     asking.click(lambda text: text, name, result, api_name="echo", concurrency_limit=40)
+
+if __name__ == "__main__":
+    demo.launch()

@@ -12,7 +12,7 @@ if (window === top && location.protocol.startsWith('http')) {
   sessionStorage.faultyLoads = 1 + Number(sessionStorage.faultyLoads ?? 0);
   const look = () => document.querySelectorAll('[data-testid="toast-body"]').forEach((toast) => {
     const told = new Set(JSON.parse(sessionStorage.faultyTold ?? '[]'));
-    sessionStorage.faultyTold = JSON.stringify([...told.add(toast.innerText.trim())]);
+    sessionStorage.faultyTold = JSON.stringify([...told.add((toast.querySelector('.toast-text') ?? toast).innerText.trim())]);
   });
   addEventListener('DOMContentLoaded', () =>
     new MutationObserver(look).observe(document.body, { childList: true, subtree: true }));
@@ -23,7 +23,9 @@ if (window === top && location.protocol.startsWith('http')) {
 LOOK = """(() => {
   const value = (id) => document.querySelector(`#${id} textarea, #${id} input`)?.value ?? null;
   return {
-    loads: Number(sessionStorage.faultyLoads), messages: JSON.parse(sessionStorage.faultyTold ?? '[]'),
+    loads: Number(sessionStorage.faultyLoads),
+    messages: JSON.parse(sessionStorage.faultyTold ?? '[]').concat(
+      [...document.querySelectorAll('span.error')].slice(0, 1).map((mark) => mark.innerText.trim())),
     prompt: value('prompt'), unsent: value('unsent'), told: value('told'), words: value('words'),
     next_told: value('next-told'), counted: value('counted'),
   };
@@ -62,7 +64,7 @@ class Seen:
     chained: what comes after the story came.
     inputs, unsent: what was typed is still there, sent or not.
     state: gr.State went on from where it was.
-    alive: the page's buttons work.
+    presses: how often a button was pressed until it did something; 0 if it never did.
     messages: what it put before people.
     """
 
@@ -73,14 +75,14 @@ class Seen:
     inputs: bool
     unsent: bool
     state: bool
-    alive: bool
+    presses: int
     messages: tuple[str, ...]
     ran: Did
 
     @property
     def whole(self) -> bool:
         """Nothing is missing, and nobody noticed."""
-        kept = self.chained and self.inputs and self.unsent and self.state and self.alive
+        kept = self.chained and self.inputs and self.unsent and self.state and self.presses == 1
         return kept and self.shown == self.steps and not self.reloads and self.ran.begun == 1
 
     def words(self) -> str:
@@ -98,17 +100,19 @@ class Seen:
             "" if self.ran.begun < 2 else f"run {self.ran.begun} times",
             f"{' and '.join(gone)} gone" if gone else "",
             "" if self.chained or self.shown < self.steps else "what comes after it never came",
-            "" if self.alive else "buttons dead",
+            {0: "buttons dead", 1: ""}.get(self.presses, f"buttons work at press {self.presses}"),
         ]
 
     def _kept(self) -> dict[str, bool]:
         both = {"inputs": self.inputs and self.unsent} if self.inputs == self.unsent else {
             "sent input": self.inputs, "unsent input": self.unsent,
         }  # fmt: skip
-        return {**both, "gr.State": self.state} if self.alive else both
+        return {**both, "gr.State": self.state} if self.presses else both
 
     def _messages(self) -> str:
-        return "".join(f'; "{" ".join(text.split())}"' for text in self.messages)
+        """The first sentence of each."""
+        sentences = dict.fromkeys(" ".join(text.split()).partition(". ")[0].rstrip(".") for text in self.messages)
+        return "".join(f'; "{sentence}"' for sentence in sentences)
 
 
 def seen(look: dict[str, Any], before: dict[str, Any], steps: int, ran: Did, **more: Any) -> Seen:
