@@ -12,9 +12,9 @@ from penstock.testing import until
 from penstock.testing.faults import _EndFilter
 
 from .scene import STEPS, Scene, disturbance
-from .seen import LOOK, text_of
+from .seen import text_of
 
-SESSIONS_S = 40.0
+MINUTES = 180.0
 """Longer than 2,001 sessions take to join, on a busy machine too."""
 
 MIB = 1024 * 1024
@@ -85,6 +85,7 @@ async def _frozen(scene: Scene, *, dies: bool) -> None:
         scene.proxy.cut_all()
     await asyncio.sleep(scene.times.frozen_s * 3 / 4)
     await tab.thaw()
+    scene.hurry()
 
 
 @disturbance("network away for 30 s", idles=True)
@@ -95,6 +96,7 @@ async def offline(scene: Scene) -> None:
     await asyncio.sleep(scene.times.offline_s)
     scene.proxy.online()
     await tab.offline(False)
+    scene.hurry()
 
 
 def _pause_s(scene: Scene, lasts_s: float) -> float:
@@ -144,8 +146,9 @@ async def reopened(scene: Scene) -> None:
 @disturbance("2,001 other sessions", own_server=True)
 async def sessions(scene: Scene) -> str:
     """One of them has a progress bar when it is evicted, which used to be the end of all."""
-    tab = await scene.begin(_pause_s(scene, SESSIONS_S))
+    tab = await scene.begin(MINUTES / STEPS)
     await asyncio.to_thread(_join_all, scene.server.url, scene.times.sessions)
+    scene.hurry()
     found = await scene.examine(tab)
     ticks = await asyncio.to_thread(_progress_of_a_new_session, scene.server.url)
     if scene.hardened:
@@ -191,7 +194,7 @@ def _join(http: httpx.Client, name: str, data: list[Any], session: str, function
 
 def _join_all(url: str, count: int) -> None:
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
-        _join(http, "work", [SESSIONS_S / 0.2], "early")
+        _join(http, "work", [MINUTES / 0.2], "early")
         function = _function(http, "echo")
         for number in range(count):
             _join(http, "echo", ["hello"], f"other{number}", function)

@@ -134,6 +134,10 @@ class Scene:
     async def shows(self, tab: Tab, where: str, text: str, deadline_s: float = 30) -> None:
         await tab.until(f"{LOOK}[{quoted(where.replace('-', '_'))}] === {quoted(text)}", deadline_s)
 
+    def hurry(self) -> None:
+        """The story may go on fast."""
+        (self.notes / f"{self.name}.pause").write_text("0.1")
+
     # --- The proof ---
 
     def ran(self, name: str = "") -> Did:

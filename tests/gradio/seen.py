@@ -12,7 +12,7 @@ if (window === top && location.protocol.startsWith('http')) {
   sessionStorage.faultyLoads = 1 + Number(sessionStorage.faultyLoads ?? 0);
   const look = () => document.querySelectorAll('[data-testid="toast-body"]').forEach((toast) => {
     const told = new Set(JSON.parse(sessionStorage.faultyTold ?? '[]'));
-    sessionStorage.faultyTold = JSON.stringify([...told.add((toast.querySelector('.toast-text') ?? toast).innerText.trim())]);
+    sessionStorage.faultyTold = JSON.stringify([...told.add(toast.innerText.split('\\n').reduce((a, b) => b.length > a.length ? b : a).trim())]);
   });
   addEventListener('DOMContentLoaded', () =>
     new MutationObserver(look).observe(document.body, { childList: true, subtree: true }));
