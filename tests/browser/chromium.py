@@ -155,10 +155,10 @@ class Chromium:
 
 
 @asynccontextmanager
-async def launched(program: str, profile: Path) -> AsyncIterator[Chromium]:
-    """A Chromium with a fresh profile."""
+async def launched(program: str, profile: Path, *flags: str) -> AsyncIterator[Chromium]:
+    """A Chromium with a fresh profile, and with more flags."""
     process = await asyncio.create_subprocess_exec(
-        program, *FLAGS, f"--user-data-dir={profile}",
+        program, *FLAGS, *flags, f"--user-data-dir={profile}",
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None

@@ -71,25 +71,12 @@ def tqdm(client: Client) -> Any:
 
 
 def _progress(client: Client, name: str) -> Any:
-    job, seen = client.submit(5, api_name=name), set()
+    job, seen = client.submit(10, api_name=name), set()
     while not job.done():
         for unit in job.status().progress_data or ():
             seen.add((unit.index, unit.length, unit.unit, unit.desc))
         time.sleep(0.02)
     return {"result": job.result(), "seen": bool(seen), "units": sorted({unit[1:] for unit in seen})}
-
-
-@feature
-def place_in_line(client: Client) -> Any:
-    """One at a time."""
-    jobs = [client.submit(word, api_name="/spell") for word in ("aaaaaaaaaa", "bbb")]
-    places, deadline = set(), time.monotonic() + 20
-    while not jobs[1].done() and time.monotonic() < deadline:
-        status = jobs[1].status()
-        if status.code.name == "IN_QUEUE":
-            places.add(status.rank)
-        time.sleep(0.02)
-    return {"waited": bool(places), "results": [job.result() for job in jobs]}
 
 
 @feature
