@@ -33,6 +33,9 @@ READY_S = 90
 ANSWERS_S = 30
 """From the line that says that it runs to its first answer: at once, but for a mount that builds more."""
 
+COMPLETE = re.compile(r"To create a public link|Uvicorn running on|Penstock is ready at")
+"""Gradio's `launch()` talks to its own server for a moment longer than until it is ready."""
+
 HARDENED = """
 import runpy, sys
 import penstock.gradio
@@ -61,6 +64,32 @@ def find_python(version: str) -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+async def run(version: str, program: str, *, cwd: Path | None = None, fails: bool = False) -> str:
+    """What a program says, and nothing else: a warning is a failure. `fails`: it must, and its words are given."""
+    command = [find_python(version), "-W", "ignore::DeprecationWarning", "-c", program]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), READY_S)
+    assert (process.returncode != 0) == fails, err.decode()
+    return (err if fails else out).decode()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of a Gradio program, whatever the tests were started with."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "PENSTOCK_"))
+    }
+    path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+    own = {
+        "PYTHONPATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_OFFLINE": "1",
+    }
+    return kept | own | more
 
 
 class GradioServer(ServerProcess):
@@ -120,17 +149,9 @@ class GradioServer(ServerProcess):
         return ["-c", HARDENED.format(options=options), "{app}"] if hardened else ["{app}"]
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO_")}
-        path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
-        return kept | {
-            "PYTHONPATH": path,
-            "PYTHONUNBUFFERED": "1",
-            "GRADIO_ANALYTICS_ENABLED": "False",
-            "HF_HUB_OFFLINE": "1",
-            "GRADIO_NUM_PORTS": "1",  # the one that was asked for, or none
-            "GRADIO_TEMP_DIR": str(self.folder / "gradio-files"),
-            **more,
-        }
+        # One port: the one that was asked for, or none.
+        own = {"GRADIO_NUM_PORTS": "1", "GRADIO_TEMP_DIR": str(self.folder / "gradio-files")}
+        return environment(**own | dict(more))
 
     def start(self) -> Self:
         """Start it and wait until it answers."""
@@ -168,8 +189,11 @@ class GradioServer(ServerProcess):
         return super().kill()
 
     def interrupt(self, deadline_s: float = 15) -> int:
-        """Ctrl-C, and wait for it to leave. Returns its return code."""
+        """Ctrl-C, once it is complete, and wait for it to leave. Returns its return code."""
         assert self._process is not None
+        end = time.monotonic() + ANSWERS_S
+        while not COMPLETE.search(self.output) and time.monotonic() < end:
+            time.sleep(0.02)
         os.killpg(self.pid, signal.SIGINT)
         try:
             return self._wait(self._process, deadline_s)

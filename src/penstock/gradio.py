@@ -1,0 +1,59 @@
+"""Gradio apps that lose nothing: one line hardens any existing app.
+
+import penstock.gradio
+
+penstock.gradio.install()
+...
+demo.launch()
+"""
+
+from collections.abc import Callable, Iterable
+
+from .app import App
+from .integrations.gradio.functions import idempotent
+from .integrations.gradio.install import install as _install
+from .integrations.gradio.options import Options, make_options
+
+__all__ = ["idempotent", "install"]
+
+
+def install(
+    *,
+    store: str | None = None,
+    grace_s: float = 60,
+    close_grace_s: float = 5,
+    rate: float = 20,
+    console: bool = True,
+    operators: str | Iterable[str] | Callable[[str], bool] | None = None,
+    token: str | None = None,
+) -> None:
+    """Harden each Gradio app that this process launches or mounts from now on, also those that exist already.
+
+    Works with `demo.launch()`, `gr.ChatInterface`, `gr.Interface`, `gr.mount_gradio_app`, `gradio app.py` and its
+    reload mode. Again with the same options it does nothing.
+
+    Args:
+        store: Where runs and events are kept: `sqlite:///PATH` or `memory:`; by default PENSTOCK_STORE, else
+            `sqlite:///penstock.db` in the working folder.
+        grace_s: Seconds for which a page that was cut off keeps its session and its work.
+        close_grace_s: Seconds after which the work of a page that was closed is stopped.
+        rate: Updates a second of one event at most; faster yields are merged, the last is exact. 0 merges nothing.
+        console: Whether the console is served, at `/penstock` of each app.
+        operators: Who may see everybody's runs there: names of users, or a function that is given one and says
+            yes or no. By default whoever the app's own login lets in, and without a login this machine only.
+        token: Lets programs in that present it, whoever is logged in; by default PENSTOCK_TOKEN.
+
+    Raises:
+        ConfigError: An option can't be used, Gradio is missing, an app is launched or mounted already, or it was
+            called with other options before.
+    """
+    given = {
+        "store": store, "grace_s": grace_s, "close_grace_s": close_grace_s, "rate": rate, "console": console,
+        "operators": operators, "token": token or "",
+    }  # fmt: skip
+    _install(make_options(given), _make_app)
+
+
+def _make_app(options: Options) -> App:
+    # The token is asked for by the guard that stands in front of it, which also knows the app's own login.
+    return App(store=options.store, rate=options.rate, token="")

@@ -1,0 +1,1 @@
+"""What stands between Gradio and Penstock."""
