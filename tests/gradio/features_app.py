@@ -203,7 +203,8 @@ def buttons() -> None:
         once, name, echoed, trigger_mode="multiple", concurrency_limit=3
     )
     typed, last = gr.Textbox(elem_id="typed"), gr.Textbox(elem_id="last")
-    typed.input(lambda text: (note("typed", text), time.sleep(0.3), text)[-1], typed, last)
+    typed.input(lambda text: (note("typed", text), time.sleep(0.3), text)[-1], typed, last,
+        trigger_mode="always_last")
     mine = gr.State(0, delete_callback=lambda value: note("deleted", value))
     gr.Button("Mine", elem_id="mine").click(lambda n: (n + 1, str(n + 1)), mine, [mine, states])
     timer = gr.Timer(0.4)
