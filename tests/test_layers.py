@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "events", "files", "meters", "models", "settings"),
     ("protocol",),
     ("storage",),
-    ("hub", "queue", "worker", "janitor", "memory", "presence"),
+    ("hub", "queue", "worker", "janitor", "memory", "presence", "services"),
     ("server", "faces", "client", "integrations"),
     (
         "app",

@@ -5,24 +5,26 @@ import contextlib
 import logging
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import ConfigError, PenstockError, StoreError, StoreFull, StoreLocked
-from .hub import Folds, Hub
+from .hub import Folds, Hub, News, follow
 from .janitor import Janitor, worker_name
 from .memory import MemoryGuard
 from .meters import Meters
+from .models import Cursor
 from .presence import Presence
 from .queue import Queue, Standings
 from .server import Context, Metrics, Peers, Pulse, Sources, make_closed_server, make_server
+from .services import Services
 from .settings import Settings, load
 from .storage import make_store
 from .storage.uploads import make_uploads
-from .worker import Function, FunctionOptions, Worker
+from .worker import Function, FunctionOptions, RecordedFunction, Worker
 
 __all__ = ["STARTED", "App"]
 
@@ -125,6 +127,39 @@ class App:
         self.functions[function.name] = function
         return call
 
+    def recorded(
+        self,
+        name: str,
+        *,
+        concurrency_limit: int | None = 1,
+        concurrency_id: str | None = None,
+        on_crash: Literal["fail", "retry"] = "fail",
+        description: str = "",
+    ) -> None:
+        """Register a function whose runs something else lines up and executes; here they are kept, shown and read.
+
+        They are taken in with `Queue.take_in` and written with `Worker.record`; see `services.Services`.
+        At any time, and again under the same name, for other options.
+
+        Args:
+            name: What it is called on the wire.
+            concurrency_limit: Of its group, as whoever executes it keeps it: what positions are reckoned from.
+            concurrency_id: Name of the group, where several functions share the limit.
+            on_crash: As of `function`: with "retry" its runs wait again for whoever executes them.
+            description: For `GET /api/functions`.
+
+        Raises:
+            ConfigError: The name is an executed function's, or an option can't work.
+        """
+        options = {"concurrency_limit": concurrency_limit, "concurrency_id": concurrency_id}
+        function = RecordedFunction(name, on_crash=on_crash, description=description, **options)  # type: ignore[arg-type]
+        if name in self.functions and not self.functions[name].recorded:
+            raise ConfigError(f"There is a function named {name!r}, which is executed here.")
+        self.functions[name] = function
+        if self._services is not None:
+            self._services.worker.groups.refresh()
+            self.meters.runs.expect([name])
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
         if scope["type"] == "lifespan":
@@ -136,8 +171,11 @@ class App:
                 server = make_closed_server(error, self.settings, Metrics(self.meters, peers=self.peers))
             await server(scope, receive, send)
 
-    async def start(self) -> "_Services":
+    async def start(self) -> Services:
         """Open the store and begin to work; nothing if that has been done. Raises StoreError."""
+        return await self._start()
+
+    async def _start(self) -> "_Services":
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # the first start, or one after the loop of the last was closed
             self._loop, self._starting, self._services = loop, None, None
@@ -215,7 +253,7 @@ class App:
 
 
 class _Services:
-    """What a started app consists of."""
+    """What a started app consists of; `Services` says what of it is for others."""
 
     def __init__(self, app: App) -> None:
         settings, meters = app.settings, app.meters
@@ -224,29 +262,44 @@ class _Services:
         meters.runs.expect(app.functions)
         self.memory = MemoryGuard(settings.memory_limit_mb)
         self.uploads = make_uploads(settings.store, synchronous=settings.synchronous)
-        given = self.store, app.functions, settings, self.memory
-        self.worker = Worker(worker_name(), *given, meters=meters, uploads=self.uploads)
+        given = app.functions, settings, self.memory
+        self.worker = Worker(worker_name(), self.store, *given, meters=meters, uploads=self.uploads)
         watches = app.serves and any(f.options.on_abandon == "cancel" for f in app.functions.values())
         self.hub = Hub(self.store)
         self.janitor = Janitor(
-            self.store,
-            self.worker.name,
-            settings.lease_s,
-            self.worker.wake,
+            *(self.store, self.worker.name, settings.lease_s),
+            self._settled,
             self.worker.may_judge,
             read=(lambda: self.hub.read) if watches else None,
             meter=meters.runs,
         )
-        groups = self.worker.groups
-        self.standings = Standings(self.store, groups, self.worker, self.hub, settings.max_threads)
+        standing = self.worker.groups, self.worker, self.hub, settings.max_threads
+        self.standings = Standings(self.store, *standing)
         beside = self.worker, self.standings, self.hub, self.memory, self.uploads
         self.queue = Queue(self.store, app.functions, *beside)
+        self.worker.on_recorded = self._recorded
         self.presence = Presence(self.store, self.worker.name, self.hub) if watches else None
         self.pulse = Pulse(settings.heartbeat_s, settings.stall_timeout_s, settings.max_age_s, meters.flow)
         self.folds = Folds(self.store)
         self.server = self._server(app)
         self.keep_s = settings.upload_keep_s
         self._beside: list[asyncio.Task[None]] = []
+
+    def _settled(self) -> None:
+        self.worker.wake()
+        self.queue.recorded.wake()
+
+    def _recorded(self, run_id: str) -> None:
+        self.queue.recorded.forget(run_id)
+        self.standings.tell_running(run_id)
+
+    def follow(
+        self, run_id: str, after: int | Cursor = 0, *, fold: bool = False, merge: bool = False
+    ) -> AsyncGenerator[News, None]:
+        """Read a run as events; see `hub.follow`."""
+        folds = self.folds if fold else None
+        first = self.standings.for_reader
+        return follow(self.hub, self.store, run_id, after, folds=folds, first=first, merge=merge)
 
     def _server(self, app: App) -> ASGIApp:
         sources = Sources(self.hub, self.store, self.worker.groups, self.memory)
@@ -273,6 +326,7 @@ class _Services:
 
     def _begin(self) -> None:
         beside = [self.janitor.run(), self.janitor.enforce(self.queue.stop_for), self.standings.run()]
+        beside += [self.queue.recorded.run()]
         beside += [self.metrics.tell_peers(), self.janitor.expire(self.uploads, self.keep_s)]
         if self.presence is not None:
             beside.append(self.presence.run())
@@ -284,6 +338,7 @@ class _Services:
             task.cancel()
         await self.worker.drain(grace_s)
         await self.worker.stop()
+        self.queue.recorded.close()
         self.metrics.close()
         self.memory.stop()
         self.hub.close()

@@ -92,11 +92,12 @@ class Bytes(Event, tag="bytes"):
 
 
 class Progress(Event, tag="progress"):
-    """How far the work is: `done` of `total` (unknown where absent), counted in `unit`."""
+    """How far the work is: `done` of `total` (unknown where absent), counted in `unit`; `fields` say more."""
 
     done: float
     total: float | None = None
     unit: str = ""
+    fields: Any = None
 
 
 class Log(Event, tag="log"):

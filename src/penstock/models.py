@@ -135,6 +135,7 @@ class RunRecord(msgspec.Struct, frozen=True):
         LISTED_INPUT_BYTES, and nothing of one over LISTED_INPUT_MOST_BYTES.
     lane: what its concurrency key is worth; runs of one lane of a group share a limit and take turns with others.
     priority: minutes of waiting that it is given for free.
+    worker: who executes it; of one that waits, whose process keeps its line, where that is not the store's own.
     call: of which call it is; runs that one call serves share it, and one place in the group.
     attempt: how often it was started; 0 while it waits for the first time.
     crash_retries: attempts that may follow one whose worker was lost; `losses`: how many have.

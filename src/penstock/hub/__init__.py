@@ -1,6 +1,7 @@
 """What was appended, brought to those who read it: one tail for each stream that somebody reads, shared by all."""
 
 from .folds import FOLD_BYTES, Folds
+from .following import News, follow
 from .frames import NOTHING, Frames, Merge, make_frames
 from .hub import WARM_TAILS, Hub, Lag
 from .recent import READ_BYTES, SHARED_BYTES
@@ -19,7 +20,9 @@ __all__ = [
     "Hub",
     "Lag",
     "Merge",
+    "News",
     "Status",
     "Subscriber",
+    "follow",
     "make_frames",
 ]

@@ -44,6 +44,7 @@ class Hub:
         """Streams that somebody has come to read since this was last emptied; None where nobody looks."""
         self._warm: dict[str, None] = {}  # streams of tails without subscribers, oldest first
         self.draining = False
+        self.closed = False
         self._stop_listening = store.listen(self._heard)
 
     @property
@@ -96,12 +97,18 @@ class Hub:
             return Stream(stream, epoch_of(last), last.last_seq, last.final)
         return None if tail.epoch is None or tail.recent.end else Stream(stream, tail.epoch, 0, ended=False)
 
-    def expect(self, stream: Stream) -> None:
-        """A stream that this process is about to make: whoever comes to read it costs the store nothing."""
+    def expect(self, stream: Stream) -> bool:
+        """A stream that this process is about to make: whoever comes to read it costs the store nothing.
+
+        False where there are readers of one of that name: then nothing is expected.
+        """
+        if stream.name in self._tails:
+            return False
         tail = self._new_tail(stream.name)
         tail.epoch = stream.epoch
         tail.anchor(0)
         self._keep_warm(tail)
+        return True
 
     @property
     def read(self) -> set[str]:
@@ -163,6 +170,7 @@ class Hub:
 
     def close(self) -> None:
         """Hear no more of the store, and ask it no more."""
+        self.closed = True
         self._stop_listening()
         for tail in self._tails.values():
             tail.stop()

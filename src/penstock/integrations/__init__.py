@@ -1,1 +1,1 @@
-"""What joins Penstock to others' programs. Each room needs its own library, and only when it is used."""
+"""Other frameworks, made durable from outside: each in a package of its own, loaded only where it is used."""

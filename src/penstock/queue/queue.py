@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,12 +24,13 @@ from ..events import MAX_EVENT_BYTES
 from ..files import File
 from ..hub import Hub, Status
 from ..memory import MemoryGuard
-from ..models import Chunk, RunFilter, RunPage, RunRecord, RunState, Stream, Submitted
+from ..models import Chunk, Intake, RunFilter, RunPage, RunRecord, RunState, Stream, Submitted
 from ..protocol.sse import json_in
-from ..storage.base import EVERY_RUN, Store
+from ..storage.base import ANYTHING, EVERY_RUN, Store
 from ..storage.uploads import Uploads
 from ..worker import Function, Worker, end_unexecuted
 from .ids import new_epoch, new_run_id
+from .recorded import RecordedLine, recorded_input
 from .standings import Standings
 
 __all__ = ["Queue", "Receipt"]
@@ -88,6 +89,8 @@ class Queue:
         self._uploads = uploads
         self._submitted_ms = 0
         self.closing = False
+        self.recorded = RecordedLine(store, worker.name)
+        """What waits in this process's care, of functions whose line is kept elsewhere."""
         self.meter = worker.meters.runs
 
     async def submit(
@@ -105,8 +108,7 @@ class Queue:
             UnknownFunction, InvalidInput, AlreadyRunning, QueueFull, MemoryLimit, ServerClosing: Nothing was
                 queued.
         """
-        if self.closing:
-            raise ServerClosing("The server is shutting down.", hint="Submit again in a few seconds.")
+        self._check_open()
         if self._memory.tight:
             raise MemoryLimit(
                 f"Memory is tight: {self._memory}.", hint="Submit again when runs have ended, or cancel some."
@@ -116,10 +118,66 @@ class Queue:
             submitted = await self._submit_with_files(known, given, key, session)
         else:
             run = _record(known, given, known.arguments(given), key, session, self._clock_ms())
-            submitted = await self._submit(known, run)
+            submitted = await self._submit(known, run, self._worker.groups.intake_of(known))
+        if known.recorded:
+            self.recorded.wake()
+        else:
+            self._worker.wake()
+        return await self._receipt(submitted)
+
+    async def take_in(
+        self,
+        function: str,
+        given: bytes | msgspec.Raw | Mapping[str, Any],
+        *,
+        run_id: str,
+        session: str | None = None,
+        key: str | None = None,
+    ) -> Receipt:
+        """Keep a run of a recorded function, which something else has in its line already: one commit.
+
+        Its line is in this process's care from now on: see `RecordedLine.listen` and `Worker.record`. The
+        group's `max_size` is not asked about. Where the key was used for this function before, or there is a run
+        of this id, the receipt is that run's.
+
+        Args:
+            function: A recorded function's name.
+            given: The input, a JSON object; not looked at beyond its size.
+            run_id: Not used before; whoever knows it may read the run.
+            session, key: As of `submit`.
+
+        Raises:
+            UnknownFunction, InvalidInput, ServerClosing: Nothing was kept.
+        """
+        self._check_open()
+        known = self._function(function)
+        run = _record(known, recorded_input(given), {}, key, session, self._clock_ms(), run_id)
+        new, fresh = (
+            self.recorded.keep(run_id),
+            False,
+        )  # before it is stored: another process may end it at once
+        try:
+            submitted = await self._submit(
+                known, msgspec.structs.replace(run, worker=self._worker.name), ANYTHING
+            )
+            fresh = submitted.fresh
+        finally:
+            if new and not fresh:
+                self.recorded.forget(run_id)
+        return await self._receipt(submitted)
+
+    async def waiting_recorded(self, functions: Collection[str], limit: int) -> list[RunRecord]:
+        """Runs of these functions that wait and that nobody has in a line: after a restart, or submitted through
+        the API. Oldest first, at most `limit`, each to one process: they are in this one's care from now on."""
+        return await self.recorded.adopt(functions, time.time_ns() // 1_000_000, limit)
+
+    def _check_open(self) -> None:
+        if self.closing:
+            raise ServerClosing("The server is shutting down.", hint="Submit again in a few seconds.")
+
+    async def _receipt(self, submitted: Submitted) -> Receipt:
         if submitted.fresh:
-            self.meter.accepted(function)
-        self._worker.wake()
+            self.meter.accepted(submitted.run.function)
         try:
             for replaced in submitted.replaced:
                 await self.cancel(replaced, "replaced")
@@ -161,7 +219,7 @@ class Queue:
         except UnknownUpload as error:
             raise InvalidInput("An uploaded file has just been removed.", hint="Upload it again.") from error
         try:
-            submitted = await self._submit(function, run)
+            submitted = await self._submit(function, run, self._worker.groups.intake_of(function))
         except RequestError:  # after any other it may be stored; the janitor looks whether it is
             await asyncio.to_thread(self._uploads.release, files, run.id)
             raise
@@ -169,12 +227,12 @@ class Queue:
             await asyncio.to_thread(self._uploads.release, files, run.id)
         return submitted
 
-    async def _submit(self, function: Function, run: RunRecord) -> Submitted:
+    async def _submit(self, function: Function, run: RunRecord, intake: Intake) -> Submitted:
         epoch, fresh = new_epoch(), False
         # Before it is stored: once it is, any worker may write to it.
-        self._hub.expect(Stream(run.id, epoch, 0, ended=False))
+        expected = self._hub.expect(Stream(run.id, epoch, 0, ended=False))
         try:
-            submitted = await self._store.submit(run, epoch, self._worker.groups.intake_of(function))
+            submitted = await self._store.submit(run, epoch, intake)
             fresh = submitted.fresh
         except QueueFull as error:
             error.retry_after_s = await self._standings.room_in_s(function.group)
@@ -182,7 +240,7 @@ class Queue:
         else:
             return submitted
         finally:
-            if not fresh:
+            if expected and not fresh:
                 self._hub.forget(run.id)
 
     async def get(self, run_id: str) -> RunRecord:
@@ -258,7 +316,10 @@ class Queue:
         """End a run in the queue; False if it is not there (any more). Raises StoreError."""
         claimed = await self._store.seize(self._worker.name, run_id, waiting=True)
         # If it is claimed in this moment, its worker finds the request with it.
-        return claimed is not None and await end_unexecuted(self._store, claimed, reason, self.meter)
+        ended = claimed is not None and await end_unexecuted(self._store, claimed, reason, self.meter)
+        if ended:
+            self.recorded.left(run_id, reason)
+        return ended
 
 
 def _record(
@@ -268,12 +329,13 @@ def _record(
     key: str | None,
     session: str | None,
     now_ms: int,
+    run_id: str | None = None,
 ) -> RunRecord:
     """A run as it is submitted. Raises InvalidInput where the app's own questions fail."""
     options = function.options
     grace_ms = round(options.abandon_grace_s * 1000) if options.on_abandon == "cancel" else None
     return RunRecord(
-        id=new_run_id(now_ms),
+        id=run_id or new_run_id(now_ms),
         function=function.name,
         group=function.group,
         state=RunState.QUEUED,

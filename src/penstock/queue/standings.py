@@ -211,6 +211,10 @@ class Standings:
         self._next += len(found)
         return found
 
+    def tell_running(self, run_id: str) -> None:
+        """Something else has begun to execute a run: its readers need not wait for the next look."""
+        self._hub.tell(run_id, _RUNNING)
+
     def tell_stopping(self, run_id: str, receipt: str) -> None:
         """A stop was asked for, of a run that is under way."""
         self._hub.tell(run_id, _RUNNING | {"cancel": receipt})

@@ -17,7 +17,9 @@ from ..errors import ForbiddenHost, ForbiddenOrigin, PenstockError, Unauthorized
 from .refusing import refuse
 
 __all__ = [
+    "Token",
     "hosts_in",
+    "is_known_origin",
     "is_loopback",
     "path_of",
     "require_known_host",
@@ -51,15 +53,31 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def require_token(app: ASGIApp, token: str) -> ASGIApp:
-    """Let requests through that carry the token: as a bearer, or as the cookie that `/?token=…` sets."""
-    # The cookie holds a digest: who reads a browser's cookies does not learn the token.
-    cookie = hmac.new(token.encode(), b"penstock cookie", hashlib.sha256).hexdigest()
+class Token:
+    """A secret that requests carry: as a bearer, or as the cookie that `/?token=…` sets."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        # The cookie holds a digest: who reads a browser's cookies does not learn the token.
+        self._cookie = hmac.new(token.encode(), b"penstock cookie", hashlib.sha256).hexdigest()
+
+    def is_in(self, scope: Scope) -> bool:
+        """Whether a request carries it."""
+        return _allowed(scope, self._token, self._cookie)
+
+    def entry(self, scope: Scope) -> Response | None:
+        """The answer that sets the cookie, to a page that is opened with the token in its address."""
+        return _entry(scope, self._token, self._cookie)
+
+
+def require_token(app: ASGIApp, secret: str) -> ASGIApp:
+    """Let requests through that carry the token."""
+    token = Token(secret)
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in CONNECTIONS or path_of(scope) in OPEN_PATHS or _allowed(scope, token, cookie):
+        if scope["type"] not in CONNECTIONS or path_of(scope) in OPEN_PATHS or token.is_in(scope):
             await app(scope, receive, send)
-        elif (entry := _entry(scope, token, cookie)) is not None:
+        elif (entry := token.entry(scope)) is not None:
             await entry(scope, receive, send)
         else:
             hint = "Send Authorization: Bearer TOKEN, or open the page once as /?token=TOKEN."
@@ -88,7 +106,7 @@ def require_known_origin(app: ASGIApp, allowed: frozenset[str]) -> ASGIApp:
     """Refuse WebSockets to pages of other sites: browsers open them for any page, and send our cookie along."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket" or _is_known_origin(scope, allowed):
+        if scope["type"] != "websocket" or is_known_origin(scope, allowed):
             await app(scope, receive, send)
         else:
             origin = _header(scope, b"origin").decode("latin-1")
@@ -110,9 +128,10 @@ def path_of(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
-def _is_known_origin(scope: Scope, allowed: frozenset[str]) -> bool:
+def is_known_origin(scope: Scope, allowed: frozenset[str]) -> bool:
+    """Whether a request comes from a page of this host, or one that is allowed; or from no page at all."""
     origin = _header(scope, b"origin").decode("latin-1").lower()
-    if not origin:  # no browser
+    if not origin:
         return True
     match = _ORIGIN.fullmatch(origin)
     if match is None:

@@ -12,7 +12,7 @@ Common to all methods:
 - Cancelling a call that writes leaves it in doubt: it may have been carried out. Reads leave nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..models import (
@@ -92,10 +92,11 @@ class RunStore(Protocol):
     async def submit(self, run: RunRecord, epoch: str, intake: Intake = ANYTHING) -> Submitted:
         """Keep a queued run and create its stream, named like the run, if `intake` lets it in.
 
-        Where `run.key` was used for the same function before, nothing is written and the answer is that
-        earlier run. Runs that this one replaces have a stop asked for, with the reason "replaced". Where
-        `created_at_ms` goes back from one submission to the next, positions may be off by those runs: without
-        priorities at work they go by the order of submission, and starts by the time of it.
+        Where `run.key` was used for the same function before, or there is a run of that id, nothing is written and
+        the answer is that earlier run. `run.worker` says who keeps its line; see `adopt`. Runs that this one
+        replaces have a stop asked for, with the reason "replaced". Where `created_at_ms` goes back from one
+        submission to the next, positions may be off by those runs: without priorities at work they go by the order
+        of submission, and starts by the time of it.
 
         Raises:
             AlreadyRunning, QueueFull: Nothing was written.
@@ -135,6 +136,24 @@ class RunStore(Protocol):
         Which ones is what `protocol.limits.admit` says, over all processes. A run is left while its
         `not_before_ms` lies ahead, and once its `start_by_ms` has come. Runs that one call is to serve share
         a `run.call` that no other has. Each claim raises its stream's fence and the run's attempt.
+        """
+        ...
+
+    async def start(self, worker: str, run_id: str, now_ms: int) -> Claimed | None:
+        """Start one queued run as `worker`'s, for a line that is kept elsewhere: as a claim does, but whatever its
+        group's limit, its lane's turn and its `not_before_ms` say. It counts as running all the same.
+
+        None for any other, for one that was asked to stop, and once its `start_by_ms` has come.
+        """
+        ...
+
+    async def adopt(
+        self, worker: str, functions: Collection[str], now_ms: int, limit: int
+    ) -> list[RunRecord]:
+        """Put into `worker`'s care queued runs of these functions that are in nobody's: they have no `worker`, or
+        one that has left or was lost. In order of submission, at most `limit`.
+
+        Not those whose `not_before_ms` lies ahead or that were asked to stop. A run given back is in nobody's.
         """
         ...
 

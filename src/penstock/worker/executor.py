@@ -26,6 +26,7 @@ from .isolation import Children, IsolatedExecution
 from .journal import Journal
 from .outcome import GiveBack, Outcome
 from .recorder import Recorder
+from .recording import OnStop, RecordedExecution, Recording
 from .run import Run
 
 __all__ = ["Executor", "retry_at_ms"]
@@ -98,6 +99,17 @@ class Executor:
             self._keep(asyncio.create_task(self._see_through(active, call, execution)))
         if call.batch is not None:
             call.batch.begin()
+
+    def record(self, claimed: Claimed, on_stop: OnStop) -> Recording:
+        """See a run through that something else executes."""
+        function = self._functions[claimed.run.function]
+        self.threads += function.threaded
+        active = self._activate(claimed)
+        execution = RecordedExecution(active, on_stop)
+        begin_attempt(claimed, active.recorder)
+        call = _Call(function, 1, self._pressure)
+        self._keep(asyncio.create_task(self._see_through(active, call, execution)))
+        return Recording(claimed, active.recorder, execution)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self.tasks.add(task)

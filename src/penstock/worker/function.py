@@ -46,6 +46,9 @@ class Function:
     Raises ConfigError, when it is made, for a signature or an option that can't work.
     """
 
+    recorded = False
+    """Whether its line is kept, and its runs are executed, elsewhere; see `RecordedFunction`."""
+
     def __init__(self, call: Callable[..., Any], **options: Unpack[FunctionOptions]) -> None:
         self.call = call
         self.kind = _kind_of(call)

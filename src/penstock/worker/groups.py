@@ -29,21 +29,34 @@ class Groups:
     def __init__(self, functions: Mapping[str, Function], settings: Settings) -> None:
         self._functions = functions
         self._settings = settings
-        # Asked for at each claim and each submission. Functions are only ever added, so their number tells.
-        self._known: dict[tuple[bool, int], list[Group]] = {}
+        # Asked for at each claim and each submission. Functions are only ever added, so their number tells; where
+        # one takes another's place, `refresh` does.
+        self._known: dict[tuple[bool, bool, int], list[Group]] = {}
         self._facts_known: dict[tuple[str, int], _Facts] = {}
 
-    def of(self, *, threaded: bool = True) -> list[Group]:
-        """All groups; without their `threaded` functions where those are not wanted."""
-        place = threaded, len(self._functions)
+    def of(self) -> list[Group]:
+        """All groups."""
+        return self._kept(threaded=True, recorded=True)
+
+    def claimable(self, *, threaded: bool) -> list[Group]:
+        """Those of which a worker may claim; without their `threaded` functions where those are not wanted."""
+        return self._kept(threaded=threaded, recorded=False)
+
+    def _kept(self, *, threaded: bool, recorded: bool) -> list[Group]:
+        place = threaded, recorded, len(self._functions)
         if place not in self._known:
-            self._known[place] = self._made(threaded=threaded)
+            self._known[place] = self._made(threaded=threaded, recorded=recorded)
         return self._known[place]
 
-    def _made(self, *, threaded: bool) -> list[Group]:
+    def refresh(self) -> None:
+        """A function has taken the place of another."""
+        self._known.clear()
+        self._facts_known.clear()
+
+    def _made(self, *, threaded: bool, recorded: bool) -> list[Group]:
         members: dict[str, list[Function]] = {}
         for function in self._functions.values():
-            if threaded or not function.threaded:
+            if (threaded or not function.threaded) and (recorded or not function.recorded):
                 members.setdefault(function.group, []).append(function)
         return [self._group(name, functions) for name, functions in members.items()]
 

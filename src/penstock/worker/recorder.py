@@ -380,6 +380,11 @@ class Recorder:
         return encode_chunk([End("failed", None, failed, seq=seq, at_ms=first.at_ms)], self._epoch)
 
     @property
+    def closed(self) -> bool:
+        """Whether it takes nothing any more."""
+        return self._closed
+
+    @property
     def settled(self) -> bool:
         """Whether the store knows how this attempt went out."""
         return self.done.done() and not self.done.cancelled() and self.done.result()

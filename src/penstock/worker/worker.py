@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import groupby
 
-from ..errors import StoreError
+from ..errors import StoreError, UnknownFunction
 from ..memory import HELD_S, Pressure
 from ..meters import Meters
 from ..models import Chunk, Claimed
@@ -17,8 +17,10 @@ from ..storage.uploads import Uploads, make_uploads
 from .execute import STOP_GRACE_S
 from .executor import Executor
 from .function import Function
+from .gate import Gate
 from .groups import Groups
 from .journal import Journal
+from .recording import OnStop, Recording
 
 __all__ = ["Worker"]
 
@@ -46,6 +48,9 @@ class Worker:
     meters: where it counts what it does. uploads: by default those of the settings' store.
     """
 
+    on_recorded: Callable[[str], None] | None = None
+    """Called with a run that something else has begun to execute, and that is recorded here from now on."""
+
     def __init__(
         self,
         name: str,
@@ -72,7 +77,7 @@ class Worker:
         self._due_ms: int | None = None
         self._claimed_ms = 0  # as of when the last claim looked
         self._signed_at, self._signed_ms, self._steady_from = float("-inf"), 0, float("inf")
-        self._claiming = asyncio.Lock()
+        self._claiming, self._starting = asyncio.Lock(), Gate()
         # Another process may have asked for a stop.
         self._look_for_strays = self._look_for_cancels = False
         self._acknowledged: set[str] = set()
@@ -118,6 +123,37 @@ class Worker:
         """Runs under way in this process."""
         return len(self._executor.active)
 
+    async def record(self, run_id: str, on_stop: OnStop) -> Recording | None:
+        """Start a run that something else executes, and write down what it says. Any number at once.
+
+        None where it does not wait any more (it was cancelled, or another process has it), and where this process
+        is leaving: then it waits for the next one.
+
+        on_stop: see `OnStop`. The run then ends when `Recording.end` is called, or after `STOP_GRACE_S` by itself;
+        with "fenced" it is another worker's, and nothing more is written.
+
+        Raises:
+            StoreError: It may have been started all the same; then it is given back within seconds.
+            UnknownFunction: There is no such function here (any more); the run still waits.
+        """
+        async with self._starting.passing():
+            claimed = None
+            if not self._draining:
+                claimed = await self._store.start(self.name, run_id, _now_ms())
+            if claimed is None:
+                return None
+            known = claimed.run.function in self._functions
+            if self._draining or not known:
+                await self._executor.give_back([claimed])
+                if not known:
+                    raise UnknownFunction(f"There is no function {claimed.run.function!r}.")
+                return None
+            self.meters.runs.started(claimed.run)
+            recording = self._executor.record(claimed, on_stop)
+        if self.on_recorded is not None:
+            self.on_recorded(run_id)
+        return recording
+
     def hold(self) -> None:
         """Claim no more."""
         self._draining = True
@@ -133,7 +169,7 @@ class Worker:
         wind_down_s = min(STOP_GRACE_S, grace_s / 4)
         interrupt_at = time.monotonic() + grace_s - wind_down_s
         with contextlib.suppress(TimeoutError):  # a claim under way is to be given back, not forgotten
-            async with asyncio.timeout(grace_s - wind_down_s), self._claiming:
+            async with asyncio.timeout(grace_s - wind_down_s), self._claiming, self._starting.alone():
                 pass
         await self._wait(max(0.0, interrupt_at - time.monotonic()))
         for active in list(self._executor.active.values()):
@@ -237,8 +273,9 @@ class Worker:
             try:
                 async with self._claiming:
                     await self._claim()
-                    if self._look_for_strays:  # here, where no claim is under way
-                        await self._reconcile()
+                    if self._look_for_strays:  # here, where no claim is under way, nor a start
+                        async with self._starting.alone():
+                            await self._reconcile()
                         self._look_for_strays = False
                 await self._notice_cancels()
             except StoreError as error:
@@ -267,7 +304,7 @@ class Worker:
     async def _claim(self) -> None:
         while not self._draining and (most := self._most_at_once()):
             threads = self._settings.max_threads - self._executor.threads
-            groups = self.groups.of(threaded=threads > 0)
+            groups = self.groups.claimable(threaded=threads > 0)
             most = min(most, threads) if threads > 0 else most
             now_ms = _now_ms()
             claimed = await self._store.claim(self.name, groups, now_ms, most) if groups else []

@@ -1,1 +1,1 @@
-"""What stands between Gradio and Penstock."""
+"""Gradio's queue and its streams, recorded and served by Penstock. `penstock.gradio` is the door to it."""

@@ -174,6 +174,10 @@ class Surfaces:
         """Whether functions that were made for one session can be told."""
         return not any("state_holder" in name for name in self.missing)
 
+    def blocks(self, app: Any) -> Any:
+        """The app's Blocks, as they are now."""
+        return app.blocks
+
     def functions(self, app: Any) -> list[Dependency]:
         """All functions of the app, as it is now: reload mode changes it."""
         fns = getattr(app.blocks, "fns", {})

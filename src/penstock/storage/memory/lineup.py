@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -11,7 +11,11 @@ from ...protocol.limits import Line, Lines, Waiting, admit, may_start_at, rank_m
 from ...protocol.standing import Places
 from .starts import Starts
 
-__all__ = ["Lineup"]
+__all__ = ["OVERDUE_MS", "Lineup"]
+
+
+OVERDUE_MS = 9_000_000_000_000_000
+"""`not_before_ms` of a run that has waited too long: it starts no more."""
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -139,6 +143,25 @@ class Lineup:
         """When next something may start that waits for its time only."""
         times = [run.not_before_ms for run in self._parked.values()]
         return min([*times, *([] if self._again_at_ms is None else [self._again_at_ms])], default=None)
+
+    # Lines kept elsewhere
+
+    def may_start(self, run_id: str, now_ms: int) -> bool:
+        """Whether a run waits that was not asked to stop, and has not waited too long."""
+        run = self._queued.get(run_id)
+        if run is None or run.cancel:
+            return False
+        return run.start_by_ms is None or run.start_by_ms > now_ms
+
+    def unkept(self, functions: Collection[str], workers: Collection[str], now_ms: int) -> list[str]:
+        """Ids of queued runs of these functions that none of these workers keeps, in order of submission."""
+        found = [
+            run.id
+            for run in self._queued.values()
+            if run.function in functions and not run.cancel and run.not_before_ms <= now_ms
+            if run.worker is None or run.worker not in workers
+        ]
+        return sorted(found, key=self.numbers.__getitem__)
 
     # Calls that go on
 

@@ -1,7 +1,7 @@
 """The contracts of `storage.base` in dictionaries."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +31,7 @@ from ..base import ANYTHING, EVERY_RUN, Listener, WorkerSign
 from ..intake import already_running, check_room
 from ..listeners import tell_all
 from .audience import Audience
-from .lineup import Lineup
+from .lineup import OVERDUE_MS, Lineup
 from .lists import read_runs
 from .log import Log
 
@@ -43,10 +43,6 @@ class _Sign(msgspec.Struct, frozen=True):
     expires_at_ms: int
 
 
-OVERDUE_MS = 9_000_000_000_000_000
-"""`not_before_ms` of a run that has waited too long: it starts no more."""
-
-
 class _Kept:
     """All that a store holds."""
 
@@ -56,7 +52,7 @@ class _Kept:
         self.logs: dict[str, Log] = {}
         self.runs: dict[str, RunRecord] = {}  # in order of submission
         self.lineup = Lineup()
-        self.keys: dict[tuple[str, str], str] = {}
+        self.keys: dict[tuple[str, str | None], str] = {}
         self.signs: dict[str, _Sign] = {}
         self.paces: dict[str, Pace] = {}
         self.audience = Audience(self.runs)
@@ -125,7 +121,8 @@ class MemoryStore:
 
     async def submit(self, run: RunRecord, epoch: str, intake: Intake = ANYTHING) -> Submitted:
         kept = self._kept
-        if run.key is not None and (known := kept.keys.get((run.function, run.key))) is not None:
+        known = kept.keys.get((run.function, run.key), run.id)
+        if known in kept.runs:
             return Submitted(kept.runs[known], fresh=False)
         repeated = self._repeated(run, intake)
         ahead = kept.lineup.waiting(run.group)
@@ -241,6 +238,16 @@ class MemoryStore:
         log = self._kept.logs[run.id]
         log.fence += 1
         return Claimed(run, Lease(run.id, worker, log.fence), log.stream(run.id))
+
+    async def start(self, worker: str, run_id: str, now_ms: int) -> Claimed | None:
+        may_start = self._kept.lineup.may_start(run_id, now_ms)
+        return self._start_call([run_id], worker, now_ms)[0] if may_start else None
+
+    async def adopt(
+        self, worker: str, functions: Collection[str], now_ms: int, limit: int
+    ) -> list[RunRecord]:
+        unkept = self._kept.lineup.unkept(functions, self._kept.signs, now_ms)[:limit]
+        return [self._change(run_id, worker=worker) for run_id in unkept]
 
     async def due_at_ms(self) -> int | None:
         return self._kept.lineup.due_at_ms()

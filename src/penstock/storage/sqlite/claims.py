@@ -18,7 +18,7 @@ from ...protocol.limits import STARTS_KEPT_MS, TICKS, gathers_until, may_start_a
 from .connection import STATEMENTS
 from .records import run_of
 
-__all__ = ["claim", "due_at_ms", "is_stuck", "leases"]
+__all__ = ["adopt", "claim", "due_at_ms", "is_stuck", "leases", "start", "unkept"]
 
 PLAIN = Terms()
 
@@ -69,6 +69,30 @@ def _claim_by_turns(sources: "list[_Source]", limit: int) -> None:
         if not ready:
             break
         min(ready, key=lambda one: one[:2])[2].call()
+
+
+def start(connection: sqlite3.Connection, worker: str, run_id: str, now_ms: int) -> Claimed | None:
+    """Start one queued run, whatever its line says; see `RunStore.start`."""
+    given = {"worker": worker, "id": run_id, "now_ms": now_ms}
+    found = connection.execute(STATEMENTS["start_one"], given).fetchall()
+    return Claimed(run_of(found[0]), *leases(connection, [run_id], worker)[run_id]) if found else None
+
+
+def unkept(connection: sqlite3.Connection, functions: Sequence[str], now_ms: int, limit: int) -> list[int]:
+    """Numbers of the queued runs of these functions that are in nobody's care, in order of submission."""
+    given = {"functions": msgspec.json.encode(functions).decode(), "now_ms": now_ms, "limit": limit}
+    return [number for (number,) in connection.execute(STATEMENTS["unkept"], given).fetchall()]
+
+
+def adopt(
+    connection: sqlite3.Connection, worker: str, functions: Sequence[str], now_ms: int, limit: int
+) -> list[RunRecord]:
+    """Put these runs into a worker's care."""
+    numbers = unkept(connection, functions, now_ms, limit)
+    given = {"worker": worker, "numbers": msgspec.json.encode(numbers).decode()}
+    found = connection.execute(STATEMENTS["adopt"], given).fetchall()
+    runs = {number: run_of(columns) for *columns, number in found}
+    return [runs[number] for number in numbers]
 
 
 def is_stuck(connection: sqlite3.Connection, run: RunRecord, terms: Terms) -> bool:

@@ -133,6 +133,28 @@ UPDATE runs SET state = 'running', worker = :worker, attempt = attempt + 1, star
     call = coalesce(:call, id || '.' || (attempt + 1)), start_by_ms = NULL
 WHERE number IN (SELECT value FROM json_each(:numbers)) AND state = 'queued' RETURNING {run}, number;
 
+-- name: start_one
+UPDATE runs SET state = 'running', worker = :worker, attempt = attempt + 1, started_at_ms = :now_ms,
+    call = id || '.' || (attempt + 1), start_by_ms = NULL, parked = 0
+WHERE id = :id AND state = 'queued' AND NOT cancel AND (start_by_ms IS NULL OR start_by_ms > :now_ms) RETURNING {run};
+
+-- name: unkept
+-- Of functions whose line is kept elsewhere: what nobody keeps. By their lines: what else waits is not looked at.
+SELECT number FROM (
+    SELECT r.number, r.worker, r.cancel
+    FROM json_each(:functions) AS f CROSS JOIN tallies AS t ON t.function = f.value AND t.waiting > 0
+    CROSS JOIN runs AS r INDEXED BY runs_in_line
+        ON r.state = 'queued' AND NOT r.parked AND r.grp = t.grp AND r.function = t.function
+    UNION ALL
+    SELECT r.number, r.worker, r.cancel FROM runs AS r INDEXED BY runs_parked
+    WHERE r.state = 'queued' AND r.parked AND r.not_before_ms <= :now_ms
+      AND r.function IN (SELECT value FROM json_each(:functions)))
+WHERE NOT cancel AND (worker IS NULL OR worker NOT IN (SELECT id FROM workers))
+ORDER BY number LIMIT :limit;
+
+-- name: adopt
+UPDATE runs SET worker = :worker WHERE number IN (SELECT value FROM json_each(:numbers)) RETURNING {run}, number;
+
 -- name: raise_fences
 -- New leases on streams: whoever held the old ones can write no more.
 UPDATE streams SET fence = fence + 1 WHERE name IN (SELECT value FROM json_each(:names))

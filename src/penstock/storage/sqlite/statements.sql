@@ -31,10 +31,10 @@ SELECT fence FROM streams WHERE name = :name;
 
 -- name: submit
 INSERT INTO runs (id, function, grp, state, input, key, session, lane, priority, rank_ms, parked, created_at_ms,
-    crash_retries, not_before_ms, start_by_ms, abandon_grace_ms, abandon_at_ms)
+    crash_retries, not_before_ms, start_by_ms, abandon_grace_ms, abandon_at_ms, worker)
 VALUES (:id, :function, :grp, 'queued', :input, :key, :session, :lane, :priority, :rank_ms, :not_before_ms > 0,
     :created_at_ms, :crash_retries, :not_before_ms, :start_by_ms, :abandon_grace_ms,
-    :created_at_ms + :abandon_grace_ms)
+    :created_at_ms + :abandon_grace_ms, :worker)
 ON CONFLICT (function, key) WHERE key IS NOT NULL DO NOTHING;
 
 -- name: run_by_key

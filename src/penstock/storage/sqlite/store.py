@@ -11,7 +11,7 @@ The file must lie on a local disk: WAL shares memory between processes, which ne
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -167,6 +167,22 @@ class SqliteStore:
             lambda connection: claims.claim(connection, worker, groups, now_ms, limit)
         )
         return claimed
+
+    async def start(self, worker: str, run_id: str, now_ms: int) -> Claimed | None:
+        claimed: Claimed | None = await self._write(
+            lambda connection: claims.start(connection, worker, run_id, now_ms)
+        )
+        return claimed
+
+    async def adopt(
+        self, worker: str, functions: Collection[str], now_ms: int, limit: int
+    ) -> list[RunRecord]:
+        given = worker, sorted(functions), now_ms, limit
+        # A look first, beside the writer: it is asked often, and there is hardly ever anything to do.
+        if not await self._read(lambda connection: claims.unkept(connection, *given[1:])):
+            return []
+        adopted: list[RunRecord] = await self._write(lambda connection: claims.adopt(connection, *given))
+        return adopted
 
     async def due_at_ms(self) -> int | None:
         return await self._read(claims.due_at_ms)

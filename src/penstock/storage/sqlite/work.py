@@ -157,6 +157,8 @@ def submit(connection: sqlite3.Connection, run: RunRecord, epoch: str, intake: I
     """A new run with its stream, or the earlier one of the same key."""
     if run.key is not None and (earlier := read_run_by_key(connection, run.function, run.key)) is not None:
         return Submitted(earlier, fresh=False)
+    if (known := read_run(connection, run.id)) is not None:
+        return Submitted(known, fresh=False)
     replaced = _make_way(connection, run, intake)
     ((ahead, calls),) = connection.execute(STATEMENTS["tally_of"], {"grp": run.group})
     ahead -= sum(state == "queued" for state in replaced.values())
@@ -186,6 +188,7 @@ _SUBMITTED = (
     "not_before_ms",
     "start_by_ms",
     "abandon_grace_ms",
+    "worker",
 )
 
 

@@ -1,0 +1,157 @@
+"""One Gradio event, from its join to its end, as Penstock records it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ...errors import StoreError
+from ...models import RunState
+from .messages import Recorded
+
+__all__ = ["Event", "Records"]
+
+log = logging.getLogger("penstock")
+
+STORE_AGAIN_S = 0.2
+"""How soon a store that could not be written is tried again: Gradio goes on meanwhile, and its messages wait."""
+
+
+class Recording(Protocol):
+    """A run that is written: `worker.Recording`."""
+
+    def emit(self, value: object) -> None: ...
+    def progress(self, done: float, total: float | None = None, unit: str = "", **more: Any) -> None: ...
+    def log(self, message: object, level: str = "info", **fields: Any) -> None: ...
+    async def room(self) -> None: ...
+    async def end(
+        self, state: RunState, *, result: object = None, error: dict[str, Any] | None = None
+    ) -> bool: ...
+
+
+class Records(Protocol):
+    """What an event needs of the rest."""
+
+    async def record(self, run_id: str, on_stop: Callable[[str], None]) -> Recording | None: ...
+    def tell(self, run_id: str, status: dict[str, Any]) -> None: ...
+    async def cancel_inner(self, event: "Event") -> None: ...
+
+
+class Event:
+    """One event.
+
+    id: Gradio's id of it when it was joined: what its client and the store call it.
+    inner_id: what Gradio calls it now: another one, once it was joined again after a restart.
+    simple: it was begun through `/call`, whose updates are whole values.
+    """
+
+    def __init__(
+        self,
+        event_id: str,
+        session_hash: str,
+        fn_index: int | None,
+        records: Records,
+        *,
+        simple: bool = False,
+    ) -> None:
+        self.id = self.inner_id = event_id
+        self.session_hash = session_hash
+        self.fn_index = fn_index
+        self.simple = simple
+        self.ordinal = 0
+        self.over = False
+        self.delivered = False
+        """A reader without a cursor had all of it: the next one does not get it again."""
+        self.eta_s: float | None = None
+        self._records = records
+        self._recorded = Recorded(simple=simple)
+        self._recording: Recording | None = None
+        self._stored = asyncio.get_running_loop().create_future()
+        self._stopping: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[bool] | None = None
+        self._over: list[Callable[[], None]] = []
+
+    def stored(self, *, kept: bool = True) -> None:
+        """The store has taken it in as a run; or could not."""
+        if not self._stored.done():
+            self._stored.set_result(kept)
+        if not kept:
+            self._finish()
+
+    def on_over(self, call: Callable[[], None]) -> None:
+        """Call this when nothing more will be recorded of it."""
+        self._over.append(call)
+
+    async def hear(self, message: dict[str, Any]) -> None:
+        """Record what Gradio says of it. In the order in which it is said; waits while the store is behind."""
+        if message["msg"] == "estimation":
+            self._records.tell(self.id, _status(message))
+        elif not self.over and await self._begun():
+            await self._record(message)
+
+    async def _begun(self) -> bool:
+        if self._recording is None:
+            if not await self._stored:
+                return False
+            self._recording = await self._begin()
+            if self._recording is None:  # stopped while it waited, from the console perhaps
+                self._finish()
+                await self._records.cancel_inner(self)
+        return self._recording is not None
+
+    async def _begin(self) -> Recording | None:
+        while True:
+            try:
+                return await self._records.record(self.id, self._asked_to_stop)
+            except StoreError as error:
+                log.warning("Event %s can't be recorded yet: %s", self.id, error.message)
+                await asyncio.sleep(STORE_AGAIN_S)
+
+    async def _record(self, message: dict[str, Any]) -> None:
+        recording = self._recording
+        assert recording is not None
+        for kept in self._recorded.take(message):
+            kept.record(recording)
+        outcome = self._recorded.outcome
+        if outcome is not None:
+            self.end(RunState(outcome.state), outcome.error)
+        else:
+            await recording.room()
+
+    def end(self, state: RunState, error: dict[str, Any] | None = None) -> None:
+        """Nothing more comes: its run ends. Nothing if it has."""
+        if not self.over and self._recording is not None:
+            self._ending = asyncio.create_task(self._recording.end(state, error=error))
+            self._finish()
+
+    def leave(self) -> bool:
+        """It was ended in the store while it waited. Whether that is news here."""
+        news = not self.over and self._recording is None
+        if news:
+            self._finish()
+        return news
+
+    def _asked_to_stop(self, reason: str) -> None:
+        self._stopping = asyncio.create_task(self._stop(reason))
+
+    async def _stop(self, reason: str) -> None:
+        with contextlib.suppress(Exception):
+            await self._records.cancel_inner(self)
+        self.end(RunState.INTERRUPTED if reason == "shutdown" else RunState.CANCELLED)
+
+    def _finish(self) -> None:
+        if not self.over:
+            self.over = True
+            for call in self._over:
+                call()
+
+
+def _status(message: dict[str, Any]) -> dict[str, Any]:
+    rank = message.get("rank")
+    return {
+        "state": "queued",
+        "position": None if rank is None else rank + 1,
+        "eta_s": message.get("rank_eta"),
+        "queue_size": message.get("queue_size"),
+    }

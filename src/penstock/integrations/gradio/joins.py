@@ -1,0 +1,148 @@
+"""Joining Gradio's queue: what Gradio accepts is a run in the store before its client is told."""
+
+import uuid
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.types import Scope
+
+from ...errors import PenstockError
+from ...models import RunRecord
+from .events import Event
+from .inner import API, JSON, Answer, call, refusal, request_scope, route_of
+from .kept import Request, input_of
+from .service import Service
+from .sessions import Session
+
+__all__ = ["inner_join", "join"]
+
+RECORDED = (b"x-penstock", b"1")
+"""Says on the answer to a join that the event can be read from the log."""
+
+SIMPLE = f"{API}/call/"
+
+
+class Join(NamedTuple):
+    """What somebody asks for.
+
+    body: the request's object. key: given by a client that may send it again. simple: it came through `/call`.
+    """
+
+    route: str
+    body: dict[str, Any]
+    raw: bytes
+    key: str | None
+    owner: str | None
+    simple: bool
+
+    @property
+    def session_hash(self) -> str | None:
+        """Its session, where it names one."""
+        return self.body.get("session_hash")
+
+
+async def join(service: Service, scope: Scope, raw: bytes, owner: str | None) -> Answer:
+    """Have Gradio take an event in, and record it. The answer is Gradio's, whatever it is.
+
+    Nothing has been begun where the answer is none of Gradio's: 404 for somebody else's session, 503 while the
+    store can't be written.
+    """
+    asked = _asked(scope, raw, owner)
+    if asked is None:
+        return await call(service.inner, request_scope(scope, "POST", route_of(scope), headers=JSON), raw)
+    if not service.may_use(asked.session_hash, owner):
+        return refusal(404, "Session not found.")
+    try:
+        return await (_by_key if asked.key else _by_gradio)(service, scope, asked)
+    except PenstockError as error:
+        answer = refusal(503, f"The event can't be kept: {error.message} {error.hint}".strip())
+        return answer._replace(headers=[*answer.headers, (b"retry-after", b"1")])
+
+
+def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:
+    """None for what Gradio will refuse in its own words."""
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    route = route_of(scope)
+    simple = route.startswith(SIMPLE)
+    if not isinstance(body, dict) or not isinstance(body.get("session_hash"), str | None):
+        return None
+    if not simple and (not isinstance(body.get("data"), list) or body.get("session_hash") is None):
+        return None
+    key = next(
+        (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-penstock-key"), None
+    )
+    return Join(route, body, raw, key, owner, simple)
+
+
+async def inner_join(service: Service, scope: Scope, route: str, raw: bytes) -> tuple[Answer, str | None]:
+    """Gradio's answer to a join, and its id of the event where it has taken it."""
+    answer = await call(service.inner, request_scope(scope, "POST", route, headers=JSON), raw)
+    if answer.status != 200:
+        return answer, None
+    return answer, msgspec.json.decode(answer.body)["event_id"]
+
+
+async def _by_gradio(service: Service, scope: Scope, asked: Join) -> Answer:
+    """Gradio first: what it refuses leaves no trace."""
+    answer, event_id = await inner_join(service, scope, asked.route, asked.raw)
+    if event_id is None:
+        return answer
+    event, session = _begin(service, scope, asked, event_id)
+    service.take_up(session, event, session.scope)
+    try:
+        await _store(service, scope, asked, event)
+    except PenstockError:
+        event.stored(kept=False)
+        await service.cancel_inner(event)
+        raise
+    event.stored()
+    return _with_id(answer, event.id)
+
+
+async def _store(service: Service, scope: Scope, asked: Join, event: Event) -> RunRecord:
+    request = Request(
+        event.session_hash, asked.route, asked.owner, service.owners.username_in(asked.owner), event.fn_index
+    )
+    given = input_of(scope, request, asked.body)
+    api_name = asked.route.rstrip("/").rsplit("/", 1)[-1] if asked.simple else None
+    function = service.runs.function(event.session_hash, event.fn_index, api_name)
+    return await service.runs.take_in(event.id, function, given, event.session_hash, asked.owner, asked.key)
+
+
+async def _by_key(service: Service, scope: Scope, asked: Join) -> Answer:
+    """The store first: a client that did not hear the answer asks again with the same key, and gets the same."""
+    event, session = _begin(service, scope, asked, uuid.uuid4().hex)
+    taken = await _store(service, scope, asked, event)
+    if taken.id != event.id:
+        mine = taken.session == event.session_hash
+        return _with_id(None, taken.id) if mine else refusal(409, "The key was used in another session.")
+    event.stored()
+    try:
+        answer, inner_id = await inner_join(service, scope, asked.route, asked.raw)
+    except Exception as error:  # Gradio answers 500, and so do we
+        await service.runs.fail(event.id, _refused(repr(error)))
+        raise
+    if inner_id is None:
+        await service.runs.fail(event.id, _refused(answer.body.decode(errors="replace")))
+        return answer
+    event.inner_id = inner_id
+    service.take_up(session, event, session.scope)
+    return _with_id(answer, event.id)
+
+
+def _begin(service: Service, scope: Scope, asked: Join, event_id: str) -> tuple[Event, Session]:
+    session = service.session(asked.session_hash or event_id, asked.owner, scope)
+    event = Event(event_id, session.hash, asked.body.get("fn_index"), service, simple=asked.simple)
+    return event, session
+
+
+def _with_id(answer: Answer | None, event_id: str) -> Answer:
+    headers = JSON if answer is None else [one for one in answer.headers if one[0] != b"content-length"]
+    return Answer(200, [*headers, RECORDED], msgspec.json.encode({"event_id": event_id}))
+
+
+def _refused(said: str) -> dict[str, Any]:
+    return {"code": "refused", "message": f"Gradio refused the event: {said[:2000]}", "hint": ""}

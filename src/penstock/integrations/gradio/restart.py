@@ -1,0 +1,139 @@
+"""Runs that wait for nobody: those of before a restart are joined again under their old ids, and those that came
+through Penstock's own API or its console are joined for the first time."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import msgspec
+from starlette.types import Scope
+
+from ...errors import StoreError
+from ...models import RunRecord, RunState
+from .events import Event
+from .inner import API, Answer
+from .joins import inner_join
+from .kept import Kept, Request, kept_in
+from .owners import may_read
+from .service import Service
+
+__all__ = ["watch"]
+
+log = logging.getLogger("penstock")
+
+LOOK_S = 1.0
+"""How often the line is looked at unasked: whoever has to log in first may be back."""
+
+MOST_AT_ONCE = 100
+"""Runs taken up in one look, the oldest: Gradio's own line is told of each one by one."""
+
+
+async def watch(service: Service) -> None:
+    """Take up waiting runs that nobody has joined, until the service stops."""
+    held: dict[str, RunRecord] = {}
+    while True:
+        try:
+            held |= {run.id: run for run in await service.runs.waiting(MOST_AT_ONCE)}
+            for run in tuple(held.values()):
+                if await _taken_up(service, run):
+                    del held[run.id]
+        except StoreError as error:
+            log.warning("Runs that wait for Gradio can't be looked for: %s", error.message)
+        service.wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await service.wake.wait()
+
+
+async def _taken_up(service: Service, run: RunRecord) -> bool:
+    """Whether nothing is left to do for it."""
+    kept = kept_in(run)
+    request = kept.gradio or _of_api(service, run)
+    now = await service.runs.run(run.id)
+    if now is None or now.state is not RunState.QUEUED:
+        return True
+    if not request.again or service.runs.index_of(run.function) is None or _taken_over(service, request):
+        await service.runs.fail(run.id, LOST)
+        return True
+    answer, inner_id = await _join(service, request, kept)
+    if inner_id is None and answer.status in WAIT:
+        return False
+    if inner_id is None:
+        said = answer.body[:2000].decode(errors="replace")
+        message = f"Gradio refused the event: {said}"
+        await service.runs.fail(run.id, {"code": "refused", "message": message, "hint": ""})
+    else:
+        _go_on(service, run, request, inner_id)
+    return True
+
+
+def _taken_over(service: Service, request: Request) -> bool:
+    """Somebody else has a session of that hash by now."""
+    session = service.sessions.find(request.session_hash)
+    return session is not None and not may_read(request.owner, session.owner)
+
+
+async def _join(service: Service, request: Request, kept: Kept) -> tuple[Answer, str | None]:
+    scope = _scope_of(service, request)
+    with service.surfaces.login_as(service.gradio, request.username) as cookies:
+        if cookies is None:  # its person has to come back first
+            return Answer(401, [], b""), None
+        scope["headers"] = [*scope["headers"], *cookies]
+        return await inner_join(service, scope, request.route, _body(kept, request))
+
+
+WAIT = frozenset({401, 429, 503})
+"""Answers after which a run is left in the line: its person has to log in first, or Gradio's queue is full."""
+
+LOST: dict[str, Any] = {
+    "code": "worker_lost",
+    "message": "A restart interrupted the run before it began, and what it takes to begin it is lost.",
+    "hint": "Submit it again.",
+}
+
+
+def _of_api(service: Service, run: RunRecord) -> Request:
+    index = service.runs.index_of(run.function)
+    return Request(run.session or run.id, f"{API}/queue/join", fn_index=index, again=index is not None)
+
+
+def _body(kept: Kept, request: Request) -> bytes:
+    body = {"fn_index": request.fn_index} | request.body
+    return msgspec.json.encode(body | {"data": kept.data, "session_hash": request.session_hash})
+
+
+def _scope_of(service: Service, request: Request) -> Scope:
+    """A request like the one that began the run; one of its person's own, if he is back."""
+    session = service.sessions.find(request.session_hash)
+    if session is not None and may_read(request.owner, session.owner):
+        return dict(session.scope)
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
+    path = request.root_path + request.route
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "scheme": request.scheme,
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 0),
+        "method": "POST",
+        "path": path,
+        "root_path": request.root_path,
+        "app": service.gradio,
+        "headers": headers or [(b"host", b"localhost")],
+    }
+
+
+def _go_on(service: Service, run: RunRecord, request: Request, inner_id: str) -> None:
+    scope = _scope_of(service, request)
+    fresh = service.sessions.find(request.session_hash) is None
+    session = service.sessions.begin(request.session_hash, request.owner, scope)
+    if fresh:
+        login = service.surfaces.login_as(service.gradio, request.username)
+        scope["headers"] = [*scope["headers"], *(session.closing.enter_context(login) or ())]
+        session.wait()  # whoever it is for comes back within the grace, or is gone
+    simple = "/call/" in request.route
+    event = Event(run.id, session.hash, request.fn_index, service, simple=simple)
+    event.inner_id = inner_id
+    event.stored()
+    service.take_up(session, event, scope)

@@ -1,0 +1,248 @@
+"""Everything behind one hardened Gradio app: its sessions, their pumps, and the runs that are kept of them."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.types import ASGIApp, Scope
+
+from ...errors import PenstockError
+from ...models import RunState
+from .events import Event, Recording
+from .guard import Guard
+from .heartbeat import Heart
+from .inner import API, call, request_scope
+from .merging import merge
+from .options import Options
+from .owners import Owners, may_read, owner_after
+from .pump import Pump
+from .runs import RecordingApp, Runs
+from .sessions import Session, Sessions
+from .surfaces import Surfaces, detect
+
+__all__ = ["Service"]
+
+log = logging.getLogger("penstock")
+
+MOST_EARLY = 1024
+"""Messages that are kept for events of which the join's answer is still on its way. Later ones are dropped: they
+are of events that were begun past us."""
+
+
+class Service:
+    """Behind one Gradio app. Made before it runs; `ready` starts it, at the first request at the latest."""
+
+    gradio: Any
+    inner: ASGIApp
+    surfaces: Surfaces
+    runs: Runs
+    owners: Owners
+    guard: ASGIApp
+
+    def __init__(self, options: Options, app: RecordingApp) -> None:
+        self.options = options
+        self.sessions = Sessions(options.grace_s, options.close_grace_s, self._session_over)
+        self.life = secrets.token_hex(4)
+        """Tells this start of the service from every other, in cursors."""
+        self.closing = False
+        self.wake = asyncio.Event()
+        """Set when a run may be there that is to be joined."""
+        self._app = app
+        self._starting: asyncio.Task[None] | None = None
+        self._started_at = time.monotonic()
+        self._pumps: dict[str, Pump] = {}
+        self._hearts: dict[str, Heart] = {}
+        self._inner_ids: dict[str, Event] = {}
+        self._early: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # Its life
+
+    async def ready(self, gradio: Any, inner: ASGIApp, begin: Callable[["Service"], Awaitable[None]]) -> None:
+        """Start, unless that was done. Raises StoreError; the next call tries again.
+
+        gradio: Gradio's app object. begin: what goes on beside everything else until the service stops.
+        """
+        if self._starting is None or (self._starting.done() and self._failed(self._starting)):
+            self._starting = asyncio.create_task(self._start(gradio, inner, begin))
+        if not self._starting.done():
+            await asyncio.shield(self._starting)
+
+    @staticmethod
+    def _failed(task: asyncio.Task[None]) -> bool:
+        return task.cancelled() or task.exception() is not None
+
+    async def _start(
+        self, gradio: Any, inner: ASGIApp, begin: Callable[["Service"], Awaitable[None]]
+    ) -> None:
+        self.gradio, self.inner, self.surfaces = gradio, inner, detect(gradio)
+        self._started_at = time.monotonic()
+        self.runs = Runs(self._app, self.surfaces, gradio)
+        await self.runs.start(self._left, self.wake.set)
+        if self.surfaces.mode != "aside":
+            merge(self.surfaces.blocks(gradio), self.options.rate)
+        self.owners = Owners(gradio, inner)
+        given = self.options
+        allowed = {"console": given.console, "operators": given.operators, "token": given.token}
+        self.guard = Guard(self.owners, self.whose, self.runs.server, **allowed)
+        self.keep(begin(self))
+
+    async def stop(self) -> None:
+        """Gradio's server ends: what waits stays in the store, what runs is interrupted."""
+        self.closing = True
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self._app.stop()
+        self._starting, self.closing = None, False
+
+    def keep(self, work: Awaitable[Any]) -> None:
+        """Do it beside everything else, until the service stops at the latest."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("A part of the Gradio integration failed.", exc_info=error)
+
+    # Events
+
+    def take_up(self, session: Session, event: Event, scope: Scope) -> None:
+        """An event that Gradio has accepted: hear what it says of it. scope: a request that Gradio lets in."""
+        self._inner_ids[event.inner_id] = event
+        event.on_over(lambda: self._forget(event))
+        self.sessions.add(session, event)
+        for message in self._early.pop(event.inner_id, ()):
+            self.keep(event.hear(message))
+        self._pump(session).ensure(scope)
+
+    def _left(self, run_id: str, reason: str) -> None:
+        """A run was ended while it waited: nothing is to begin for it."""
+        event = self.sessions.event(run_id)
+        if event is not None and event.leave():
+            log.info("Event %s was taken out of the line: %s", run_id, reason)
+            self.keep(self.cancel_inner(event))
+
+    def _forget(self, event: Event) -> None:
+        self._inner_ids.pop(event.inner_id, None)
+
+    def _pump(self, session: Session) -> Pump:
+        pump = self._pumps.get(session.hash)
+        if pump is None:
+            pump = Pump(
+                self.inner, session.hash, lambda: bool(session.pending), self._hear, self._lost(session)
+            )
+            self._pumps[session.hash] = pump
+        return pump
+
+    async def _hear(self, message: dict[str, Any]) -> None:
+        event_id = message.get("event_id")
+        event = self._inner_ids.get(event_id or "")
+        if event is not None:
+            await event.hear(message)
+        elif event_id:
+            self._early.setdefault(event_id, []).append(message)
+            while sum(map(len, self._early.values())) > MOST_EARLY:
+                self._early.popitem(last=False)
+
+    def _lost(self, session: Session) -> Callable[[str], None]:
+        def lost(why: str) -> None:
+            for event in session.pending:
+                message = f"Gradio has lost the event: {why}"
+                log.error("%s (%s)", message, event.id)
+                event.end(RunState.FAILED, {"code": "lost", "message": message, "hint": ""})
+
+        return lost
+
+    async def record(self, run_id: str, on_stop: Callable[[str], None]) -> Recording | None:
+        """As `Runs.record`."""
+        return await self.runs.record(run_id, on_stop)
+
+    def tell(self, run_id: str, status: dict[str, Any]) -> None:
+        """As `Runs.tell`."""
+        self.runs.tell(run_id, status)
+
+    async def cancel_inner(self, event: Event) -> None:
+        """Have Gradio cancel an event."""
+        session = self.sessions.find(event.session_hash)
+        if session is not None:
+            given = {
+                "session_hash": session.hash,
+                "fn_index": event.fn_index or 0,
+                "event_id": event.inner_id,
+            }
+            json = [(b"content-type", b"application/json")]
+            scope = request_scope(session.scope, "POST", f"{API}/cancel", headers=json)
+            await call(self.inner, scope, msgspec.json.encode(given))
+
+    # Sessions
+
+    def may_use(self, session_hash: str | None, asking: str | None) -> bool:
+        """Whether the session of that hash is the asker's, or nobody's yet."""
+        return session_hash is None or may_read(asking, self.sessions.owner_of(session_hash, asking))
+
+    def session(self, session_hash: str, owner: str | None, scope: Scope) -> Session:
+        """The session of that hash; made for its owner where there is none."""
+        session = self.sessions.begin(session_hash, owner, scope)
+        session.owner = owner_after(owner, session.owner)
+        session.touched()
+        return session
+
+    def seen(self, asking: str | None) -> None:
+        """Somebody has fetched a page: his sessions that said they were closed may have been reloaded."""
+        if asking is not None:
+            for session in self.sessions:
+                if session.owner is not None and may_read(asking, session.owner):
+                    session.touched()
+
+    def attend(self, session: Session, scope: Scope) -> Heart:
+        """A page is there: Gradio sees one heartbeat of its, from now until the session is over."""
+        heart = self._hearts.get(session.hash)
+        if heart is None or heart.over.is_set():
+            heart = self._hearts[session.hash] = Heart(self.inner, session.hash, scope, self.keep)
+        self.wake.set()  # it may be back after a restart
+        return heart
+
+    def _session_over(self, session: Session) -> None:
+        self.keep(self._end(session))
+
+    async def _end(self, session: Session) -> None:
+        """Nobody came back: what runs for it is stopped as when a client leaves plain Gradio."""
+        pending = session.pending
+        self.sessions.end(session)
+        for event in pending:
+            with contextlib.suppress(PenstockError):
+                await self.runs.cancel(event.id, "abandoned")
+        pump, heart = self._pumps.pop(session.hash, None), self._hearts.pop(session.hash, None)
+        if pump is not None:
+            await pump.leave()
+        if heart is not None:
+            await heart.leave()
+        self.surfaces.forget_session(self.gradio, session.hash)
+
+    # Whose
+
+    async def whose(self, run_id: str) -> tuple[bool, str | None]:
+        """Whether there is such a run that may still be read, and whose it is.
+
+        What was begun without a cookie is not kept beyond its end and the grace, or the one after a restart.
+        """
+        known, owner = await self.runs.owner_of(run_id)
+        if known and owner is None and self.sessions.holder(run_id) is None:
+            known = self._just_started() or await self.runs.ended_within(run_id, self.options.grace_s)
+        return known, owner
+
+    def _just_started(self) -> bool:
+        return time.monotonic() - self._started_at <= self.options.grace_s
+
+    async def may_read(self, run_id: str, asking: str | None) -> bool:
+        """Whether somebody may read a run."""
+        known, owner = await self.whose(run_id)
+        return known and may_read(asking, owner)

@@ -1,0 +1,96 @@
+"""A restart takes nothing that was stored: what waited goes on under its id, what ran is ended with a reason."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from penstock.testing import until
+
+from .server import GradioServer
+from .speaking import Session, texts
+from .test_log import rows
+
+APP = """
+import pathlib, time, gradio as gr
+import penstock.gradio
+
+def count(n, gate):
+    text = ""
+    for i in range(int(n)):
+        text += f"{i} "
+        yield text
+        while i == 3 and gate and not pathlib.Path(gate).exists():
+            time.sleep(0.02)
+        time.sleep(0.01)
+
+again = penstock.gradio.idempotent(count) if GUARDED else count
+
+with gr.Blocks() as demo:
+    n, gate, out = gr.Number(), gr.Textbox(), gr.Textbox()
+    gr.Button().click(again, [n, gate], out, api_name="count", concurrency_limit=1)
+demo.launch()
+"""
+
+TEN = "".join(f"{number} " for number in range(10))
+
+
+def program(*, idempotent: bool) -> str:
+    return APP.replace("GUARDED", str(idempotent))
+
+
+@pytest.mark.parametrize("way", ["kill", "terminate"])
+async def test_what_waited_goes_on_and_what_ran_is_interrupted(
+    version: str, way: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    async with (
+        GradioServer(version, program(idempotent=False), cwd=tmp_path) as server,
+        Session(server.url) as session,
+    ):
+        began = await session.join(0, 10, str(gate))
+        waits = await session.join(0, 10, "")
+        cursor, said = await session.read_to(3, cursor="")
+        getattr(server, way)()
+        await asyncio.to_thread(server.start)
+        rest = await session.read(cursor=cursor)
+    ends = {one["event_id"]: one for one in rest if one["msg"] == "process_completed"}
+    assert ends[began]["success"] is False
+    assert "restart" in str(ends[began]["output"]["error"])
+    assert ends[waits]["output"]["data"] == [TEN]
+    assert rows(tmp_path, "SELECT state FROM runs WHERE id = ?", began) == [("interrupted",)]
+    heard = texts([one for one in [*said, *rest] if one.get("event_id") == began])
+    assert heard[:4] == ["0 ", "0 1 ", "0 1 2 ", "0 1 2 3 "][: len(heard)]
+
+
+async def test_an_idempotent_function_runs_again(version: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    async with (
+        GradioServer(version, program(idempotent=True), cwd=tmp_path) as server,
+        Session(server.url) as session,
+    ):
+        event = await session.join(0, 10, str(gate))
+        cursor, _ = await session.read_to(3, cursor="")
+        server.kill()
+        gate.touch()
+        await asyncio.to_thread(server.start)
+        rest = await session.read(cursor=cursor)
+    assert rest[-2]["event_id"] == event
+    assert rest[-2]["output"]["data"] == [TEN]
+
+
+async def test_a_finished_event_is_still_told_after_a_restart(version: str, tmp_path: Path) -> None:
+    async with (
+        GradioServer(version, program(idempotent=False), cwd=tmp_path) as server,
+        Session(server.url) as session,
+    ):
+        async with session.present():
+            event = await session.join(0, 10, "")
+            cursor, _ = await session.read_to(3, cursor="")
+            await until(
+                lambda: rows(tmp_path, "SELECT state FROM runs WHERE id = ?", event) == [("succeeded",)]
+            )
+        server.kill()
+        await asyncio.to_thread(server.start)
+        rest = await session.read(cursor=cursor)
+    assert rest[-2]["output"]["data"] == [TEN]
