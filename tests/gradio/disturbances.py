@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -134,13 +135,29 @@ async def _restarted(scene: Scene, end: Any) -> str:
     return f"{found.words()}; {line}"
 
 
-@disturbance("tab closed and opened again")
+@disturbance("tab closed and opened again (Ctrl+Shift+T)")
 async def reopened(scene: Scene) -> None:
     tab = await scene.begin()
     await tab.page.close()
     await asyncio.sleep(scene.times.reopened_s)
-    await scene.open()
-    scene.before["loads"] = 1
+    again = await scene.chromium.reopened(scene.proxy.url)
+    scene.tabs.append(again)
+    scene.loads = 1
+    await again.page.evaluate("delete sessionStorage.faultyTold")
+    await scene.is_up(again)
+
+
+@disturbance("tab closed for good")
+async def closed(scene: Scene) -> str:
+    """Nobody waits for it any more: whatever it takes up is freed."""
+    tab = await scene.begin(MINUTES / STEPS)
+    await tab.page.close()
+    began = time.monotonic()
+    await until(lambda: scene.ran().closed, 60, "its run is closed")
+    took_s = time.monotonic() - began
+    assert not scene.ran().ended
+    assert took_s < 60
+    return "run stopped after some seconds" if took_s > 5 else "run stopped at once"
 
 
 @disturbance("2,001 other sessions", own_server=True)

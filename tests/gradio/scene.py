@@ -10,7 +10,7 @@ from typing import Any
 from penstock.testing import FaultProxy
 
 from ..browser.chromium import Chromium, Tab, quoted
-from .seen import LOOK, WATCH, Did, Seen, did, seen, text_of
+from .seen import LOOK, Did, Seen, did, seen, text_of
 from .server import GradioServer
 
 __all__ = ["APP", "DISTURBANCES", "LONG", "SHORT", "Disturbance", "Scene", "Times", "disturbance", "play"]
@@ -100,9 +100,8 @@ class Scene:
     # --- The page ---
 
     async def open(self) -> Tab:
-        tab = await self.chromium.open("about:blank", WATCH)
+        tab = await self.chromium.open(self.proxy.url)
         self.tabs.append(tab)
-        await tab.page.goto(self.proxy.url)
         await self.is_up(tab)
         return tab
 

@@ -8,9 +8,13 @@ from typing import NamedTuple, Self
 
 from ..browser.chromium import Chromium
 from .scene import APP, DISTURBANCES, Disturbance, Times, play
+from .seen import WATCH
 from .server import GradioServer
 
-__all__ = ["Cell", "Stage"]
+__all__ = ["REOPENING", "Cell", "Stage"]
+
+REOPENING = Path(__file__).parents[1] / "browser" / "reopening"
+"""The extension that opens closed tabs again."""
 
 AT_ONCE = 4
 """Scenes that do something at a time: two cores are busy with them, and deadlines hold."""
@@ -34,6 +38,7 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
+        await self.chromium.browser.contexts[0].add_init_script(WATCH)
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -16,7 +16,7 @@ from ..browser.chromium import launched
 from . import disturbances  # noqa: F401 - they say what there is
 from .scene import DISTURBANCES, LONG, SHORT
 from .server import VERSIONS
-from .stage import Cell, Stage
+from .stage import REOPENING, Cell, Stage
 
 __all__ = ["DOC", "cells_in", "document"]
 
@@ -81,7 +81,7 @@ async def results(cells: Sequence[Cell], short: bool) -> dict[Cell, str]:
     with TemporaryDirectory() as folder:
         profile, scenes = Path(folder, "profile"), Path(folder, "scenes")
         scenes.mkdir()
-        async with launched(program, profile) as chromium, Stage(chromium, scenes, SHORT if short else LONG) as stage:
+        async with launched(program, profile, extension=REOPENING) as chromium, Stage(chromium, scenes, SHORT if short else LONG) as stage:
             stage.begin(cells)
             for cell in cells:
                 try:
