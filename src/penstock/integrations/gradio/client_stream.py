@@ -47,7 +47,7 @@ class Inbox(deque[Message | None]):
     gradio_client's older versions take it by `pop(0)`.
     """
 
-    def pop(self, index: int = -1) -> Message | None:  # type: ignore[override]
+    def pop(self, index: int = -1) -> Message | None:
         return super().popleft() if index == 0 else super().pop()
 
 

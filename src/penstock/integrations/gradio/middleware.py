@@ -202,7 +202,7 @@ class GradioMiddleware:
 
     async def _session(self, scope: Scope, _: Receive, send: Send, asking: str | None) -> None:
         """What the page asks of its session, and says."""
-        name, _, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
+        name, _slash, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
         session = self._service.sessions.find(name)
         if session is None or not self._service.may_use(name, asking):
             await respond(refusal(404, "Session not found."), send)

@@ -89,8 +89,14 @@ class Service:
         await self.runs.start(self._left, self.wake.set)
         self.owners = Owners(gradio, inner)
         given = self.options
-        allowed = {"console": given.console, "operators": given.operators, "token": given.token}
-        self.guard = Guard(self.owners, self.whose, self.runs.server, **allowed)
+        self.guard = Guard(
+            self.owners,
+            self.whose,
+            self.runs.server,
+            console=given.console,
+            operators=given.operators,
+            token=given.token,
+        )
         self.keep(begin(self))
 
     async def stop(self) -> None:
