@@ -7,14 +7,15 @@ penstock.gradio.install()
 demo.launch()
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from .app import App
 from .integrations.gradio.functions import idempotent
 from .integrations.gradio.install import install as _install
+from .integrations.gradio.merging import unmerged
 from .integrations.gradio.options import Options, make_options
 
-__all__ = ["idempotent", "install"]
+__all__ = ["idempotent", "install", "unmerged"]
 
 
 def install(
@@ -24,7 +25,7 @@ def install(
     close_grace_s: float = 5,
     rate: float = 20,
     console: bool = True,
-    operators: str | Iterable[str] | Callable[[str], bool] | None = None,
+    operators: str | Iterable[str] | None = None,
     token: str | None = None,
 ) -> None:
     """Harden each Gradio app that this process launches or mounts from now on, also those that exist already.
@@ -39,8 +40,7 @@ def install(
         close_grace_s: Seconds after which the work of a page that was closed is stopped.
         rate: Updates a second of one event at most; faster yields are merged, the last is exact. 0 merges nothing.
         console: Whether the console is served, at `/penstock` of each app.
-        operators: Who may see everybody's runs there: names of users, or a function that is given one and says
-            yes or no. By default whoever the app's own login lets in, and without a login this machine only.
+        operators: Names of logins of the app that see everybody's runs there; by default each login sees its own.
         token: Lets programs in that present it, whoever is logged in; by default PENSTOCK_TOKEN.
 
     Raises:

@@ -2,11 +2,12 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Dependency", "dependency", "idempotent", "is_idempotent"]
+__all__ = ["Dependency", "dependency", "fit", "idempotent", "is_idempotent"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,6 +18,9 @@ DEPTH = 8
 
 INTERFACE_METHODS = ("_submit_fn", "_stream_fn", "_examples_fn", "_examples_stream_fn")
 """Methods of Gradio's interfaces that call the user's function; their others are Gradio's own affair."""
+
+LONGEST_NAME = 80
+"""Characters; Penstock's own limit is 100, and the app's place may come before it."""
 
 LONGEST_ID_DIGITS = 9
 """A `concurrency_id` of more digits is the address of a function, which is another one after each restart."""
@@ -128,9 +132,14 @@ def dependency(
 
 def _name(index: int, function: Any) -> str:
     api_name = getattr(function, "api_name", None)
-    if isinstance(api_name, str) and api_name:
+    if isinstance(api_name, str) and api_name and fit(api_name) == api_name:
         return api_name
-    return f"{getattr(function, 'name', None) or 'function'}_{index}"
+    return fit(f"{api_name or getattr(function, 'name', None) or 'function'}_{index}")
+
+
+def fit(name: str) -> str:
+    """A name that Penstock's functions may have."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[-LONGEST_NAME:]
 
 
 def _group(function: Any, all_of_them: Mapping[int, Any]) -> str | None:

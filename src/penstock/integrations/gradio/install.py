@@ -15,9 +15,11 @@ from starlette.middleware import Middleware
 
 from ...errors import ConfigError
 from . import surfaces
+from .merging import merge
 from .middleware import GradioMiddleware
 from .options import Options
-from .service import RecordingApp, Service
+from .runs import RecordingApp
+from .service import Service
 
 __all__ = ["OLDEST_VERSION", "install", "installed"]
 
@@ -119,7 +121,8 @@ def _hardened(create_app: Callable[..., Any], options: Options, make_app: MakeAp
         else:
             _put_into(app, own)
         made = create_app(blocks, *args, app_kwargs=given, **kwargs)
-        surfaces.mend(made)
+        if surfaces.mend(made):
+            merge(blocks, options.rate)
         return made
 
     return hardened

@@ -1,16 +1,13 @@
 """What `penstock.gradio.install` was asked for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigError
 from ...settings import load
 
-__all__ = ["Operators", "Options", "make_options"]
-
-Operators = frozenset[str] | Callable[[str], bool] | None
-"""Who may see the console: users by name, or by a rule; None for everybody whom the app's own login lets in."""
+__all__ = ["Options", "make_options"]
 
 LONGEST_S = 7 * 86400.0
 """A week: nobody comes back to a page later, and until then its work goes on."""
@@ -23,7 +20,7 @@ class Options:
     store: as in `penstock.App`. grace_s: seconds for which a page that was lost keeps its session and its work.
     close_grace_s: the same for one that was closed. rate: updates a second of one event at most; 0 merges nothing.
     console: whether it is served at `/penstock`. token: with which programs and operators ask, whoever is logged
-    in.
+    in. operators: names of logins that see everything there; None for each login its own.
     """
 
     store: str | None = None
@@ -31,7 +28,7 @@ class Options:
     close_grace_s: float = 5.0
     rate: float = 20.0
     console: bool = True
-    operators: Operators = None
+    operators: frozenset[str] | None = None
     token: str = ""
 
 
@@ -57,11 +54,11 @@ def _require_seconds(options: Options) -> None:
             raise ConfigError(f"{name} is {value!r}.", hint=hint, field=name)
 
 
-def _operators(given: str | Iterable[str] | Callable[[str], bool] | None) -> Operators:
-    if given is None or callable(given):
-        return given
-    names = [given] if isinstance(given, str) else list(given)
+def _operators(given: str | Iterable[str] | None) -> frozenset[str] | None:
+    if given is None:
+        return None
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
     if not all(isinstance(name, str) for name in names):
-        hint = "It is a user's name, several of them, or a function that is given one and says yes or no."
+        hint = "It is the name of a login, or several of them."
         raise ConfigError(f"operators is {given!r}.", hint=hint, field="operators")
     return frozenset(names)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
-from .functions import Dependency, dependency
+from .functions import Dependency, dependency, fit
 from .line import harden_line, is_private_line, spare_mailbox
 
 __all__ = [
@@ -174,9 +174,9 @@ class Surfaces:
         """Whether functions that were made for one session can be told."""
         return not any("state_holder" in name for name in self.missing)
 
-    def blocks(self, app: Any) -> Any:
-        """The app's Blocks, as they are now."""
-        return app.blocks
+    def stopped(self, app: Any) -> bool:
+        """Whether Gradio's queue takes no more: its server ends."""
+        return bool(getattr(_queue(app), "stopped", False))
 
     def functions(self, app: Any) -> list[Dependency]:
         """All functions of the app, as it is now: reload mode changes it."""
@@ -193,7 +193,7 @@ class Surfaces:
             fn_index = next(named, -1)
         if fn_index in fns:
             return self._known(app, fn_index, fns)
-        return Dependency(fn_index, self._labelled(api_name or f"function_{fn_index}"), api_name)
+        return Dependency(fn_index, self._labelled(fit(api_name or f"function_{fn_index}")), api_name)
 
     def _functions_of(self, app: Any, session_hash: str | None) -> dict[int, Any]:
         # Not by [session_hash], which makes a session where there is none.
@@ -210,7 +210,7 @@ class Surfaces:
         return Dependency(**vars(found) | named)
 
     def _labelled(self, name: str) -> str:
-        return f"{self.label}/{name}" if self.label else name
+        return f"{self.label}.{name}" if self.label else name
 
     def forget_session(self, app: Any, session_hash: str) -> None:
         """A session is over: drop its mailbox, unless an event still writes to it."""
@@ -238,12 +238,14 @@ class Surfaces:
             tokens.pop(token, None)
 
 
-def mend(app: Any) -> None:
-    """Mend what can be mended of the app's own line, before it starts: see `line`."""
+def mend(app: Any) -> bool:
+    """Mend what can be mended of the app's own line, before it starts: see `line`. Whether it is ours to mend."""
     import gradio
 
-    if not _resumes_itself(app, str(gradio.__version__)):
-        harden_line(_queue(app))
+    if _resumes_itself(app, str(gradio.__version__)):
+        return False
+    harden_line(_queue(app))
+    return True
 
 
 def detect(app: Any) -> Surfaces:
@@ -354,7 +356,7 @@ _LABELS: "WeakValueDictionary[str, Any]" = WeakValueDictionary()
 
 def _label(app: Any) -> str:
     """The path where the app is mounted, or nothing; with a number where another app of this process has that."""
-    place = (getattr(app.blocks, "custom_mount_path", None) or "").strip("/")
+    place = fit((getattr(app.blocks, "custom_mount_path", None) or "").strip("/").replace("/", "."))
     number = 1
     while _is_taken(name := place if number == 1 else f"{place}-{number}".strip("-"), app.blocks):
         number += 1
