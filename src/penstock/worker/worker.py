@@ -181,12 +181,13 @@ class Worker:
             await asyncio.wait(self._executor.tasks, timeout=timeout_s)
 
     async def stop(self) -> None:
-        """End the loops and sign out. Call `drain` first."""
+        """End the loops and what is left of the runs, and sign out. Call `drain` first."""
         await self._executor.children.close()
         loops, self._loops = self._loops, []
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        await self._executor.close()
         if not loops:
             return  # it never signed in, and a store that let it not takes long to say so again
         self._unlisten()
