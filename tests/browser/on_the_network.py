@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import httpx
 from playwright.async_api import Route
 
 from penstock.testing import Answer, Cut, End, NoUpgrade, Swallow, until
@@ -107,8 +108,8 @@ async def gone(scene: Scene) -> str:
 
 @disturbance("token expired: 401, then a fresh one", ways=("fetch", "poll"))
 async def expired(scene: Scene) -> str:
-    tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "60"})
-    await asyncio.sleep(1)  # it has expired, and nobody notices while the connection holds
+    tab = await scene.begin(query=_guarded(scene))
+    await _expire(scene)  # nobody notices while the connection holds
     scene.proxy.cut_all()
     scene.over()
     await scene.gets(tab, 10)
@@ -119,7 +120,7 @@ async def expired(scene: Scene) -> str:
 
 @disturbance("token expired, and where a fresh one comes from is away at first", ways=("fetch", "poll"))
 async def late_token(scene: Scene) -> None:
-    tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "60"})
+    tab = await scene.begin(query=_guarded(scene))
     asked = 0
 
     async def away_at_first(route: Route) -> None:
@@ -128,7 +129,7 @@ async def late_token(scene: Scene) -> None:
         await (route.abort() if asked < 3 else route.continue_())
 
     await tab.page.route("**/token?*", away_at_first)
-    await asyncio.sleep(1)
+    await _expire(scene)
     scene.proxy.cut_all()
     scene.over()
     await scene.gets(tab, 10)
@@ -137,10 +138,21 @@ async def late_token(scene: Scene) -> None:
 
 @disturbance("token expired, and no other is to be had: 401", ways=("fetch", "poll"))
 async def refused(scene: Scene) -> str:
-    tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "0"})
-    await asyncio.sleep(1)
+    tab = await scene.begin(query=_guarded(scene))
+    await _expire(scene, closed="1")
     scene.proxy.cut_all()
     return await _stops(scene, tab, 401)
+
+
+def _guarded(scene: Scene) -> dict[str, str]:
+    return {"mount": "guarded", "login": scene.folder.name}
+
+
+async def _expire(scene: Scene, **more: str) -> None:
+    """The page's token expires in this moment, not before all is ready for it."""
+    async with httpx.AsyncClient(base_url=scene.server.url, trust_env=False) as client:
+        answer = await client.post("/expire", params={"page": scene.folder.name, **more})
+    assert answer.status_code == 200
 
 
 async def _stops(scene: Scene, tab: Tab, status: int) -> str:
