@@ -172,9 +172,13 @@ class Worker:
             async with asyncio.timeout(grace_s - wind_down_s), self._claiming, self._starting.alone():
                 pass
         await self._wait(max(0.0, interrupt_at - time.monotonic()))
+        await self.interrupt(wind_down_s)
+
+    async def interrupt(self, within_s: float) -> None:
+        """Interrupt the runs or give them back; the functions have a third of the time, and then the store."""
         for active in list(self._executor.active.values()):
-            active.stop("shutdown", within_s=wind_down_s / 3)
-        await self._wait(wind_down_s)
+            active.stop("shutdown", within_s=within_s / 3)
+        await self._wait(within_s)
 
     async def _wait(self, timeout_s: float) -> None:
         if self._executor.tasks:
