@@ -146,7 +146,7 @@ async def test_much_goes_early(bench: "Bench", store: Store) -> None:
     run = await bench.start(function, rate=0.1)
     begun = time.monotonic()
     await run.see(lambda fold: fold.seq == 2)
-    assert time.monotonic() - begun < 2, "not after ten seconds"
+    assert time.monotonic() - begun < 8, "not after ten seconds"
     gate.set()
     await run.end()
 
@@ -302,7 +302,7 @@ async def test_one_runs_trouble_is_not_anothers(bench: "Bench") -> None:
 
     noisy = await bench.start(flood)
     run = await bench.start(calm)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await run.fold()).text == "".join([f"{number} " for number in range(20)])
     await noisy.cancel()
     await until(lambda: bench.running == 0)
