@@ -9,7 +9,7 @@ from playwright.async_api import Route
 
 from penstock.testing import Answer, Cut, End, NoUpgrade, Swallow, until
 
-from .chromium import Tab
+from .chromium import DEADLINE_S, Tab
 from .scene import Scene, disturbance
 
 
@@ -21,7 +21,7 @@ async def random_cuts(scene: Scene) -> None:
     enough = (
         2 if scene.way == "poll" else 4
     )  # a poll waits longer each time that its answer does not come whole
-    await until(lambda: scene.proxy.cuts >= had + enough, 30, "sockets are cut")
+    await until(lambda: scene.proxy.cuts >= had + enough, DEADLINE_S, "sockets are cut")
     scene.proxy.fault = None
     scene.proxy.cut_all()
     scene.over()
@@ -35,7 +35,7 @@ async def clean_ends(scene: Scene) -> None:
     if scene.way == "poll":  # its answers have a length: nothing to end
         await scene.gets(tab, 5)
     else:
-        await until(lambda: scene.proxy.ends >= 3, 30, "bodies end")
+        await until(lambda: scene.proxy.ends >= 3, DEADLINE_S, "bodies end")
     scene.proxy.fault = None
     scene.over()
 
@@ -60,7 +60,7 @@ async def submitted_without_network(scene: Scene) -> None:
     scene.proxy.offline()
     given = {"seed": scene.seed, "steps": 20, "pause_ms": 10, "lane": f"{scene.folder.name}-submitted"}
     await tab.page.evaluate("given => { globalThis.submitted = probe.client.submit('story', given); }", given)
-    await until(lambda: any("ERR_CONNECTION_REFUSED" in text for text in tab.troubles), 20)
+    await until(lambda: any("ERR_CONNECTION_REFUSED" in text for text in tab.troubles), DEADLINE_S)
     scene.proxy.online()
     scene.over()
     scene.run_id = await tab.page.evaluate("submitted.then(({run_id}) => run_id)")
@@ -92,7 +92,7 @@ async def busy(scene: Scene) -> None:
     body = b'{"error": {"code": "server_closing", "message": "Leaving.", "hint": ""}}'
     scene.proxy.fault = Answer(503, {"Retry-After": "1", "Content-Type": "application/json"}, body)
     scene.proxy.cut_all()
-    await until(lambda: scene.proxy.ends >= 2, 20, "it is told twice")
+    await until(lambda: scene.proxy.ends >= 2, DEADLINE_S, "it is told twice")
     scene.proxy.fault = None
     scene.over()
 
@@ -206,4 +206,4 @@ async def falls_back(scene: Scene, wanted: str, **story: Any) -> str:
 async def _is_refused(tab: Tab) -> None:
     """The browser has come back, and nobody was there."""
     refused = ("ERR_CONNECTION_REFUSED", "ERR_INTERNET_DISCONNECTED")
-    await until(lambda: any(word in text for text in tab.troubles for word in refused), 20)
+    await until(lambda: any(word in text for text in tab.troubles for word in refused), DEADLINE_S)
