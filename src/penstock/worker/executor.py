@@ -228,9 +228,7 @@ class Executor:
         call.goes_on = False
         if not call.open:
             self.threads -= call.function.threaded
-        if (
-            not self._closed
-        ):  # else its place is free once the worker has signed out, or its lease has run out
+        if not self._closed:  # else its place is free once the worker is signed out, or its lease is over
             self._keep(asyncio.create_task(self._tell_returned(active.claimed.run.id)))
 
     async def _tell_returned(self, run_id: str) -> None:
