@@ -46,6 +46,9 @@ SLOW_3G = {"latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_
 DEADLINE_S = 45
 """What a page does within a second takes ten on a machine that is slow and busy."""
 
+BEGIN_AT_ONCE = 3
+"""Pages that load at a time: of dozens together, each would be so late that it took others for dead."""
+
 LOOK_S = 0.05
 """Between two looks at a page: a look costs it a task."""
 
@@ -131,6 +134,7 @@ class Chromium:
     def __init__(self, browser: Browser, session: Any) -> None:
         self.browser, self._session = browser, session
         self._opening = asyncio.Lock()
+        self.beginning = asyncio.Semaphore(BEGIN_AT_ONCE)
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self._session.send(method, params)

@@ -109,9 +109,10 @@ class Scene:
         return f"{self.proxy.url}/probe.html?{urlencode(way | {'run': self.run_id} | query)}"
 
     async def open(self, before: str = "", **query: Any) -> Tab:
-        tab = await self.chromium.open(self.url(**query), before)
-        self.tabs.append(tab)
-        await tab.until("!!globalThis.probe")
+        async with self.chromium.beginning:
+            tab = await self.chromium.open(self.url(**query), before)
+            self.tabs.append(tab)
+            await tab.until("!!globalThis.probe")
         return tab
 
     async def begin(
