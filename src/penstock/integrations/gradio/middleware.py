@@ -27,7 +27,7 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
 
-_POST, _GET = frozenset({"POST"}), frozenset({"GET", "HEAD"})
+_POST, _GET, _SOCKET = frozenset({"POST"}), frozenset({"GET", "HEAD"}), frozenset({"WEBSOCKET"})
 
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
@@ -36,6 +36,7 @@ ROUTES = tuple(
         (_POST, rf"{API}/call/.+", "_join"),
         (_POST, rf"{API}/cancel/?", "_cancel"),
         (_POST, rf"{API}/stream/[^/]+(/close)?/?", "_feed"),
+        (_SOCKET, rf"{API}/stream/[^/]+/?", "_feed_by_socket"),
         (_GET, rf"{API}/queue/data/?", "_data"),
         (_GET, rf"{API}/call/.+/[^/]+", "_simple"),
         (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
@@ -104,7 +105,7 @@ class GradioMiddleware:
     # Who answers what
 
     def _handler(self, scope: Scope, route: str) -> Handler | None:
-        method = scope.get("method", "GET")
+        method = scope.get("method", "WEBSOCKET")
         for methods, pattern, name in ROUTES:
             if pattern.fullmatch(route) and (not methods or method in methods):
                 handler: Handler = getattr(self, name)
@@ -159,6 +160,16 @@ class GradioMiddleware:
             await respond(
                 await call(service.inner, request_scope(scope, "POST", path, headers=JSON), body), send
             )
+
+    async def _feed_by_socket(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
+        """The same, as Gradio 5's page sends them."""
+        event = self._service.sessions.event(route_of(scope).rstrip("/").removeprefix(MEDIA))
+        if event is None or not self._service.may_use(event.session_hash, asking):
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        path = f"{prefix_of(scope)}{API}/stream/{event.inner_id}"
+        await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
 
     async def _media(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """GET /stream/{session_hash}/…: sound and pictures that an event streams."""
