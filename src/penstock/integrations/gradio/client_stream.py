@@ -52,7 +52,7 @@ class Cancelled(dict[str, Any]):
 class Inbox(deque[Message]):
     """What has come of one event and was not taken: gradio_client's older versions take it by `pop(0)`."""
 
-    def pop(self, index: int = -1) -> Message:  # type: ignore[override]
+    def pop(self, index: int = -1) -> Message:
         return super().popleft() if index == 0 else super().pop()
 
 
@@ -203,11 +203,11 @@ class MessageStream:
                 raise ProtocolError("The server sent no event stream.", hint="A proxy may have answered.")
             yield response
 
-    def _query(self) -> list[tuple[str, str]]:
+    def _query(self) -> httpx.QueryParams:
         with self._lock:
             unknown = [event_id for event_id in self._awaited if f"{event_id}@" not in self._cursor]
         named = [("event", event_id) for event_id in unknown[-MOST_NAMED:]]
-        return [("session_hash", self._session_hash), ("cursor", ""), *named]
+        return httpx.QueryParams([("session_hash", self._session_hash), ("cursor", ""), *named])
 
     def _take(self, response: httpx.Response, patience: Patience) -> None:
         decoder, began = Decoder(), time.monotonic()

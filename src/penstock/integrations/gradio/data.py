@@ -30,7 +30,7 @@ Form = Callable[[dict[str, Any]], bytes]
 """One message as it is sent; empty for one that this client is not told."""
 
 HEARTBEAT = {"msg": "heartbeat"}
-CLOSE = {"msg": "close_stream"}
+CLOSE = {"msg": "close_stream", "event_id": None}
 
 STOPPED = {"msg": "unexpected_error", "message": "Server stopped unexpectedly."} | {
     "session_not_found": False,
