@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from .options import Options
 from .runs import RecordingApp
 from .service import Service
 
-__all__ = ["OLDEST_VERSION", "install", "installed"]
+__all__ = ["OLDEST_VERSION", "close_all", "install", "installed"]
 
 OLDEST_VERSION = (5, 0)
 """Older ones speak another protocol, and no longer import with today's libraries."""
@@ -33,6 +34,9 @@ MARK = "__penstock__"
 """On `App.create_app`: what was installed. Gradio keeps it, so that it outlives a reload of this module."""
 
 _lock = threading.Lock()
+
+_services: "weakref.WeakSet[Service]" = weakref.WeakSet()
+"""All that were made in this process, for a server that leaves."""
 
 MakeApp = Callable[[Options, bool], RecordingApp]
 
@@ -69,6 +73,12 @@ def install(options: Options, make_app: MakeApp) -> None:
             App.create_app = staticmethod(hardened)
         elif vars(before.options) != vars(options):
             raise _other(vars(before.options), vars(options))
+
+
+def close_all() -> None:
+    """This server leaves: have those who read find the next one."""
+    for service in tuple(_services):
+        service.close()
 
 
 def _gradio_app() -> Any:
@@ -116,6 +126,7 @@ def _hardened(create_app: Callable[..., Any], options: Options, make_app: MakeAp
     @functools.wraps(create_app)
     def hardened(blocks: Any, *args: Any, app_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         service = Service(options, make_app(options, is_mounted(blocks)))
+        _services.add(service)
         given = dict(app_kwargs or {})  # the caller may use his again
         given["lifespan"] = _lifespan(service, given.get("lifespan"))
         own = Middleware(GradioMiddleware, service=service)

@@ -56,7 +56,7 @@ def _require_seconds(options: Options) -> None:
             raise ConfigError(f"{name} is {value!r}.", hint=hint, field=name)
 
 
-def _operators(given: str | Iterable[str] | None) -> frozenset[str] | None:
+def _operators(given: object) -> frozenset[str] | None:
     if given is None:
         return None
     names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
