@@ -138,6 +138,27 @@ async def test_the_newest_tested_version_is_the_one_that_is_tested() -> None:
     assert tuple(map(int, said.split(".")[:2])) == NEWEST_TESTED
 
 
+GONE = """
+import gradio
+from gradio.routes import App
+import penstock.gradio
+made = App.create_app
+del App.create_app
+penstock.gradio.install(store="memory:")
+penstock.gradio.install(store="memory:")
+App.create_app = made
+with gradio.Blocks() as demo:
+    gradio.Textbox()
+print(type(demo.app).__name__, demo.app.user_middleware[-1].cls.__name__)
+"""
+
+
+async def test_a_gradio_without_the_seam_is_left_as_it_is() -> None:
+    said = (await run("newest", GONE, warns=True)).splitlines()
+    assert "Penstock" not in said[0]
+    assert all("left as it is" in line for line in said[1:]), said
+
+
 PRIVATE = (
     "_queue", "pending_messages_per_session", "pending_event_ids_session", "start_progress_updates", "create_app",
     "compute_analytics_summary", "cached_event_analytics_summary", "state_holder", "cookie_id", "start_server",

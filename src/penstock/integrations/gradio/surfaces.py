@@ -82,7 +82,7 @@ TABLE = (
     Surface(
         "routes.App.create_app",
         "called by launch(), mount_gradio_app(), gr.Server and reload mode alike: takes our middleware in",
-        "install() raises ConfigError",
+        "install() does nothing, and says so",
         None,
     ),
     Surface(
