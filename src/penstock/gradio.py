@@ -8,7 +8,7 @@ demo.launch()
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .integrations.gradio.functions import idempotent
@@ -17,7 +17,19 @@ from .integrations.gradio.merging import unmerged
 from .integrations.gradio.options import Options, make_options
 from .settings import environment
 
-__all__ = ["idempotent", "install", "unmerged"]
+if TYPE_CHECKING:
+    from .integrations.gradio.client import Client
+
+__all__ = ["Client", "idempotent", "install", "unmerged"]
+
+
+def __getattr__(name: str) -> Any:
+    # gradio_client is imported for those only who want a client.
+    if name != "Client":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .integrations.gradio.client import Client
+
+    return Client
 
 
 def install(

@@ -155,6 +155,12 @@ TABLE = (
         None,
     ),
     Surface(
+        "Queue.pending_messages_per_session",
+        "a generator waits while what it has yielded is on its way into the store (room.py)",
+        "it does not wait",
+        None,
+    ),
+    Surface(
         "window.gradio_config",
         "restoring inputs and attaching to what runs, after a reload (the page looks itself)",
         "a reloaded page begins anew",
