@@ -136,17 +136,18 @@ export class Feed {
     const subscription = this.client.subscribe(entry.id, {
       rate: 0,
       folded: entry.folded || heard > 0,
-      onEvent: (event) => this.#take(entry, speaker.say(event), event),
+      onEvent: (event) => this.#take(entry, speaker, event),
       onStatus: (status) => speaker.status(status).forEach((message) => this.say(message)),
       onConnection: () => this.#connection(entry),
     });
     entry.subscription = subscription;
   }
 
-  /** @param {Entry} entry @param {any[]} messages @param {any} event */
-  #take(entry, messages, event) {
-    for (const message of messages) this.#tell(entry, message);
-    entry.heard = Math.max(entry.heard, event.seq ?? 0);
+  /** @param {Entry} entry @param {Speaker} speaker @param {any} event */
+  #take(entry, speaker, event) {
+    for (const message of speaker.say(event)) this.#tell(entry, message);
+    entry.heard = speaker.heard;
+    entry.hasBase = speaker.hasBase;
     if (event.type === 'end') this.entries.delete(entry.id);
   }
 
@@ -154,7 +155,6 @@ export class Feed {
   #tell(entry, message) {
     if (entry.completed) return;
     this.say(message);
-    entry.hasBase ||= message.msg === 'process_generating';
     if (message.msg !== 'process_completed') return;
     entry.completed = true;
     entry.outputs = lastOutputs(entry.subscription?.fold) ?? message.output?.data ?? null;
