@@ -3,10 +3,14 @@ import { test } from 'node:test';
 import { chatOf, outputsOf } from '../../src/penstock/web/console/run/gradio.js';
 import { inputOf } from '../../src/penstock/web/console/run-words.js';
 
-const said = (/** @type {any[]} */ ...data) => ({ msg: 'process_generating', output: { data, duration: 1 }, success: true });
+const said = (/** @type {any[]} */ ...data) => ({
+  msg: 'process_generating',
+  output: { data, duration: 1 },
+  success: true,
+});
 
-test('the outputs of an event are what its message has, without those that have nothing', () => {
-  assert.deepEqual(outputsOf(said('words', null, { a: [1] })), ['words', { a: [1] }]);
+test('the outputs of an event are what its message has, one for each component', () => {
+  assert.deepEqual(outputsOf(said('words', null, { a: [1] })), ['words', null, { a: [1] }]);
   assert.deepEqual(outputsOf({ ...said('end'), msg: 'process_completed' }), ['end']);
   assert.deepEqual(outputsOf(said({ __type__: 'update', value: 'words', visible: true })), ['words']);
   assert.deepEqual(outputsOf(said({ __type__: 'update', visible: false })), [{ __type__: 'update', visible: false }]);
@@ -14,8 +18,8 @@ test('the outputs of an event are what its message has, without those that have 
 
 test('an event that failed has none, and what is not of Gradio is shown as ever', () => {
   assert.deepEqual(outputsOf({ msg: 'process_completed', output: { error: 'It is wrong.' }, success: false }), []);
-  for (const value of [null, 'words', 7, [], { msg: 'process' }, { msg: 'process_completed', output: 'x' }, { output: { data: [1] } }])
-    assert.equal(outputsOf(value), null);
+  const others = [{ msg: 'process' }, { msg: 'process_completed', output: 'x' }, { output: { data: [1] } }];
+  for (const value of [null, 'words', 7, [], ...others]) assert.equal(outputsOf(value), null);
 });
 
 test('a chat is its messages, with the words of each', () => {

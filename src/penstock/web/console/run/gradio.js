@@ -4,12 +4,12 @@
 
 /**
  * @param {any} value of a `replace`
- * @returns {any[]|null} the outputs that have something to show; null where it is not of Gradio's
+ * @returns {any[]|null} the outputs, in the order of their components; null where it is not of Gradio's
  */
 export function outputsOf(value) {
   if (!/^process_(generating|streaming|completed)$/.test(value?.msg) || typeof value.output !== 'object') return null;
   const data = Array.isArray(value.output?.data) ? value.output.data : [];
-  return data.map(plain).filter((/** @type {any} */ one) => one !== null && one !== undefined);
+  return data.map(plain);
 }
 
 /**

@@ -27,7 +27,8 @@ export class OutputsView {
     for (const part of this.#parts.splice(outputs.length)) part.element.remove();
     outputs.forEach((output, index) => {
       const kind = kindOf(output);
-      if (this.#parts[index]?.kind !== kind) this.#put(index, { ...PARTS[kind](labelOf(index, outputs), () => load(index)), kind });
+      const make = () => PARTS[kind](labelOf(index, outputs), () => load(index));
+      if (this.#parts[index]?.kind !== kind) this.#put(index, { ...make(), kind });
       this.#parts[index].draw(output);
     });
   }
@@ -41,14 +42,21 @@ export class OutputsView {
   }
 }
 
-/** @param {any} output @returns {'text'|'chat'|'other'} */
-const kindOf = (output) => (typeof output === 'string' ? 'text' : chatOf(output) ? 'chat' : 'other');
+/** @param {any} output @returns {'none'|'text'|'chat'|'other'} */
+function kindOf(output) {
+  if (output === null || output === undefined || output === '') return 'none';
+  return typeof output === 'string' ? 'text' : chatOf(output) ? 'chat' : 'other';
+}
 
 /** @param {number} index @param {any[]} outputs */
 const labelOf = (index, outputs) => (outputs.length > 1 ? `Output ${index + 1}` : 'Output');
 
 /** @type {Record<ReturnType<typeof kindOf>, (label: string, load: () => any) => Omit<Part, 'kind'>>} */
-const PARTS = { text, chat, other };
+const PARTS = { none, text, chat, other };
+
+function none() {
+  return { element: h('section', { className: 'output', hidden: true }), draw() {} };
+}
 
 /** @param {string} label */
 function text(label) {
@@ -83,6 +91,7 @@ function turnOf() {
 /** @param {string} label @param {() => any} load */
 function other(label, load) {
   const element = h('section', { className: 'output' });
-  const draw = (/** @type {any} */ output) => element.replaceChildren(valueBlock(label, lightened(output), async () => load()));
+  const draw = (/** @type {any} */ output) =>
+    element.replaceChildren(valueBlock(label, lightened(output), async () => load()));
   return { element, draw };
 }
