@@ -30,7 +30,6 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 MEDIA = f"{API}/stream/"
 
 _POST, _GET = frozenset({"POST"}), frozenset({"GET", "HEAD"})
-
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
@@ -108,7 +107,7 @@ class GradioMiddleware:
     # Who answers what
 
     def _handler(self, scope: Scope, route: str) -> Handler | None:
-        method = scope.get("method", "GET")
+        method = scope.get("method", "WEBSOCKET")
         for methods, pattern, name in ROUTES:
             if pattern.fullmatch(route) and (not methods or method in methods):
                 handler: Handler = getattr(self, name)
@@ -202,7 +201,7 @@ class GradioMiddleware:
 
     async def _session(self, scope: Scope, _receive: Receive, send: Send, asking: str | None) -> None:
         """What the page asks of its session, and says."""
-        name, _, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
+        name, _slash, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
         session = self._service.sessions.find(name)
         if session is None or not self._service.may_use(name, asking):
             await respond(refusal(404, "Session not found."), send)
