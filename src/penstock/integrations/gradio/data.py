@@ -187,6 +187,7 @@ class Reading:
 
     def _look(self) -> None:
         """Begin with the session's events that its client has not been told of."""
+        self._changed.set()
         for event in self._session.events.values():
             if event.id not in self._relays and self._wants(event):
                 self._begin(event.id)
@@ -209,9 +210,9 @@ class Reading:
 
     async def _until_done(self, leaving: asyncio.Task[None]) -> None:
         heartbeat_s = self._service.surfaces.heartbeat_s
-        while not (leaving.done() or self._service.closing):
+        while not leaving.done():
             self._changed.clear()
-            if self._leaving:
+            if self._leaving or self._service.closing:
                 await self._say_leaving()
                 return
             if self._relays and all(relay.done() for relay in self._relays.values()):

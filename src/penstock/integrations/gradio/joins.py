@@ -91,7 +91,7 @@ async def _by_gradio(service: Service, scope: Scope, asked: Join) -> Answer:
     if event_id is None:
         return answer
     event, session = _begin(service, scope, asked, event_id)
-    service.take_up(session, event, session.scope)
+    await service.take_up(session, event, session.scope)
     try:
         await _store(service, scope, asked, event)
     except PenstockError:
@@ -129,7 +129,7 @@ async def _by_key(service: Service, scope: Scope, asked: Join) -> Answer:
         await service.runs.fail(event.id, _refused(answer.body.decode(errors="replace")))
         return answer
     event.inner_id = inner_id
-    service.take_up(session, event, session.scope)
+    await service.take_up(session, event, session.scope)
     return _with_id(answer, event.id)
 
 

@@ -36,12 +36,14 @@ class Pump:
         pending: Callable[[], bool],
         hear: Callable[[dict[str, Any]], Awaitable[None]],
         lost: Callable[[str], None],
+        keep: Callable[[Awaitable[None]], None],
     ) -> None:
         self._app = app
         self._query = urlencode({"session_hash": session_hash})
         self._pending = pending
         self._hear = hear
         self._lost = lost
+        self._keep = keep
         self._leave = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._rest = b""
@@ -52,6 +54,7 @@ class Pump:
         if self._task is None or self._task.done():
             self._leave = asyncio.Event()
             self._task = asyncio.create_task(self._run(scope))
+            self._keep(self._task)
 
     async def leave(self) -> None:
         """Let Gradio see that the reader is gone: it cancels what runs for the session."""

@@ -180,9 +180,9 @@ class Surfaces:
         """Whether functions that were made for one session can be told."""
         return not any("state_holder" in name for name in self.missing)
 
-    def blocks(self, app: Any) -> Any:
-        """The app's Blocks, as they are now."""
-        return app.blocks
+    def stopped(self, app: Any) -> bool:
+        """Whether Gradio's queue takes no more: its server ends."""
+        return bool(getattr(_queue(app), "stopped", False))
 
     def functions(self, app: Any) -> list[Dependency]:
         """All functions of the app, as it is now: reload mode changes it."""
