@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, ConsoleMessage, Page, async_playwright
 
-__all__ = ["Chromium", "Tab", "launched"]
+__all__ = ["DEADLINE_S", "Chromium", "Tab", "launched", "quoted"]
 
 FLAGS = (
     "--headless=new",
@@ -25,7 +25,6 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-dev-shm-usage",  # containers have little of it
-    "--disable-extensions",
     "--disable-sync",
     "--disable-popup-blocking",
     "--no-first-run",
@@ -42,6 +41,12 @@ NETWORK = re.compile(
 
 SLOW_3G = {"latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 """Milliseconds and bytes a second, as Chromium's own panel has it."""
+
+DEADLINE_S = 45
+"""What a page does within a second takes ten on a machine that is slow and busy."""
+
+BEGIN_AT_ONCE = 3
+"""Pages that load at a time: of dozens together, each would be so late that it took others for dead."""
 
 LOOK_S = 0.05
 """Between two looks at a page: a look costs it a task."""
@@ -63,7 +68,7 @@ class Tab:
             kind = self.troubles if NETWORK.search(message.text) else self.bugs
             kind.append(f"{message.type}: {message.text}")
 
-    async def until(self, expression: str, deadline_s: float = 20, what: str = "") -> Any:
+    async def until(self, expression: str, deadline_s: float = DEADLINE_S, what: str = "") -> Any:
         """Wait until JavaScript is true, whatever the page is just doing, and return its value."""
         value, end = None, asyncio.get_running_loop().time() + deadline_s
         while asyncio.get_running_loop().time() < end:
@@ -104,7 +109,7 @@ class Tab:
         self.page.once("crash", lambda _: gone.set())
         with suppress(Exception):  # it is never reached
             await self.page.goto("chrome://crash")
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(gone.wait(), DEADLINE_S)
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
         """A command of the DevTools protocol. What it sets lasts as long as the tab."""
@@ -128,6 +133,7 @@ class Chromium:
     def __init__(self, browser: Browser, session: Any) -> None:
         self.browser, self._session = browser, session
         self._opening = asyncio.Lock()
+        self.beginning = asyncio.Semaphore(BEGIN_AT_ONCE)
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self._session.send(method, params)
@@ -146,6 +152,14 @@ class Chromium:
         await page.goto(url)
         return tab
 
+    async def reopened(self, url: str) -> Tab:
+        """The tab of this address that was closed last, as with Ctrl+Shift+T. It takes tests/browser/reopening."""
+        context = self.browser.contexts[0]
+        async with self._opening, context.expect_page() as opened:
+            await context.service_workers[0].evaluate("url => reopen(url)", url)
+            page = await opened.value
+        return Tab(self, page)
+
     async def opened_by(self, tab: Tab, script: str) -> Tab:
         """The tab that JavaScript in another opens."""
         async with self._opening, tab.page.expect_popup() as opened:
@@ -155,10 +169,12 @@ class Chromium:
 
 
 @asynccontextmanager
-async def launched(program: str, profile: Path) -> AsyncIterator[Chromium]:
-    """A Chromium with a fresh profile."""
+async def launched(
+    program: str, profile: Path, *flags: str, extension: Path | None = None
+) -> AsyncIterator[Chromium]:
+    """A Chromium with a fresh profile, and with more flags; with an extension, where one is named."""
     process = await asyncio.create_subprocess_exec(
-        program, *FLAGS, f"--user-data-dir={profile}",
+        program, *FLAGS, *_extending(extension), *flags, f"--user-data-dir={profile}",
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
@@ -178,6 +194,13 @@ async def launched(program: str, profile: Path) -> AsyncIterator[Chromium]:
         await process.wait()
         if reading is not None:
             await reading
+
+
+def _extending(extension: Path | None) -> tuple[str, ...]:
+    if extension is None:
+        return ("--disable-extensions",)
+    # Chromium's own switch for it, which newer ones take only if told so.
+    return f"--load-extension={extension}", "--disable-features=DisableLoadExtensionCommandLineSwitch"
 
 
 def quoted(value: Any) -> str:

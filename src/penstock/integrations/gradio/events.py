@@ -86,6 +86,8 @@ class Event:
 
     async def hear(self, message: dict[str, Any]) -> None:
         """Record what Gradio says of it. In the order in which it is said; waits while the store is behind."""
+        if message["msg"] == "process_starts":
+            self.eta_s = message.get("eta")
         if message["msg"] == "estimation":
             self._records.tell(self.id, _status(message))
         elif not self.over and await self._begun():

@@ -12,6 +12,7 @@ from .direct import JOIN
 from .events import Event
 from .inner import API, JSON, Answer, call, refusal, request_scope, route_of
 from .kept import Request, input_of
+from .owners import username_of
 from .service import Service
 from .sessions import Session
 
@@ -108,9 +109,7 @@ async def _by_gradio(service: Service, scope: Scope, asked: Join) -> Answer:
 
 
 async def _store(service: Service, scope: Scope, asked: Join, event: Event) -> RunRecord:
-    request = Request(
-        event.session_hash, asked.route, asked.owner, service.owners.username_in(asked.owner), event.fn_index
-    )
+    request = Request(event.session_hash, asked.route, asked.owner, username_of(asked.owner), event.fn_index)
     given = input_of(scope, request, asked.body)
     api_name = asked.route.rstrip("/").rsplit("/", 1)[-1] if asked.simple else None
     function = service.runs.function(event.session_hash, event.fn_index, api_name)

@@ -52,7 +52,7 @@ class Pump:
         self._leave = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._rest = b""
-        self._said_lost: str | None = None
+        self._said_lost = ""
 
     def ensure(self, scope: Scope) -> None:
         """Read, if that is not under way. scope: a request of the session's, which Gradio lets in."""
@@ -70,10 +70,9 @@ class Pump:
     async def _run(self, scope: Scope) -> None:
         failures = 0
         while self._pending() and not self._leave.is_set():
-            self._rest, self._said_lost = b"", None
             heard = await self._read(scope)
             failures = 0 if heard else failures + 1
-            if self._said_lost is not None or failures >= MOST_FAILURES:
+            if self._said_lost or failures >= MOST_FAILURES:
                 self._lost(self._said_lost or "Gradio gave no more messages.")
                 return
             if not heard:
@@ -81,6 +80,7 @@ class Pump:
 
     async def _read(self, scope: Scope) -> bool:
         """Read until Gradio ends it. Whether it went well."""
+        self._rest, self._said_lost = b"", ""
         try:
             inner = request_scope(scope, "GET", f"{API}/queue/data", self._query)
             if self._short is not None and self._short.is_open:

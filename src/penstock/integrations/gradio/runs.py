@@ -4,15 +4,16 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple, Protocol
 
 from ...errors import UnknownRun
 from ...events import AnyEvent, Folded
 from ...models import RunRecord, RunState
 from .events import Recording
+from .functions import Dependency
 from .kept import kept_in
-from .surfaces import Dependency, Surfaces
+from .surfaces import Surfaces
 
 __all__ = ["RecordingApp", "Runs", "Told"]
 
@@ -134,7 +135,7 @@ class Runs:
         found: RunRecord | None = await self._services.store.run(run_id)
         return found
 
-    async def read(self, run_id: str) -> AsyncIterator[Told]:
+    async def read(self, run_id: str) -> AsyncGenerator[Told, None]:
         """A run from its first event to its end, or to the server's leaving; nothing, where there is none."""
         with contextlib.suppress(UnknownRun):
             async with contextlib.aclosing(self._services.follow(run_id)) as following:

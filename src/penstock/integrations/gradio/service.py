@@ -92,14 +92,20 @@ class Service:
         self.owners = Owners(gradio, inner)
         self.short = direct(gradio, inner)
         given = self.options
-        allowed = {"console": given.console, "operators": given.operators, "token": given.token}
-        self.guard = Guard(self.owners, self.whose, self.runs.server, **allowed)
+        self.guard = Guard(
+            self.owners,
+            self.whose,
+            self.runs.server,
+            console=given.console,
+            operators=given.operators,
+            token=given.token,
+        )
         self.keep(begin(self))
 
     async def stop(self) -> None:
         """Gradio's server ends: what waits stays in the store, what runs is interrupted."""
         self.close()
-        await self._app.stop()
+        await self._app.stop()  # first: what runs may end within the grace, and the tasks bring what it says
         for task in tuple(self._tasks):
             task.cancel()
         self._starting, self.closing = None, False

@@ -27,7 +27,6 @@ __all__ = [
     "Surface",
     "Surfaces",
     "detect",
-    "late",
     "mend",
     "numbers",
 ]
@@ -56,7 +55,7 @@ Mode = Literal["full", "reconnect", "aside"]
 
 
 class Surface(NamedTuple):
-    """One private surface.
+    """One private surface, which only the modules of this package touch.
 
     found: whether this Gradio app has it; None for those in the page, where the page's script looks itself.
     since, until: the tested versions that have it.
@@ -140,6 +139,12 @@ TABLE = (
         "Blocks.get_instances, Blocks.is_running, Blocks.custom_mount_path",
         "telling that install() comes too late",
         "it is not told",
+        None,
+    ),
+    Surface(
+        "http_server.start_server, Blocks.block_thread",
+        "`penstock serve app.py`: launch() is given our server",
+        "`penstock serve` refuses Gradio apps; `penstock gradio` serves them",
         None,
     ),
     Surface(
@@ -325,33 +330,6 @@ def _page_knows(word: bytes) -> bool:
 
     scripts = Path(gradio.__file__).parent / "templates" / "frontend"
     return any(word in script.read_bytes() for script in scripts.rglob("*.js"))
-
-
-# Too late
-
-
-def late() -> list[str]:
-    """Apps of this process that are served already, in words, without what `install` would have put into them."""
-    from gradio import Blocks
-
-    found: list[Any] = getattr(Blocks, "get_instances", list)()
-    return [_place(blocks) for blocks in found if _is_served(blocks) and not _is_ours(blocks)]
-
-
-def _is_served(blocks: Any) -> bool:
-    return (
-        bool(getattr(blocks, "is_running", False)) or getattr(blocks, "custom_mount_path", None) is not None
-    )
-
-
-def _is_ours(blocks: Any) -> bool:
-    return bool(getattr(_queue_of(blocks), "penstock_line", False))
-
-
-def _place(blocks: Any) -> str:
-    title = getattr(blocks, "title", None) or "Gradio"
-    path = getattr(blocks, "custom_mount_path", None)
-    return f"{title!r}, mounted at {path}" if path is not None else f"{title!r}, launched"
 
 
 # Several apps in one process

@@ -23,6 +23,7 @@ const MAX_RATE = 60;
  * @property {string} [after] a cursor, or 'remembered': where this tab stood before it was reloaded. From the start without it
  * @property {number} [rate] updates a second at most, 1 to 60; 0: everything at once and unmerged; 20 by default
  * @property {(event: import('./events.js').StreamEvent) => void} [onEvent] each event once, in order
+ * @property {boolean} [folded] `onEvent` begins with the state too, as one `fold` event: what led to it is not told. Not after a cursor
  * @property {(fold: Fold, changed: Changed) => void} [onState] at most once a frame; never while nothing changed
  * @property {(status: import('./events.js').Status) => void} [onStatus] queue position, receipt of a stop
  * @property {(subscription: Subscription) => void} [onConnection] `connection`, `transport`, `draining` or a counter has changed
@@ -140,7 +141,7 @@ export class Subscription {
     const single = Boolean(options.onEvent || this.#iterated);
     this.#folds = !after || Boolean(options.onState);
     const rate = globalThis.document?.hidden ? HIDDEN_RATE : paceOf(options.rate);
-    this.#joined = client.link.join({ run, after, fold: !single, rate, on: this.#listener() });
+    this.#joined = client.link.join({ run, after, fold: !single || Boolean(options.folded), rate, on: this.#listener() });
     if (this.#over)
       this.#joined.leave(); // the page let go when it was told something while this one joined
     else if (after && this.#folds) this.#refold();

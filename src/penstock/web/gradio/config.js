@@ -1,0 +1,175 @@
+// Gradio's own description of an app, read and edited so that a page begins where the one before it stood. Private to Gradio,
+// so its shape is looked at first, and where it is another nothing is touched. No DOM, no network.
+
+/**
+ * @typedef {object} Component
+ * @property {number} id
+ * @property {string} type
+ * @property {Record<string, any>} props
+ *
+ * @typedef {object} Dependency what a function is called by, with what, and where its results go
+ * @property {number} id
+ * @property {[number|null, string][]} targets
+ * @property {number[]} inputs
+ * @property {number[]} outputs
+ * @property {number[]} cancels
+ * @property {boolean} backend_fn
+ * @property {number|null} trigger_after
+ * @property {boolean} trigger_only_on_success
+ * @property {boolean} trigger_only_on_failure
+ * @property {string} [connection]
+ *
+ * @typedef {object} Config
+ * @property {Component[]} components
+ * @property {Dependency[]} dependencies
+ * @property {Record<string, {components: number[], dependencies: number[]}>} page
+ * @property {{id: number}} layout
+ * @property {string} protocol
+ *
+ * @typedef {Record<string, Record<string, any>>} Values component id to property to value
+ */
+
+/** What a component's property is written to from outside; a state's value never leaves the server. */
+const UNSEEN = ['state', 'timer', 'browserstate'];
+
+/** What a user's page can do: a value under such a name would not be a value. */
+const FORBIDDEN = ['__proto__', 'constructor', 'prototype'];
+
+/** @param {any} row @param {(item: any) => boolean} fits @returns {boolean} */
+const all = (row, fits) => Array.isArray(row) && row.every(fits);
+
+/** @param {any} config @returns {boolean} whether it is as all supported versions have it */
+export function isKnown(config) {
+  return (
+    config?.protocol === 'sse_v3' &&
+    Number.isInteger(config.layout?.id) &&
+    all(config.components, ({ id, type, props }) => Number.isInteger(id) && typeof type === 'string' && isObject(props)) &&
+    all(config.dependencies, isDependency) &&
+    isObject(config.page) &&
+    all(Object.values(config.page), (page) => all(page?.dependencies, Number.isInteger))
+  );
+}
+
+/** @param {any} it */
+const isObject = (it) => typeof it === 'object' && it !== null && !Array.isArray(it);
+
+/** @param {any} dep */
+function isDependency(dep) {
+  return (
+    Number.isInteger(dep?.id) &&
+    all(dep.targets, (target) => Array.isArray(target) && target.length === 2) &&
+    all(dep.inputs, Number.isInteger) &&
+    all(dep.outputs, Number.isInteger) &&
+    Array.isArray(dep.cancels) &&
+    (dep.trigger_after === null || Number.isInteger(dep.trigger_after))
+  );
+}
+
+/**
+ * What tells one app from another: where this differs, ids mean something else.
+ * @param {Config} config
+ * @returns {string}
+ */
+export function printOf({ components, dependencies }) {
+  const parts = [
+    components.map(({ id, type }) => `${id}${type}`),
+    dependencies.map(({ id, targets, inputs, outputs }) => JSON.stringify([id, targets, inputs, outputs])),
+  ];
+  let hash = 5381; // djb2: nobody gains by a collision
+  for (const char of parts.join('|')) hash = (Math.imul(hash, 33) ^ char.charCodeAt(0)) >>> 0;
+  return `${components.length}.${dependencies.length}.${hash.toString(36)}`;
+}
+
+/**
+ * What a component shows once an output has come for it.
+ * @param {any} output a value, or Gradio's update of several properties
+ * @returns {Record<string, any>}
+ */
+export function propsOf(output) {
+  if (!isObject(output) || output.__type__ !== 'update') return { value: output };
+  return Object.fromEntries(Object.entries(output).filter(([name]) => name !== '__type__' && !FORBIDDEN.includes(name)));
+}
+
+/** @param {Config} config @returns {Map<number, Component>} those that are seen; nobody's password is kept */
+export function seenIn({ components }) {
+  const seen = components.filter(({ type, props }) => !UNSEEN.includes(type) && props.type !== 'password');
+  return new Map(seen.map((one) => [one.id, one]));
+}
+
+/**
+ * Give each component that is seen a name in the page, where it has none: from 6.0 on they have not.
+ * @param {Config} config is changed
+ */
+export function nameElements(config) {
+  for (const { id, props } of seenIn(config).values()) props.elem_id ||= `component-${id}`;
+}
+
+/**
+ * Begin with these values.
+ * @param {Config} config is changed
+ * @param {Values} values
+ * @returns {number} components that begin with another value than the app's
+ */
+export function applyValues(config, values) {
+  const seen = seenIn(config);
+  let count = 0;
+  for (const [id, props] of Object.entries(values)) {
+    const component = seen.get(Number(id));
+    if (!component) continue;
+    Object.assign(component.props, props);
+    count += 1;
+  }
+  return count;
+}
+
+/**
+ * Let the page begin to listen to an event that has begun before it. The function gets a double that is called when the page
+ * has loaded, and so do those that follow it; the one with the button stays as it is, so that the button does.
+ * @param {Config} config is changed
+ * @param {number} fn whose event it is
+ * @param {boolean} follow whether what comes after it is still to be called
+ * @returns {{root: number, doubles: [number, number][]} | null} ids of the doubles and whose they are, the event's own in `root`;
+ *   null where it can't be listened to
+ */
+export function addDouble(config, fn, follow) {
+  const original = config.dependencies.find(({ id }) => id === fn);
+  if (!original || original.connection === 'stream' || !original.backend_fn) return null;
+  /** @type {[number, number][]} */ const doubles = [];
+  const root = double(config, original, {
+    targets: [[config.layout.id, 'load']],
+    inputs: [], // nothing is sent
+    cancels: [],
+    js: null,
+    trigger_after: null,
+  });
+  doubles.push([root, fn]);
+  if (follow) addFollowers(config, fn, root, doubles);
+  return { root, doubles };
+}
+
+/** @param {Config} config @param {number} fn @returns {Dependency[]} what is called after it */
+export function followersOf({ dependencies }, fn) {
+  return dependencies.filter((one) => one.trigger_after === fn);
+}
+
+/** @param {Config} config @param {number} fn @param {number} parent @param {[number, number][]} doubles */
+function addFollowers(config, fn, parent, doubles) {
+  for (const follower of followersOf(config, fn)) {
+    const id = double(config, follower, { trigger_after: parent });
+    doubles.push([id, follower.id]);
+    addFollowers(config, follower.id, id, doubles);
+  }
+}
+
+/** @param {Config} config @param {Dependency} original @param {object} given @returns {number} its id */
+function double(config, original, given) {
+  const id = Math.max(...config.dependencies.map((one) => one.id)) + 1;
+  const unlisted = { api_name: false, show_api: false, api_visibility: 'private' };
+  const own = { inputs: [...original.inputs], outputs: [...original.outputs], cancels: [...original.cancels] };
+  const made = { ...original, ...own, ...unlisted, trigger_mode: 'once', js_implementation: null, ...given, id };
+  for (const one of config.dependencies) if (one.cancels.includes(original.id)) one.cancels.push(id);
+  for (const page of Object.values(config.page))
+    if (page.dependencies.includes(original.id)) page.dependencies.push(id);
+  config.dependencies.push(made);
+  return id;
+}

@@ -1,0 +1,198 @@
+// What a tab remembers of its page: who it is, what its components show, and the events that it has begun. No DOM, no network.
+
+import { propsOf } from './config.js';
+
+/** UTF-16 units of JSON that one value may take; a larger one is read from the server again. */
+export const VALUE_UNITS = 256 * 1024;
+/** And all of them together: browsers give an origin about five million for all its pages in a tab. */
+export const VALUES_UNITS = 1_500_000;
+/** Events that are remembered. Those that have ended go first, the oldest first. */
+export const MAX_EVENTS = 60;
+/** What is sent with an event, kept until the server has answered; a longer one is not sent again after a reload. */
+const BODY_UNITS = 128 * 1024;
+
+/**
+ * @typedef {object} Begun an event of this tab
+ * @property {string} key under which it was sent
+ * @property {number} fn Gradio's number of its function
+ * @property {string} id Gradio's own, once the server has told; '' before
+ * @property {string} [body] as it was sent, until then
+ * @property {string} [sum] of its inputs
+ * @property {'sent'|'open'|'done'} state `done`: the page has been told its end
+ * @property {boolean} [failed]
+ * @property {boolean} [lost] its outputs are too large to be kept here
+ *
+ * @typedef {Pick<Storage, 'getItem'|'setItem'|'removeItem'>} Shelf
+ */
+
+/** The memory of one page in one tab. */
+export class Memory {
+  session = '';
+  print = '';
+  /** @type {Begun[]} oldest first */ events = [];
+  /** @type {Map<string, {units: number, props: Record<string, any>}>} by component id; written longest ago first */ #values = new Map();
+  #units = 0;
+  #dirty = false;
+
+  /**
+   * @param {Shelf|null} shelf sessionStorage, where there is one
+   * @param {string} name of the page
+   * @param {(write: () => void) => void} soon
+   */
+  constructor(shelf, name, soon) {
+    this.shelf = shelf;
+    this.name = name;
+    this.soon = soon;
+    this.#load(this.#read('about'), this.#read('values'));
+  }
+
+  /** @param {string} part @returns {any} */
+  #read(part) {
+    try {
+      return JSON.parse(this.shelf?.getItem(`${this.name}:${part}`) ?? 'null');
+    } catch {
+      return null;
+    }
+  }
+
+  /** @param {any} about @param {any} values */
+  #load(about, values) {
+    if (typeof about?.session === 'string') this.session = about.session;
+    if (typeof about?.print === 'string') this.print = about.print;
+    if (Array.isArray(about?.events)) this.events = about.events.filter(isBegun);
+    if (!Array.isArray(values)) return;
+    for (const pair of values)
+      if (Array.isArray(pair) && typeof pair[1] === 'object' && pair[1]) this.show(String(pair[0]), pair[1]);
+  }
+
+  /** @returns {import('./config.js').Values} what components showed last */
+  get values() {
+    return Object.fromEntries([...this.#values].map(([id, { props }]) => [id, props]));
+  }
+
+  /**
+   * A component shows this now.
+   * @param {string} id
+   * @param {Record<string, any>} props
+   * @returns {boolean} whether it could be kept
+   */
+  show(id, props) {
+    const before = this.#values.get(id);
+    const merged = { ...before?.props, ...props };
+    const units = JSON.stringify(merged).length;
+    this.#values.delete(id);
+    this.#units -= before?.units ?? 0;
+    if (units > VALUE_UNITS) return false;
+    this.#values.set(id, { units, props: merged });
+    this.#units += units;
+    while (this.#units > VALUES_UNITS) this.#forgetOldest();
+    this.#later();
+    return true;
+  }
+
+  #forgetOldest() {
+    const [id, { units }] = /** @type {any} */ (this.#values.entries().next().value);
+    this.#values.delete(id);
+    this.#units -= units;
+  }
+
+  /**
+   * Outputs have come to these components.
+   * @param {number[]} ids
+   * @param {any[]} outputs
+   * @param {(id: number) => boolean} isSeen
+   * @returns {boolean} whether all could be kept
+   */
+  showOutputs(ids, outputs, isSeen) {
+    let kept = true;
+    ids.forEach((id, place) => {
+      if (place < outputs.length && isSeen(id)) kept = this.show(String(id), propsOf(outputs[place])) && kept;
+    });
+    return kept;
+  }
+
+  /** @param {{key: string, fn: number, body: string, sum: string}} sent @returns {Begun} */
+  begin({ key, fn, body, sum }) {
+    /** @type {Begun} */
+    const begun = { key, fn, id: '', sum, state: 'sent', ...(body.length <= BODY_UNITS ? { body } : {}) };
+    this.events.push(begun);
+    if (this.events.length > MAX_EVENTS) this.#dropOne();
+    this.writeAbout();
+    return begun;
+  }
+
+  #dropOne() {
+    const at = this.events.findIndex(({ state }) => state === 'done');
+    this.events.splice(Math.max(0, at), 1);
+  }
+
+  /** @param {Begun} begun @param {Partial<Begun>} change */
+  change(begun, change) {
+    Object.assign(begun, change);
+    if (begun.state !== 'sent') delete begun.body;
+    this.writeAbout();
+  }
+
+  /** @param {Begun} begun that came to nothing */
+  drop(begun) {
+    this.events = this.events.filter((one) => one !== begun);
+    this.writeAbout();
+  }
+
+  /**
+   * Begin anew: it is another app.
+   * @param {{session: string, print: string}} as
+   */
+  reset({ session, print }) {
+    this.session = session;
+    this.print = print;
+    this.events = [];
+    this.#values.clear();
+    this.#units = 0;
+    this.writeAbout();
+    this.writeValues();
+  }
+
+  #later() {
+    if (this.#dirty) return;
+    this.#dirty = true;
+    this.soon(() => this.write());
+  }
+
+  /** All that waits, now: the page may be on its way out. */
+  write() {
+    if (this.#dirty) this.writeValues();
+  }
+
+  writeAbout() {
+    const { session, print, events } = this;
+    this.#put('about', { session, print, events });
+  }
+
+  writeValues() {
+    this.#dirty = false;
+    this.#put('values', [...this.#values].map(([id, { props }]) => [id, props]));
+  }
+
+  /** @param {string} part @param {any} value */
+  #put(part, value) {
+    try {
+      this.shelf?.setItem(`${this.name}:${part}`, JSON.stringify(value));
+    } catch {
+      this.#remove(part); // full: better nothing than what is no longer so
+    }
+  }
+
+  /** @param {string} part */
+  #remove(part) {
+    try {
+      this.shelf?.removeItem(`${this.name}:${part}`);
+    } catch {
+      // denied
+    }
+  }
+}
+
+/** @param {any} it */
+const isBegun = (it) =>
+  typeof it?.key === 'string' && typeof it.id === 'string' && Number.isInteger(it.fn) && ['sent', 'open', 'done'].includes(it.state);

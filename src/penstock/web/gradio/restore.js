@@ -1,0 +1,91 @@
+// What a page that is loaded again takes over from the one before it: a plan, and what becomes of it. No DOM, no network.
+
+import { addDouble, followersOf } from './config.js';
+
+/**
+ * @typedef {import('./config.js').Config} Config
+ * @typedef {import('./memory.js').Begun} Begun
+ *
+ * @typedef {object} Taken what the page does about an event of the one before
+ * @property {Begun} begun
+ * @property {boolean} follow whether what comes after it is still to be called
+ *
+ * @typedef {object} Answer how a double's call is answered
+ * @property {Begun|null} begun by this event; null: it is called as what it doubles
+ * @property {number} fn what it doubles
+ * @property {number} root of its chain
+ */
+
+/**
+ * Events that the page has to listen to. One that has ended counts where nothing came of its end: the page was gone before it
+ * called what follows.
+ * @param {Config} config
+ * @param {Begun[]} events oldest first
+ * @returns {Taken[]}
+ */
+export function toTake(config, events) {
+  return events.flatMap((begun, place) => {
+    if (begun.state === 'sent' && !begun.body) return [];
+    if (begun.state !== 'done') return [{ begun, follow: true }];
+    const follow = isUnfollowed(config, begun, events.slice(place + 1));
+    return follow || begun.lost ? [{ begun, follow }] : [];
+  });
+}
+
+/** @param {Config} config @param {Begun} begun @param {Begun[]} later */
+function isUnfollowed(config, begun, later) {
+  if (later.some(({ fn }) => fn === begun.fn)) return false; // its like has been called again since
+  const due = followersOf(config, begun.fn).filter(
+    (one) =>
+      one.backend_fn &&
+      /** @type {any} */ (one).queue !== false &&
+      !(begun.failed ? one.trigger_only_on_success : one.trigger_only_on_failure),
+  );
+  return due.length > 0 && due.every(({ id }) => !later.some(({ fn }) => fn === id));
+}
+
+/** Doubles, by their ids, and the events that answer for them. */
+export class Doubles {
+  /** @type {Map<number, Answer>} */ #answers = new Map();
+  /** @type {Set<number>} roots of chains that have come to nothing */ #void = new Set();
+
+  /**
+   * @param {Config} config is changed
+   * @param {Taken[]} taken
+   */
+  constructor(config, taken) {
+    for (const { begun, follow } of taken) {
+      const made = addDouble(config, begun.fn, follow);
+      if (!made) continue;
+      for (const [id, fn] of made.doubles)
+        this.#answers.set(id, { fn, root: made.root, begun: id === made.root ? begun : null });
+    }
+  }
+
+  get size() {
+    return this.#answers.size;
+  }
+
+  /** @param {number} fn @returns {Answer|undefined} undefined: no double */
+  of(fn) {
+    return this.#answers.get(fn);
+  }
+
+  /** @param {number} fn @returns {number} what is called on the server */
+  originalOf(fn) {
+    return this.#answers.get(fn)?.fn ?? fn;
+  }
+
+  /**
+   * Nothing comes of a chain: its event is not there.
+   * @param {number} root
+   */
+  giveUp(root) {
+    this.#void.add(root);
+  }
+
+  /** @param {Answer} answer */
+  isVoid({ root }) {
+    return this.#void.has(root);
+  }
+}

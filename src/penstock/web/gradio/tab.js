@@ -1,0 +1,173 @@
+// This tab's own page: which session it goes on with, what its components began with, and the events that it has begun.
+// Everything here is a convenience: where it can't be had, the page reconnects, and begins anew when it is loaded again.
+
+import { applyValues, isKnown, nameElements, printOf, seenIn } from './config.js';
+import { Doubles, toTake } from './restore.js';
+
+/**
+ * @typedef {import('./config.js').Config} Config
+ * @typedef {import('./memory.js').Begun} Begun
+ * @typedef {import('./memory.js').Memory} Memory
+ * @typedef {{take: (session: string) => Promise<boolean>, release: () => void}} Claims
+ */
+
+/** What a page goes on with. */
+export class Tab {
+  /** @type {Config|null} */ config = null;
+  /** @type {Doubles|null} */ doubles = null;
+  /** components that began with another value than the app's */ restored = 0;
+  #own = true;
+  /** @type {Promise<string>|null} */ #session = null;
+  /** @type {Set<number>} */ #seen = new Set();
+  /** @type {Map<string, string>} what was called last with what, by the page before this one */ #before = new Map();
+
+  /**
+   * @param {Memory} memory
+   * @param {Claims} claims
+   * @param {() => string} makeName
+   * @param {() => boolean} isTouched whether somebody has done anything on this page
+   */
+  constructor(memory, claims, makeName, isTouched) {
+    this.memory = memory;
+    this.claims = claims;
+    this.makeName = makeName;
+    this.isTouched = isTouched;
+  }
+
+  /**
+   * Have a page begin where the one before it stood.
+   * @param {any} config of Gradio's; is changed
+   * @returns {boolean} false where it is of no known kind: nothing was changed
+   */
+  edit(config) {
+    if (!isKnown(config)) return false;
+    const { memory } = this;
+    const print = printOf(config);
+    if (memory.print !== print) memory.reset({ session: memory.session, print });
+    this.config = config;
+    this.#seen = new Set(seenIn(config).keys());
+    for (const { fn, id, sum, state } of memory.events) if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
+    nameElements(config);
+    this.restored = applyValues(config, memory.values);
+    this.doubles = new Doubles(config, toTake(config, memory.events));
+    return true;
+  }
+
+  /**
+   * The session that this tab has. Another tab's copy of it gets one of its own.
+   * @param {string} name as Gradio's page made it
+   * @returns {Promise<string>}
+   */
+  session(name) {
+    return (this.#session ??= this.#claim(name));
+  }
+
+  /** @param {string} name */
+  async #claim(name) {
+    const { memory, claims } = this;
+    if (!memory.session) {
+      memory.session = name;
+      memory.writeAbout();
+      claims.take(name);
+    } else if (!(await claims.take(memory.session))) {
+      this.#own = false;
+      memory.session = this.makeName();
+      memory.events = [];
+      memory.writeAbout();
+      claims.take(memory.session);
+    }
+    return memory.session;
+  }
+
+  /**
+   * What answers a call, where it is not to be made.
+   * @param {number} fn
+   * @param {any[]} data
+   * @returns {{begun: Begun|null, root: number} | null} begun null: it is over, with nothing to show
+   */
+  answerTo(fn, data) {
+    const answer = this.doubles?.of(fn);
+    if (answer && (!this.#own || this.doubles?.isVoid(answer))) return { begun: null, root: answer.root };
+    if (answer) return answer.begun && { begun: answer.begun, root: answer.root };
+    return this.#repeated(fn, data);
+  }
+
+  // Components that begin with what they showed may say that they have changed: that was answered before.
+  /** @param {number} fn @param {any[]} data */
+  #repeated(fn, data) {
+    if (!this.restored || !this.#own || this.isTouched() || this.#isLoad(fn)) return null;
+    const id = this.#before.get(`${fn} ${sumOf(data)}`);
+    const begun = id && this.memory.events.find((one) => one.id === id);
+    return begun ? { begun, root: -1 } : null;
+  }
+
+  /** @param {number} fn */
+  #isLoad(fn) {
+    const targets = this.config?.dependencies.find(({ id }) => id === fn)?.targets ?? [];
+    return targets.some(([, name]) => name === 'load' || name === 'tick');
+  }
+
+  /** @param {number} fn @returns {number} what is called on the server */
+  originalOf(fn) {
+    return this.doubles?.originalOf(fn) ?? fn;
+  }
+
+  /**
+   * An event is about to be sent.
+   * @param {{key: string, fn: number, body: string, data: any[]}} sent
+   * @returns {Begun}
+   */
+  begin({ data, ...sent }) {
+    this.memory.showOutputs(this.#dependency(sent.fn)?.inputs ?? [], data, (id) => this.#seen.has(id));
+    return this.memory.begin({ ...sent, sum: sumOf(data) });
+  }
+
+  /** @param {Begun} begun @param {string} id */
+  opened(begun, id) {
+    if (begun.state === 'sent') this.memory.change(begun, { id, state: 'open' });
+  }
+
+  /**
+   * The page has been told an event's end.
+   * @param {Begun} begun
+   * @param {any[]|null} outputs its last
+   * @param {boolean} failed
+   */
+  ended(begun, outputs, failed) {
+    const ids = this.#dependency(begun.fn)?.outputs ?? [];
+    const kept = this.memory.showOutputs(ids, outputs ?? [], (id) => this.#seen.has(id));
+    this.memory.change(begun, { state: 'done', ...(failed ? { failed } : {}), ...(kept ? {} : { lost: true }) });
+  }
+
+  /**
+   * Somebody has typed.
+   * @param {number} id of the component
+   * @param {any} value
+   */
+  typed(id, value) {
+    if (this.#seen.has(id)) this.memory.show(String(id), { value });
+  }
+
+  /**
+   * Nothing comes of what a double stands for.
+   * @param {number} root
+   * @param {Begun} begun
+   */
+  giveUp(root, begun) {
+    this.doubles?.giveUp(root);
+    this.memory.drop(begun);
+  }
+
+  /** @param {number} fn */
+  #dependency(fn) {
+    return this.config?.dependencies.find(({ id }) => id === fn);
+  }
+}
+
+/** @param {any[]} data @returns {string} tells what was sent from what else was */
+function sumOf(data) {
+  const text = JSON.stringify(data);
+  let hash = 5381;
+  for (let at = 0; at < text.length; at += 1) hash = (Math.imul(hash, 33) ^ text.charCodeAt(at)) >>> 0;
+  return `${text.length}.${hash.toString(36)}`;
+}

@@ -1,0 +1,197 @@
+// One session as a page uses it: what Gradio's page asks for it, and what it is given.
+
+import { untilAnswered } from './again.js';
+import { Feed } from './feed.js';
+import { endless, Presence } from './presence.js';
+import { jsonResponse } from './routes.js';
+
+/**
+ * @typedef {import('./memory.js').Begun} Begun
+ *
+ * @typedef {object} Surroundings what all sessions of a page have in common
+ * @property {import('../client/index.js').Client} client
+ * @property {(input: RequestInfo|URL, init?: RequestInit) => Promise<Response>} fetch the browser's own
+ * @property {string} api address of Gradio's API
+ * @property {import('./again.js').Clock} clock
+ * @property {any} env timers
+ * @property {() => string} makeKey
+ * @property {() => boolean} leaving whether the page is just being asked whether it may be left
+ * @property {() => void} changed how connections are has changed
+ */
+
+const KEY = 'X-Penstock-Key';
+const RECORDED = 'X-Penstock';
+
+/** One session. */
+export class Visit {
+  /** calls that wait for a server that is away */ waiting = 0;
+  /** the page itself asks for presence */ #beats = false;
+  #joining = 0;
+
+  /**
+   * @param {Surroundings} around
+   * @param {string} name as Gradio's page has it
+   * @param {import('./tab.js').Tab|null} tab null: it begins anew with each page
+   */
+  constructor(around, name, tab) {
+    this.around = around;
+    this.name = name;
+    this.tab = tab;
+    /** its name on the server */ this.hash = name;
+    this.ready = (tab ? tab.session(name) : Promise.resolve(name)).then((hash) => (this.hash = hash));
+    this.feed = new Feed(around.client, {
+      ended: (entry, failed) => this.#ended(entry, failed),
+      refused: (entry) => this.#refused(entry),
+      connections: () => this.#changed(),
+      leaving: around.leaving,
+    });
+    this.presence = new Presence((signal) => this.#beat(signal), around.env);
+  }
+
+  /** @param {AbortSignal} signal */
+  async #beat(signal) {
+    await this.ready;
+    return this.around.fetch(`${this.around.api}heartbeat/${this.hash}`, { signal, cache: 'no-store' });
+  }
+
+  /** How its readers' connections are: worst first. @returns {'reconnecting'|'connecting'|'live'|'idle'} */
+  get connection() {
+    const states = [...this.feed.entries.values()].map(({ subscription }) => subscription?.connection ?? 'connecting');
+    if (this.waiting || states.includes('reconnecting')) return 'reconnecting';
+    if (states.includes('connecting')) return 'connecting';
+    return states.length ? 'live' : 'idle';
+  }
+
+  /** whether Gradio's page waits for an event and does not listen */
+  get unheard() {
+    return this.feed.entries.size > 0 && !this.feed.open;
+  }
+
+  /** @returns {Response} */
+  heartbeat() {
+    this.#beats = true;
+    this.#changed();
+    return endless();
+  }
+
+  /** @param {() => Promise<Response>} ask for Gradio's own @param {AbortSignal|null} [signal] */
+  data(ask, signal) {
+    return this.feed.answer(ask, signal);
+  }
+
+  /**
+   * @param {string} url
+   * @param {RequestInit} init its body is text
+   * @returns {Promise<Response>}
+   */
+  async join(url, init) {
+    await this.ready;
+    const asked = JSON.parse(/** @type {string} */ (init.body));
+    const answer = this.tab?.answerTo(asked.fn_index, asked.data);
+    if (answer) return answer.begun ? this.#resume(url, init, answer.begun, answer.root) : this.#nothing();
+    const fn = this.tab?.originalOf(asked.fn_index) ?? asked.fn_index;
+    const body = JSON.stringify({ ...asked, fn_index: fn, session_hash: this.hash });
+    const key = this.around.makeKey();
+    return this.#send(url, init, body, key, this.tab?.begin({ key, fn, body, data: asked.data ?? [] }) ?? null);
+  }
+
+  /** @param {string} url @param {RequestInit} init @param {Begun} begun @param {number} root */
+  #resume(url, init, begun, root) {
+    if (!begun.id) return this.#send(url, init, /** @type {string} */ (begun.body), begun.key, begun);
+    this.feed.add(begun.id, { begun, root }, true);
+    this.#changed();
+    return eventIs(begun.id);
+  }
+
+  #nothing() {
+    const id = this.around.makeKey();
+    this.feed.complete(id);
+    return eventIs(id);
+  }
+
+  /**
+   * @param {string} url
+   * @param {RequestInit} init
+   * @param {string} body
+   * @param {string} key the same however often it is sent
+   * @param {Begun|null} begun
+   */
+  async #send(url, init, body, key, begun) {
+    const headers = new Headers(init.headers);
+    headers.set(KEY, key);
+    this.#joining += 1;
+    this.#changed();
+    try {
+      const response = await this.#untilAnswered(() => this.around.fetch(url, { ...init, headers, body }), init.signal);
+      return await this.#joined(response, begun);
+    } catch (error) {
+      if (begun) this.tab?.memory.drop(begun);
+      throw error;
+    } finally {
+      this.#joining -= 1;
+      this.#changed();
+    }
+  }
+
+  /** @param {Response} response @param {Begun|null} begun */
+  async #joined(response, begun) {
+    const recorded = response.ok && response.headers.get(RECORDED) === '1';
+    if (recorded) {
+      const { event_id: id } = await response.clone().json();
+      if (begun) this.tab?.opened(begun, id);
+      this.feed.add(id, { begun, root: -1 });
+      return response;
+    }
+    if (begun) this.tab?.memory.drop(begun);
+    if (response.ok) this.feed.passThrough();
+    return response;
+  }
+
+  /**
+   * A request that does no more when it is made twice.
+   * @param {string} url
+   * @param {RequestInit} init
+   */
+  repeat(url, init) {
+    return this.#untilAnswered(() => this.around.fetch(url, init), init.signal);
+  }
+
+  /** @param {string} url @param {RequestInit} init its body is text */
+  cancel(url, init) {
+    const asked = JSON.parse(/** @type {string} */ (init.body));
+    const fn = this.tab?.originalOf(asked.fn_index) ?? asked.fn_index;
+    return this.repeat(url, { ...init, body: JSON.stringify({ ...asked, fn_index: fn, session_hash: this.hash }) });
+  }
+
+  /** @param {() => Promise<Response>} ask @param {AbortSignal|null} [signal] */
+  #untilAnswered(ask, signal) {
+    const onAway = (/** @type {boolean} */ away) => {
+      this.waiting += away ? 1 : -1;
+      this.#changed();
+    };
+    return untilAnswered(ask, this.around.clock, { signal, onAway });
+  }
+
+  /** @param {import('./feed.js').Entry} entry @param {boolean} failed */
+  #ended({ about: { begun }, outputs }, failed) {
+    if (begun) this.tab?.ended(begun, outputs, failed);
+    this.#changed();
+  }
+
+  // What an earlier page has begun may be gone by now: then this page has nothing to show for it, and no error either.
+  /** @param {import('./feed.js').Entry} entry */
+  #refused({ id, folded, about: { begun, root } }) {
+    if (!folded || !begun) return false;
+    this.tab?.giveUp(root, begun);
+    this.feed.complete(id);
+    return true;
+  }
+
+  #changed() {
+    this.presence.want(this.#beats || this.#joining > 0 || this.feed.entries.size > 0);
+    this.around.changed();
+  }
+}
+
+/** @param {string} id @returns {Response} as Gradio answers a call */
+const eventIs = (id) => jsonResponse({ event_id: id });
