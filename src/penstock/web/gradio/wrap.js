@@ -13,6 +13,7 @@ import { Visit } from './visit.js';
 const ACTS = {
   data: ({ url, init, visit }, fetch) => visit.data(() => fetch(url, withoutSignal(init)), init.signal),
   join: ({ url, init, visit }) => visit.join(url, init),
+  call: ({ url, init, visit }) => visit.call(url, init),
   heartbeat: ({ visit }) => visit.heartbeat(),
   cancel: ({ url, init, visit }) => visit.cancel(url, init),
   repeatable: ({ url, init, visit }) => visit.repeat(url, init),
@@ -27,6 +28,9 @@ const ACTS = {
 function shield(input) {
   if (input instanceof Request) Object.defineProperty(input, 'signal', { value: new AbortController().signal });
 }
+
+/** What is in them is looked at. @type {Kind[]} */
+const READ = ['join', 'call', 'cancel'];
 
 /** @param {RequestInit} init */
 const withoutSignal = ({ signal: _, ...init }) => init;
@@ -84,7 +88,7 @@ export class Wrap {
   /** @param {{url: URL, init: RequestInit}} asked */
   #kindOf({ url, init: { method = 'GET', body } }) {
     const kind = this.routes.kindOf(url, method.toUpperCase());
-    return (kind === 'join' || kind === 'cancel') && typeof body !== 'string' ? null : kind;
+    return kind && READ.includes(kind) && typeof body !== 'string' ? null : kind;
   }
 
   /** @param {RequestInit} init @param {Visit} visit @returns {RequestInit} */
