@@ -1,4 +1,4 @@
-"""What a page is disturbed over: a text that grows, what follows it, a chat, and components that are made as it goes."""
+"""What a page is disturbed over: a text that grows, what follows it, a chat, and what is made as it goes."""
 
 import time
 from collections.abc import Iterator
