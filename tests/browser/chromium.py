@@ -25,7 +25,6 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-dev-shm-usage",  # containers have little of it
-    "--disable-extensions",
     "--disable-sync",
     "--disable-popup-blocking",
     "--no-first-run",
@@ -146,6 +145,14 @@ class Chromium:
         await page.goto(url)
         return tab
 
+    async def reopened(self, url: str) -> Tab:
+        """The tab of this address that was closed last, as with Ctrl+Shift+T. It takes tests/browser/reopening."""
+        context = self.browser.contexts[0]
+        async with self._opening, context.expect_page() as opened:
+            await context.service_workers[0].evaluate("url => reopen(url)", url)
+            page = await opened.value
+        return Tab(self, page)
+
     async def opened_by(self, tab: Tab, script: str) -> Tab:
         """The tab that JavaScript in another opens."""
         async with self._opening, tab.page.expect_popup() as opened:
@@ -155,10 +162,12 @@ class Chromium:
 
 
 @asynccontextmanager
-async def launched(program: str, profile: Path) -> AsyncIterator[Chromium]:
-    """A Chromium with a fresh profile."""
+async def launched(
+    program: str, profile: Path, *flags: str, extension: Path | None = None
+) -> AsyncIterator[Chromium]:
+    """A Chromium with a fresh profile, and with more flags; with an extension, where one is named."""
     process = await asyncio.create_subprocess_exec(
-        program, *FLAGS, f"--user-data-dir={profile}",
+        program, *FLAGS, *_extending(extension), *flags, f"--user-data-dir={profile}",
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
@@ -178,6 +187,13 @@ async def launched(program: str, profile: Path) -> AsyncIterator[Chromium]:
         await process.wait()
         if reading is not None:
             await reading
+
+
+def _extending(extension: Path | None) -> tuple[str, ...]:
+    if extension is None:
+        return ("--disable-extensions",)
+    # Chromium's own switch for it, which newer ones take only if told so.
+    return f"--load-extension={extension}", "--disable-features=DisableLoadExtensionCommandLineSwitch"
 
 
 def quoted(value: Any) -> str:

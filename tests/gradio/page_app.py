@@ -45,11 +45,11 @@ with gr.Blocks() as demo:
 
     rows = gr.Slider(1, 5, step=1, value=2, label="Rows")
 
-    @gr.render(inputs=rows)
     def make(wanted: int) -> None:
         for n in range(wanted):
             gr.Textbox(label=f"Row {n}", value=f"in row {n}")
 
+    gr.render(inputs=rows)(make)
     gr.ChatInterface(reply, chatbot=gr.Chatbot(height=240))
 
 if __name__ == "__main__":

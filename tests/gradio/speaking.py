@@ -86,7 +86,10 @@ def texts(said: list[dict[str, Any]]) -> list[Any]:
     """The first output after each message that has one, as Gradio's clients put it together."""
     value, found = None, []
     for message in said:
-        if message["msg"] not in ("process_generating", "process_completed") or not message["output"]:
+        if (
+            message["msg"] not in ("process_generating", "process_completed")
+            or "data" not in message["output"]
+        ):
             continue
         data = message["output"]["data"]
         if message["msg"] == "process_completed" or value is None:

@@ -187,6 +187,7 @@ class Worker:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        self._executor.abandon_recordings()
         if not loops:
             return  # it never signed in, and a store that let it not takes long to say so again
         self._unlisten()

@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...errors import ForbiddenOrigin, NotFound, NotOperator, PenstockError, Unauthorized, UnknownRun
+from ...errors import ForbiddenOrigin, NotFound, PenstockError, RequestError, Unauthorized, UnknownRun
 from ...server.auth import Token, is_known_origin, path_of
 from ...server.refusing import error_response, refuse
 from .local import ThisMachine
@@ -34,6 +34,13 @@ FIGURES = frozenset({"/", "/api/functions", "/api/queue", "/healthz", "/readyz",
 _OF_ONE_RUN = re.compile(r"/api/runs/([^/]+)(/events|/ws|/cancel)?")
 
 _MOUNT = re.compile(r"(/gradio_api)?/penstock$")
+
+
+class NotOperator(RequestError):
+    """Somebody who is logged in asked for what only operators may have."""
+
+    code = "not_operator"
+    status = 403
 
 
 class Guard:
@@ -130,9 +137,7 @@ class Guard:
             return entry
         if not self._owners.login_required:
             hint = "Set one, install(token=…), and open the console once as ./?token=…"
-            raise Unauthorized(
-                "It opens to this machine's user only, and without a proxy.", hint=hint
-            )
+            raise Unauthorized("It opens to this machine's user only, and without a proxy.", hint=hint)
         if not await self._owners.admits(scope):
             return self._owners.refuse
         return self._for_user(scope, path)

@@ -28,7 +28,7 @@ class Place(NamedTuple):
 class Places(NamedTuple):
     """A client's cursor in a session: `<life>.<joined>,<event>@<epoch>-<seq>,…`, `*` where it is based.
 
-    life: of the server that gave it. joined: events of the session that it was told of, by their number in that life.
+    life: of the server that gave it. joined: how many events of the session it was told of, in that life.
     events: those that it does not have to their end.
     """
 
