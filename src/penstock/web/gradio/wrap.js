@@ -42,7 +42,7 @@ const withoutSignal = ({ signal: _, ...init }) => init;
  * @returns {{url: URL, init: RequestInit}|null} null where it can't be had: the body of a Request is not at hand
  */
 function plainly(input, init = {}) {
-  if (!(input instanceof Request)) return { url: new URL(input, document.baseURI), init };
+  if (!(input instanceof Request)) return { url: new URL(input, globalThis.document?.baseURI), init };
   const { url, method, headers, signal, credentials, cache } = input;
   if (method !== 'GET') return null;
   return { url: new URL(url), init: { method, headers, signal, credentials, cache, ...init } };
