@@ -139,14 +139,18 @@ test('an app with another component, or another function, is another', () => {
 
 test('values are begun with, but for states and passwords', () => {
   const config = app();
-  const count = applyValues(config, { 1: { value: 'typed' }, 2: { visible: false }, 3: { value: 7 }, 4: { value: 'x' }, 9: {} });
+  const count = applyValues(config, {
+    1: { value: 'typed' },
+    2: { visible: false },
+    3: { value: 7 },
+    4: { value: 'x' },
+    9: {},
+  });
   assert.equal(count, 2);
-  assert.deepEqual(config.components.map(({ props }) => props), [
-    { value: 'typed' },
-    { visible: false },
-    {},
-    { type: 'password' },
-  ]);
+  assert.deepEqual(
+    config.components.map(({ props }) => props),
+    [{ value: 'typed' }, { visible: false }, {}, { type: 'password' }],
+  );
 });
 
 test("an update's properties are taken one by one", () => {
@@ -159,7 +163,13 @@ test('a double is called when the page loads, with what follows it, and is stopp
   const config = app();
   const before = structuredClone(config.dependencies);
   const made = addDouble(config, 0, true);
-  assert.deepEqual(made, { root: 3, doubles: [[3, 0], [4, 1]] });
+  assert.deepEqual(made, {
+    root: 3,
+    doubles: [
+      [3, 0],
+      [4, 1],
+    ],
+  });
   const [root, follower] = config.dependencies.slice(3);
   assert.deepEqual([root.targets, root.inputs, root.outputs], [[[0, 'load']], [], [2]]);
   assert.deepEqual([follower.trigger_after, follower.inputs, follower.outputs], [3, [2, 3], [3]]);
@@ -252,7 +262,12 @@ test('a double answers with its event, those that follow are called as what they
 
 const claims = (free) => ({ asked: [], release() {}, take: async (session) => free.includes(session) });
 const tabOn = (shelf, free, isTouched = false) =>
-  new Tab(memoryOn(shelf), claims(free), () => 'ofitsown', () => isTouched);
+  new Tab(
+    memoryOn(shelf),
+    claims(free),
+    () => 'ofitsown',
+    () => isTouched,
+  );
 
 async function usedTab(shelf) {
   const tab = tabOn(shelf, ['random']);

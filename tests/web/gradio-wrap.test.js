@@ -120,7 +120,10 @@ inWorld('an event is joined with a key and heard from its run', async (world) =>
   assert.deepEqual(messages[0], ['process_starts', id, undefined]);
   assert.deepEqual(messages[1], ['process_generating', id, ['a']]);
   assert.deepEqual(messages[3], ['process_completed', id, ['abc']]);
-  assert.ok(world.asked.every(([url]) => !url.includes('queue/data')), "Gradio's own stream is not asked for");
+  assert.ok(
+    world.asked.every(([url]) => !url.includes('queue/data')),
+    "Gradio's own stream is not asked for",
+  );
 });
 
 inWorld('two events are heard on one stream, which outlives both', async (world) => {

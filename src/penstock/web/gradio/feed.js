@@ -101,7 +101,15 @@ export class Feed {
    */
   add(id, about, folded = false) {
     /** @type {Entry} */
-    const entry = { id, about, folded, told: { heard: 0, hasBase: false }, completed: false, outputs: null, subscription: null };
+    const entry = {
+      id,
+      about,
+      folded,
+      told: { heard: 0, hasBase: false },
+      completed: false,
+      outputs: null,
+      subscription: null,
+    };
     this.entries.get(id)?.subscription?.close();
     this.entries.set(id, entry);
     if (this.#body) this.#read(entry);
@@ -118,7 +126,14 @@ export class Feed {
    * @param {string} id
    */
   complete(id) {
-    const output = { data: [], is_generating: false, duration: 0, average_duration: 0, render_config: null, changed_state_ids: [] };
+    const output = {
+      data: [],
+      is_generating: false,
+      duration: 0,
+      average_duration: 0,
+      render_config: null,
+      changed_state_ids: [],
+    };
     this.say({ msg: 'process_completed', event_id: id, output, success: true, title: null });
   }
 
@@ -169,7 +184,13 @@ export class Feed {
 
   /** @param {Entry} entry @param {Error} error */
   #fail(entry, error) {
-    this.say({ msg: 'process_completed', event_id: entry.id, output: { error: error.message }, success: false, title: 'Error' });
+    this.say({
+      msg: 'process_completed',
+      event_id: entry.id,
+      output: { error: error.message },
+      success: false,
+      title: 'Error',
+    });
     this.listener.ended(entry, true);
   }
 
@@ -180,7 +201,10 @@ export class Feed {
     this.#through = true;
     this.#wanted = false;
     try {
-      await pass(await this.#ask(), (data) => this.#bodyOf === body && this.#body?.enqueue(encoder.encode(`data: ${data}\n\n`)));
+      await pass(
+        await this.#ask(),
+        (data) => this.#bodyOf === body && this.#body?.enqueue(encoder.encode(`data: ${data}\n\n`)),
+      );
     } catch (error) {
       if (this.#bodyOf === body) this.#body?.error(error);
     }

@@ -37,9 +37,7 @@ export function toTake(config, events) {
 function isUnfollowed(config, begun, later) {
   if (later.some(({ fn }) => fn === begun.fn)) return false; // its like has been called again since
   const due = followersOf(config, begun.fn).filter(
-    (one) =>
-      one.backend_fn &&
-      !(begun.failed ? one.trigger_only_on_success : one.trigger_only_on_failure),
+    (one) => one.backend_fn && !(begun.failed ? one.trigger_only_on_success : one.trigger_only_on_failure),
   );
   return due.length > 0 && due.every(({ id }) => !later.some(({ fn }) => fn === id));
 }

@@ -46,7 +46,8 @@ export class Tab {
     if (memory.print !== print) memory.reset({ session: memory.session, print });
     this.config = config;
     this.#seen = new Set(seenIn(config).keys());
-    for (const { fn, id, sum, state } of memory.events) if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
+    for (const { fn, id, sum, state } of memory.events)
+      if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
     nameElements(config);
     this.restored = applyValues(config, memory.values);
     this.doubles = new Doubles(config, toTake(config, memory.events));

@@ -81,7 +81,11 @@ export class Wrap {
     const visit = this.#visit(name);
     await visit.ready;
     if (kind === 'data') shield(input);
-    const renamed = { url: renamedUrl(url.href, visit.name, visit.hash), init: this.#renamed(asked.init, visit), visit };
+    const renamed = {
+      url: renamedUrl(url.href, visit.name, visit.hash),
+      init: this.#renamed(asked.init, visit),
+      visit,
+    };
     return ACTS[kind](renamed, this.around.fetch);
   }
 
