@@ -20,6 +20,7 @@ NAMES = (
     "compression",
     "scrape_time",
     "browser",
+    "gradio",
 )
 
 

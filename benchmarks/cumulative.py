@@ -10,7 +10,6 @@ a core each. Reading, the client only keeps what comes.
 import argparse
 import asyncio
 import importlib.util
-import json
 import re
 import sys
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 
@@ -29,6 +28,7 @@ from penstock.protocol.sse import Decoder
 from . import plot
 from .apps import TOKEN, conversation_with
 from .compare import interleave, report
+from .gradio_clients import ask, body_of, run, shown, updates
 from .servers import LOAD_CORE, Server, gradio_server, penstock_server, pin
 
 COUNT = 20_000
@@ -41,7 +41,6 @@ PAUSE_S = 0.3
 """Between two runs: what the one before left to do is done."""
 
 EVENTS = re.compile(rb'"events":"([^"]+)"')
-END = b"\r\n0\r\n\r\n"
 
 
 @dataclass
@@ -58,66 +57,21 @@ class Round:
         return self.updates / self.final_s
 
 
-class _Answer(asyncio.Protocol):
-    """One request on a connection of its own, and all that comes back."""
-
-    def __init__(self, request: bytes, done: "asyncio.Future[None]") -> None:
-        self._request, self._done = request, done
-        self.parts: list[bytes] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        self.parts.append(data)
-        if data.endswith(END[2:]) and b"".join(self.parts[-2:]).endswith(END):
-            self._transport.close()
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        if not self._done.done():
-            self._done.set_result(None)
-
-
-async def _ask(server: Server, method: str, path: str, body: object = None) -> list[bytes]:
-    loop = asyncio.get_running_loop()
-    data = b"" if body is None else json.dumps(body).encode()
-    head = (
-        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-    )
-    done: asyncio.Future[None] = loop.create_future()
-    host, port = server.url.removeprefix("http://").split(":")
-    _, answer = await loop.create_connection(lambda: _Answer(head.encode() + data, done), host, int(port))
-    await done
-    return answer.parts
-
-
-def _body(parts: list[bytes]) -> bytes:
-    """The body of a chunked answer."""
-    data = b"".join(parts).partition(b"\r\n\r\n")[2]
-    found, place = [], 0
-    while (end := data.find(b"\r\n", place)) >= 0 and (size := int(data[place:end], 16)):
-        found.append(data[end + 2 : end + 2 + size])
-        place = end + 2 + size + 2
-    return b"".join(found)
-
-
 # --- Penstock
 
 
 async def _penstock_run(server: Server, function: str, count: int) -> list[bytes]:
     body = {"function": function, "input": {"count": count}}
-    answer = b"".join(await _ask(server, "POST", "/api/runs", body))
+    answer = b"".join(await ask(server, "POST", "/api/runs", body))
     path = EVENTS.search(answer)
     assert path is not None, answer
     each = "?rate=0" if function.endswith("_each") else ""
-    return await _ask(server, "GET", path[1].decode() + each)
+    return await ask(server, "GET", path[1].decode() + each)
 
 
 def _penstock_updates(parts: list[bytes], count: int) -> int:
     fold, updates = Fold(), 0
-    for message in Decoder().feed(_body(parts)):
+    for message in Decoder().feed(body_of(parts)):
         if message.event == "message":
             event = decode(message.data)
             fold.apply(event)
@@ -131,36 +85,12 @@ def _penstock_updates(parts: list[bytes], count: int) -> int:
 
 
 async def _gradio_run(server: Server, function: str, count: int) -> list[bytes]:
-    session = f"s{time.monotonic_ns()}"
-    join = {"data": [count], "fn_index": int(function), "session_hash": session}
-    answer = b"".join(await _ask(server, "POST", "/gradio_api/queue/join", join))
-    assert b'"event_id"' in answer, answer
-    return await _ask(server, "GET", f"/gradio_api/queue/data?session_hash={session}")
+    return await run(server, int(function), count)
 
 
 def _gradio_updates(parts: list[bytes], count: int) -> int:
-    lines = [line for line in _body(parts).splitlines() if line.startswith(b"data: ")]
-    messages: list[dict[str, Any]] = [json.loads(line.removeprefix(b"data: ")) for line in lines]
-    value: Any = None
-    for message in messages:
-        if message["msg"] == "process_generating":
-            [change] = message["output"]["data"]
-            value = change if value is None else _patched(value, change)
-    assert value in (TOKEN * count, conversation_with(TOKEN * count))
-    assert messages[-1]["msg"] in ("process_completed", "close_stream"), messages[-1]
-    return sum(message["msg"] == "process_generating" for message in messages)
-
-
-def _patched(value: Any, change: list[Any]) -> Any:
-    """As Gradio's page does it, for texts that grow."""
-    top = [value]
-    for action, path, given in change:
-        container: Any = top
-        way = [0, *path]
-        for part in way[:-1]:
-            container = container[part]
-        container[way[-1]] = container[way[-1]] + given if action == "append" else given
-    return top[0]
+    assert shown(parts) in (TOKEN * count, conversation_with(TOKEN * count))
+    return updates(parts)
 
 
 # --- Rounds
@@ -172,13 +102,13 @@ Measure = tuple[
 
 
 async def _round(server: Server, measure: Measure, count: int) -> Round:
-    _, run, updates, function = measure
+    _, one, count_updates, function = measure
     cpu_s, started = server.cpu_s(), time.perf_counter()
     async with asyncio.timeout(STUCK_S):
-        parts = await run(server, function, count)
+        parts = await one(server, function, count)
     final_s = time.perf_counter() - started
     await asyncio.sleep(PAUSE_S)
-    return Round(final_s, updates(parts, count), sum(map(len, parts)), server.cpu_s() - cpu_s)
+    return Round(final_s, count_updates(parts, count), sum(map(len, parts)), server.cpu_s() - cpu_s)
 
 
 def measure_round(measure: Measure, count: int) -> Round:

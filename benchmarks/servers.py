@@ -19,6 +19,7 @@ __all__ = [
     "Server",
     "child",
     "gradio_server",
+    "hardened_server",
     "penstock_server",
     "pin",
     "saq_worker",
@@ -99,11 +100,22 @@ def starlette_server(target: str = "benchmarks.apps:peer", **environment: str) -
 
 
 @contextlib.contextmanager
-def gradio_server(target: str = "benchmarks.gradio_app:app", **environment: str) -> Iterator[Server]:
+def gradio_server(
+    target: str = "benchmarks.gradio_app:app", *options: str, **environment: str
+) -> Iterator[Server]:
     """Gradio under uvicorn, which is what its own `launch` runs, without what it would fetch or report."""
     quiet = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-    with _running(_uvicorn(target), quiet | environment) as server:
+    with _running([*_uvicorn(target), *options], quiet | environment) as server:
         yield server
+
+
+@contextlib.contextmanager
+def hardened_server(target: str = "benchmarks.gradio_apps:hardened", **environment: str) -> Iterator[Server]:
+    """Gradio with Penstock in it, on a fresh SQLite file."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = f"sqlite:///{folder}/bench.db"
+        with gradio_server(target, "--factory", PENSTOCK_STORE=store, **environment) as server:
+            yield server
 
 
 @contextlib.contextmanager

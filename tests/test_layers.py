@@ -24,6 +24,7 @@ FLOORS = (
         "work",
         "gunicorn",
         "gradio",
+        "hosting",
         "cli",
         "doctor",
         "deploy",

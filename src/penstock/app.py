@@ -20,7 +20,6 @@ from .models import Cursor
 from .presence import Presence
 from .queue import Queue, Standings
 from .server import Context, Metrics, Peers, Pulse, Sources, make_closed_server, make_server
-from .services import Services
 from .settings import Settings, load
 from .storage import make_store
 from .storage.uploads import make_uploads
@@ -151,11 +150,19 @@ class App:
         Raises:
             ConfigError: The name is an executed function's, or an option can't work.
         """
-        options = {"concurrency_limit": concurrency_limit, "concurrency_id": concurrency_id}
-        function = RecordedFunction(name, on_crash=on_crash, description=description, **options)  # type: ignore[arg-type]
-        if name in self.functions and not self.functions[name].recorded:
+        known = self.functions.get(name)
+        if known is not None and not isinstance(known, RecordedFunction):
             raise ConfigError(f"There is a function named {name!r}, which is executed here.")
-        self.functions[name] = function
+        # Whoever speaks for it may say so with each run: nothing is made anew then.
+        if known is not None and known.is_as(concurrency_limit, concurrency_id, on_crash, description):
+            return
+        self.functions[name] = RecordedFunction(
+            name,
+            concurrency_limit=concurrency_limit,
+            concurrency_id=concurrency_id,
+            on_crash=on_crash,
+            description=description,
+        )
         if self._services is not None:
             self._services.worker.groups.refresh()
             self.meters.runs.expect([name])
@@ -171,11 +178,11 @@ class App:
                 server = make_closed_server(error, self.settings, Metrics(self.meters, peers=self.peers))
             await server(scope, receive, send)
 
-    async def start(self) -> Services:
-        """Open the store and begin to work; nothing if that has been done. Raises StoreError."""
-        return await self._start()
+    async def start(self) -> "_Services":
+        """Open the store and begin to work; nothing if that has been done. Raises StoreError.
 
-    async def _start(self) -> "_Services":
+        What it returns is a `services.Services`: what a program may use that the app is a part of.
+        """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # the first start, or one after the loop of the last was closed
             self._loop, self._starting, self._services = loop, None, None
@@ -241,7 +248,7 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         if waiting is not None:
-            waiting.cancel()
+            await _ended(waiting)
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -253,7 +260,7 @@ class App:
 
 
 class _Services:
-    """What a started app consists of; `Services` says what of it is for others."""
+    """What a started app consists of; `services.Services` says what of it is for others."""
 
     def __init__(self, app: App) -> None:
         settings, meters = app.settings, app.meters
@@ -334,8 +341,7 @@ class _Services:
         self.memory.start()
 
     async def stop(self, grace_s: float) -> None:
-        for task in self._beside:
-            task.cancel()
+        await _ended(*self._beside)
         await self.worker.drain(grace_s)
         await self.worker.stop()
         self.queue.recorded.close()
@@ -344,3 +350,9 @@ class _Services:
         self.hub.close()
         await self.store.close()
         await asyncio.to_thread(self.uploads.close)
+
+
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

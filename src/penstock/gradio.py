@@ -8,14 +8,28 @@ demo.launch()
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .integrations.gradio.functions import idempotent
 from .integrations.gradio.install import install as _install
 from .integrations.gradio.merging import unmerged
 from .integrations.gradio.options import Options, make_options
+from .settings import environment
 
-__all__ = ["idempotent", "install", "unmerged"]
+if TYPE_CHECKING:
+    from .integrations.gradio.client import Client
+
+__all__ = ["Client", "idempotent", "install", "unmerged"]
+
+
+def __getattr__(name: str) -> Any:
+    # gradio_client is imported for those only who want a client.
+    if name != "Client":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .integrations.gradio.client import Client
+
+    return Client
 
 
 def install(
@@ -54,6 +68,14 @@ def install(
     _install(make_options(given), _make_app)
 
 
-def _make_app(options: Options) -> App:
+server_settings: dict[str, Any] = {}
+"""What `penstock serve` was told, which beats the program's own; set before the app is made."""
+
+
+def _make_app(options: Options, mounted: bool) -> App:
     # The token is asked for by the guard that stands in front of it, which also knows the app's own login.
-    return App(store=options.store, rate=options.rate, token="")
+    # Gradio's own server leaves at once; one that it is mounted in gives runs their time, as with any App.
+    given = {"store": options.store, "rate": options.rate}
+    if not mounted and not environment("PENSTOCK_GRACE_S"):
+        given["grace_s"] = 0
+    return App(**given | server_settings | {"token": ""})

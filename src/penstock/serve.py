@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import cast
+from typing import Protocol, cast
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .app import App
-from .errors import ConfigError
+from .errors import ConfigError, PenstockError
 from .process.handover import Door, hand_over, linger
 from .process.own import Farewell, end_when_left, run_process, tune_interpreter
 from .server.auth import hosts_in, is_loopback, require_known_host
@@ -31,7 +31,7 @@ from .server.connection import Connection, socket_connection
 from .server.websocket import MAX_MESSAGE_BYTES
 from .settings import Settings
 
-__all__ = ["CONNECTIONS_CLOSE_S", "can_listen", "listen", "load_app", "serve"]
+__all__ = ["CONNECTIONS_CLOSE_S", "can_listen", "find_app", "listen", "load_app", "load_target", "serve"]
 
 log = logging.getLogger("penstock")
 
@@ -42,14 +42,27 @@ BACKLOG = 2048
 """Connections that may wait to be accepted: after a restart all readers come back within seconds."""
 
 
+def load_target(target: str) -> tuple[ModuleType, str, str]:
+    """The module that `module:app` or `file.py[:app]` means, where it is, and the name, which may be empty.
+
+    Raises:
+        ConfigError: There is no such file or module. What the module itself raises is not caught.
+    """
+    place, _, name = target.partition(":")
+    return (_load_file(Path(place)) if place.endswith(".py") else _load_module(place)), place, name
+
+
 def load_app(target: str) -> App:
     """The App that `module:app` or `file.py[:app]` names; without a name, `app` or the only App there.
 
     Raises:
         ConfigError: There is no such file, module or App. What the module itself raises is not caught.
     """
-    place, _, name = target.partition(":")
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    return find_app(*load_target(target))
+
+
+def find_app(module: ModuleType, place: str, name: str) -> App:
+    """The App of that name in it; without a name, `app` or the only one. Raises ConfigError."""
     if name:
         found = getattr(module, name, None)
         if isinstance(found, App):
@@ -91,8 +104,24 @@ def _load_module(name: str) -> ModuleType:
         raise ConfigError(f"There is no module {name!r}.", hint=hint) from error
 
 
+class Served(Protocol):
+    """What is served: an App, or another's application that behaves like one."""
+
+    settings: Settings
+    start_error: PenstockError | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+    def hold(self) -> None: ...
+    async def drain(self) -> None: ...
+
+
 def serve(
-    app: App, on_ready: Callable[[str], None], listener: socket.socket | None = None, *, shared: bool = False
+    app: Served,
+    on_ready: Callable[[str], None],
+    listener: socket.socket | None = None,
+    *,
+    shared: bool = False,
+    guarded: bool = True,
 ) -> None:
     """Serve until a signal says otherwise; the process ends with it. `on_ready` gets the address once requests
     are answered.
@@ -103,17 +132,21 @@ def serve(
         listener: The socket to accept from, which is closed at the end; by default one is made.
         shared: Whether other processes accept from it too: then a request that comes while this one leaves is
             answered as ever.
+        guarded: Whether we say who may come in: this machine only, unless there is a token. False for an app that
+            has rules of its own, and is told its client's address and scheme by a proxy on this machine.
 
     Raises:
         ConfigError: The address can't be bound, or must not be without a token.
         StoreError: The store can't be used. One that is full or locked is waited for, with 503 for an answer.
     """
-    if listener is None:
-        listener = listen(app.settings)
-    else:
-        _check_exposure(listener.getsockname()[0], app.settings.token)
-    door = Door(_guarded(app)) if shared else None
-    config = _config(door or _guarded(app), app.settings)
+    if guarded:
+        _check_exposure(
+            app.settings.host if listener is None else listener.getsockname()[0], app.settings.token
+        )
+    listener = listener or _listen(app.settings.host, app.settings.port)
+    entry = _guarded(app) if guarded else app
+    door = Door(entry) if shared else None
+    config = _config(door or entry, app.settings, behind_proxy=not guarded)
     address = _address(app.settings.host, listener)
     server = _Server(config, app, lambda: on_ready(address), door)
     tune_interpreter()
@@ -124,11 +157,11 @@ def serve(
             raise (app.start_error or ConfigError("The server could not start.")) from error
 
 
-def _guarded(app: App) -> ASGIApp:
+def _guarded(app: Served) -> ASGIApp:
     return app if app.settings.token else require_known_host(app, hosts_in(app.settings.allowed_hosts))
 
 
-def _config(served: ASGIApp, settings: Settings) -> uvicorn.Config:
+def _config(served: ASGIApp, settings: Settings, *, behind_proxy: bool) -> uvicorn.Config:
     return uvicorn.Config(
         served,
         http=Connection,
@@ -141,7 +174,7 @@ def _config(served: ASGIApp, settings: Settings) -> uvicorn.Config:
         log_config=None,
         log_level="critical",  # that the app could not start is raised by `serve`
         access_log=False,
-        proxy_headers=False,  # nothing here asks for the client's address or scheme
+        proxy_headers=behind_proxy,  # nothing of ours asks for the client's address or scheme
         server_header=False,
         timeout_graceful_shutdown=max(1, round(min(CONNECTIONS_CLOSE_S, settings.grace_s))),
     )
@@ -193,7 +226,7 @@ class _Server(uvicorn.Server):
     """uvicorn, with our order of shutdown and our signals. `door` is given where others accept too."""
 
     def __init__(
-        self, config: uvicorn.Config, app: App, on_ready: Callable[[], None], door: Door | None
+        self, config: uvicorn.Config, app: Served, on_ready: Callable[[], None], door: Door | None
     ) -> None:
         super().__init__(config)
         self._app = app

@@ -6,7 +6,7 @@ import penstock
 
 from .commands import cli
 
-COMMANDS = ("demo", "serve", "worker", "run", "tail", "ps", "cancel")
+COMMANDS = ("demo", "serve", "gradio", "worker", "run", "tail", "ps", "cancel")
 
 
 def test_help_lists_what_there_is() -> None:

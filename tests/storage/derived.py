@@ -54,10 +54,10 @@ CHECKS = {
         "SELECT number, rank_ms FROM runs",
         "SELECT number, created_at_ms - priority * 60000 FROM runs",
     ),
-    "only what is under way belongs to a call and a worker": (
+    "only what is under way belongs to a call, and that to a worker": (
         """SELECT id FROM runs
            WHERE state = 'running' AND (call IS NULL OR worker IS NULL)
-              OR state = 'queued' AND (call IS NOT NULL OR worker IS NOT NULL)""",
+              OR state = 'queued' AND call IS NOT NULL""",
         "SELECT 1 WHERE 0",
     ),
     "starts are numbered without gaps": (

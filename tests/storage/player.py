@@ -116,6 +116,21 @@ class Player:
             self.due_ms.append((self.now_ms, await self.store.due_at_ms() or NEVER))
         return self._leased(claimed)
 
+    async def start(self, worker: str, place: int) -> object:
+        started = await self.store.start(worker, self._id(place), self.now_ms)
+        return self._leased([started] if started else [])
+
+    async def adopt(self, worker: str, functions: str, limit: int) -> object:
+        return await self.store.adopt(worker, set(functions), self.now_ms, limit)
+
+    async def submit_again(self, place: int, function: str, key: str | None) -> object:
+        run = RunRecord(
+            self._id(place), function, self.home[function], RunState.QUEUED, self.submitted_ms, key=key
+        )
+        submitted = await self.store.submit(run, "another1")
+        self.ids += [run.id] if submitted.fresh else []
+        return submitted.run, submitted.fresh
+
     def _groups(self, *limits: int | None) -> list[Group]:
         functions = {name: tuple(f for f in FUNCTIONS if self.home[f] == name) for name in GROUPS}
         return [

@@ -42,6 +42,7 @@ more = st.fixed_dictionaries(
         "priority": st.integers(-1, 2),
         "start_by_ms": later,
         "abandon_grace_ms": later,
+        "worker": workers,
     },
 )
 terms = st.builds(
@@ -77,7 +78,11 @@ ends = st.tuples(small, ended, shifts, st.sampled_from((False, False, True)))
 waits = step("wait", st.sampled_from((1, 1, 2, 5, -4)))
 agreed: st.SearchStrategy[dict[str, Terms]]
 agreed = st.just({}) | st.fixed_dictionaries(dict.fromkeys(FUNCTIONS, terms))
+starts = step("start", workers, places)
 others = st.one_of(
+    starts,
+    step("adopt", workers, st.sampled_from(("", "f", "fgh")), st.integers(0, 3)),
+    step("submit_again", places, functions, st.sampled_from((None, "k"))),
     step("seize", workers, places),
     ends.map(lambda end: ("finish", *end)),
     step("finish_all", st.lists(ends, max_size=3)),
@@ -133,6 +138,7 @@ busy_histories = histories_of(
         ]
         * 5,
         *[waits] * 3,
+        *[starts] * 2,
         *[ends.map(lambda end: ("finish", *end))] * 4,
         step("requeue", small, small, st.booleans(), st.booleans()),
         step("returned", places),

@@ -29,12 +29,12 @@ OFTEN = (
     "note_start", "forget_starts", "waiting_of", "serve",
     "first_in_line", "start", "raise_fences", "tally_of", "going_on", "overdue", "begin_absence", "abandoned",
     "watch", "watched", "unwatch", "stopping", "standings", "appended_since", "finish", "learn_paces",
-    "requeue", "acknowledge", "read_chunks", "size_of_next",
+    "requeue", "acknowledge", "read_chunks", "size_of_next", "start_one", "unkept", "adopt",
 )  # fmt: skip
 
 SMALL = {
     "tallies", "t", "e", "asked", "ended", "given", "a", "b", "c", "by_number", "rounds", "own", "turns",
-    "plain_before", "laned_before", "found",
+    "plain_before", "laned_before", "found", "f",
 }  # fmt: skip
 """Tables that may be walked: as long as there are functions, or as what was given."""
 

@@ -22,6 +22,13 @@ DONE, RUN_FAILED, WRONG_CALL, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 130
 MOST_WORKERS = 256
 """Processes of one command: more than any machine has use for, and fewer than it can start."""
 
+INSTALL_NUMBERS = (
+    ("--grace-s", 60, "seconds for which a page that was cut off keeps its session and its work"),
+    ("--close-grace-s", 5, "seconds after which the work of a page that was closed is stopped"),
+    ("--rate", 20, "updates a second of one event at most; 0 merges nothing"),
+)
+"""Options of `penstock.gradio.install`."""
+
 CLIENT_SETTINGS = ("token",)
 """Settings that the commands which speak to a server take."""
 
@@ -64,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_serve(commands)
+    _add_gradio(commands)
     _add_worker(commands)
     _add_run(commands)
     _add_tail(commands)
@@ -104,6 +112,27 @@ def _add_serve(commands: "_Commands[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser("serve", help="serve the functions of an app")
     _add_target(serve)
     serve.set_defaults(command=_lazily("serving", "serve"))
+
+
+def _add_gradio(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    gradio = commands.add_parser(
+        "gradio",
+        help="run a Gradio program as it is, so that its pages and runs lose nothing",
+        description="Run FILE as python would, with penstock.gradio.install() called before it.",
+    )
+    gradio.add_argument("file", metavar="FILE", help="the program; what stands before it is for Penstock")
+    gradio.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
+    gradio.add_argument(
+        "--store", metavar="URL", help="where runs and events are kept [sqlite:///penstock.db]"
+    )
+    for name, default, text in INSTALL_NUMBERS:
+        gradio.add_argument(name, metavar="VALUE", type=float, default=default, help=f"{text} [{default}]")
+    gradio.add_argument("--no-console", action="store_true", help="no console at /penstock")
+    gradio.add_argument(
+        "--operators", metavar="LOGIN", action="append", default=[], help="a login that sees everybody's runs"
+    )
+    gradio.add_argument("--token", metavar="SECRET", help="lets programs and operators in")
+    gradio.set_defaults(command=_lazily("program", "gradio"))
 
 
 def _add_worker(commands: "_Commands[argparse.ArgumentParser]") -> None:

@@ -8,14 +8,17 @@ import traceback
 import webbrowser
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from ..errors import ConfigError, PenstockError
 from ..settings import SETTINGS
 from .show import note
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ..app import App
+    from ..hosting import Host, Launch
     from ..process.tether import Tether
 
 __all__ = ["demo", "serve", "worker"]
@@ -27,11 +30,14 @@ def serve(given: argparse.Namespace) -> int:
     """Serve the app that TARGET names, in this process or in several."""
     if _is_supervisor(given):
         return _supervise(given)
+    from ..app import App
     from ..process.shelf import Place
     from ..serve import listen
     from ..serve import serve as serve_app
 
-    tether, app = _tether(given), _load(given)
+    tether, app = _tether(given), _load(given, others=True)
+    if not isinstance(app, App):
+        return _serve_gradio(app)
     if tether is None:
         serve_app(app, lambda address: note(READY.format(address)))
         return 0
@@ -39,6 +45,20 @@ def serve(given: argparse.Namespace) -> int:
     listener = tether.listener or listen(app.settings)
     tell = partial(tether.ready, grace_s=app.settings.grace_s, listener=listener)
     serve_app(app, lambda address: tell(READY.format(address)), listener, shared=True)
+    return 0
+
+
+def _serve_gradio(host: "Host") -> int:
+    from ..serve import serve as serve_app
+
+    ready: list[str] = []
+    host.begin(lambda: note(READY.format(ready[0])))
+
+    def listens(address: str) -> None:
+        ready.append(address)
+        host.listens_at(address)
+
+    serve_app(host, listens, guarded=False)
     return 0
 
 
@@ -112,16 +132,25 @@ def _tether(given: argparse.Namespace) -> "Tether | None":
 # The app
 
 
-def _load(given: argparse.Namespace) -> "App":
-    from ..serve import load_app
+@overload
+def _load(given: argparse.Namespace) -> "App": ...
+@overload
+def _load(given: argparse.Namespace, *, others: Literal[True]) -> "App | Host": ...
+def _load(given: argparse.Namespace, *, others: bool = False) -> "App | Host":
+    from ..hosting import catch_launches
+    from ..serve import find_app, load_target
 
     try:
-        app = load_app(given.target)
+        with catch_launches() as launches:
+            loaded = load_target(given.target)
     except PenstockError:
         raise
     except Exception as error:
         traceback.print_exc()
         raise ConfigError(f"{given.target} can't be imported.", hint="What it raised is above.") from error
+    if others and (host := _host(given, loaded, launches)) is not None:
+        return host
+    app = find_app(*loaded)
     app.configure(**_settings(given))
     _log_to_stderr(several=given.tether is not None)  # now, as the app may have its own idea of it
     if given.workers > 1 and app.settings.store == "memory:":
@@ -131,6 +160,28 @@ def _load(given: argparse.Namespace) -> "App":
             hint="Use --store sqlite:///PATH, or --workers 1.",
         )
     return app
+
+
+def _host(
+    given: argparse.Namespace, loaded: "tuple[ModuleType, str, str]", launches: "list[Launch]"
+) -> "Host | None":
+    from ..app import App
+    from ..hosting import Host, find_blocks
+
+    module, _, name = loaded
+    if not name and any(isinstance(value, App) for value in vars(module).values()):
+        return None
+    launch = find_blocks(*loaded, launches)
+    if launch is None:
+        return None
+    if given.workers > 1:
+        raise ConfigError(
+            f"Gradio keeps its sessions in one process, and --workers {given.workers} makes several.",
+            hint="Use --workers 1.",
+        )
+    _log_to_stderr()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # with which Gradio asks its own server how it is
+    return Host(launch, _settings(given))
 
 
 def _settings(given: argparse.Namespace) -> dict[str, str | None]:

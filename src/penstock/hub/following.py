@@ -129,7 +129,7 @@ class _Following:
         self._subscriber.begin(last.last_seq, max(last.last_seq, stream.tail))
         self._subscriber.ended = last.final
         self._stand(stream.epoch, last.last_seq)
-        return whole
+        return whole if last.last_seq else []
 
     def _stand(self, epoch: str, seq: int) -> None:
         self.cursor, self._read = Cursor(epoch, seq), seq

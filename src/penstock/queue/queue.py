@@ -169,6 +169,8 @@ class Queue:
     async def waiting_recorded(self, functions: Collection[str], limit: int) -> list[RunRecord]:
         """Runs of these functions that wait and that nobody has in a line: after a restart, or submitted through
         the API. Oldest first, at most `limit`, each to one process: they are in this one's care from now on."""
+        if self.closing:  # they are the next process's
+            return []
         return await self.recorded.adopt(functions, time.time_ns() // 1_000_000, limit)
 
     def _check_open(self) -> None:

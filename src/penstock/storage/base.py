@@ -153,7 +153,8 @@ class RunStore(Protocol):
         """Put into `worker`'s care queued runs of these functions that are in nobody's: they have no `worker`, or
         one that has left or was lost. In order of submission, at most `limit`.
 
-        Not those whose `not_before_ms` lies ahead or that were asked to stop. A run given back is in nobody's.
+        Not those whose `not_before_ms` lies ahead or that were asked to stop; the others are in line then. A run
+        given back is in nobody's care.
         """
         ...
 

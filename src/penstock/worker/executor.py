@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import Fenced, InvalidInput, StoreError
@@ -26,7 +26,7 @@ from .isolation import Children, IsolatedExecution
 from .journal import Journal
 from .outcome import GiveBack, Outcome
 from .recorder import Recorder
-from .recording import OnStop, RecordedExecution, Recording
+from .recording import ActiveRecording, OnStop, Recording
 from .run import Run
 
 __all__ = ["Executor", "retry_at_ms"]
@@ -38,6 +38,13 @@ RETURN_AGAIN_S = 1.0
 
 GIVE_BACK_AGAIN_S = 0.2
 """The same of a run that was claimed and not begun: a shutdown waits for it, but has little time."""
+
+CLOSE_S = 1.0
+"""How long closing waits for what it has cancelled: milliseconds, unless the store holds it up."""
+
+
+RECORDED_RATE = 0.0
+"""Nothing is merged or held up on the way in: whoever speaks for a recorded run has a pace of its own."""
 
 
 class _Call:
@@ -80,6 +87,7 @@ class Executor:
         self.given_up: set[str] = set()
         """Runs begun here whose fate this worker could not write; they may stand in its name all the same."""
         self.threads = 0
+        self._closed = False
         self.left_for_others = False
         """Runs stand in this worker's name that somebody else is to settle, once the process is gone."""
 
@@ -96,7 +104,8 @@ class Executor:
         call = _Call(function, len(runs), self._pressure)
         prepared = [(active, self._prepare(active, call)) for active in map(self._activate, runs)]
         for active, execution in prepared:
-            self._keep(asyncio.create_task(self._see_through(active, call, execution)))
+            coming = execution if isinstance(execution, Outcome) else active.outcome(execution)
+            self._keep(asyncio.create_task(self._see_through(active, call, coming)))
         if call.batch is not None:
             call.batch.begin()
 
@@ -104,12 +113,19 @@ class Executor:
         """See a run through that something else executes."""
         function = self._functions[claimed.run.function]
         self.threads += function.threaded
-        active = self._activate(claimed)
-        execution = RecordedExecution(active, on_stop)
-        begin_attempt(claimed, active.recorder)
+        recorder = self._journal.record(claimed, RECORDED_RATE)
+        active = ActiveRecording(claimed, recorder, function.options, on_stop)
+        self.active[claimed.run.id] = active
+        begin_attempt(claimed, recorder)
         call = _Call(function, 1, self._pressure)
-        self._keep(asyncio.create_task(self._see_through(active, call, execution)))
-        return Recording(claimed, active.recorder, execution)
+        self._keep(asyncio.create_task(self._see_through(active, call, active.seen_through())))
+        return Recording(active)
+
+    def abandon_recordings(self) -> None:
+        """Nothing more is written here: whoever waits for an end elsewhere is to hear that it was not stored."""
+        for active in list(self.active.values()):
+            if isinstance(active, ActiveRecording):
+                active.recorder.abandon()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self.tasks.add(task)
@@ -149,9 +165,9 @@ class Executor:
         failed = {"code": "exception", "message": plain_text(repr(error)), "hint": ""}
         return Outcome(RunState.FAILED, None, failed)
 
-    async def _see_through(self, active: Active, call: _Call, execution: Executing | Outcome) -> None:
+    async def _see_through(self, active: Active, call: _Call, coming: Awaitable[Outcome] | Outcome) -> None:
         try:
-            outcome = execution if isinstance(execution, Outcome) else await active.outcome(execution)
+            outcome = coming if isinstance(coming, Outcome) else await coming
         except Exception as error:  # noqa: BLE001 - a fault of ours ends the run, not the worker
             outcome = self._fault(active, error)
         # As of now: if it returns while the end is being stored, its place has still to be given free afterwards.
@@ -224,7 +240,8 @@ class Executor:
         call.goes_on = False
         if not call.open:
             self.threads -= call.function.threaded
-        self._keep(asyncio.create_task(self._tell_returned(active.claimed.run.id)))
+        if not self._closed:  # else its place is free once the worker is signed out, or its lease is over
+            self._keep(asyncio.create_task(self._tell_returned(active.claimed.run.id)))
 
     async def _tell_returned(self, run_id: str) -> None:
         while True:
@@ -236,6 +253,14 @@ class Executor:
                 self._on_free()
                 return
             await asyncio.sleep(RETURN_AGAIN_S)
+
+    async def close(self) -> None:
+        """Follow nothing any more. What the store does not know by now is settled by whoever sweeps next."""
+        self._closed = True
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=CLOSE_S)
 
     async def give_back(self, claimed: Iterable[Claimed]) -> None:
         """Back into the queue at once: they were not begun. Tries again until the store takes it."""

@@ -29,16 +29,21 @@ class RecordedFunction(Function):
         on_crash: Literal["fail", "retry"] = "fail",
         description: str = "",
     ) -> None:
-        # Whoever speaks for it has its own pace: nothing is merged or held up on the way in.
         super().__init__(
             _elsewhere,
             name=name,
             concurrency_limit=concurrency_limit,
             concurrency_id=concurrency_id,
             on_crash=on_crash,
-            rate=0,
         )
         self.description = description
+        self._given = concurrency_limit, concurrency_id, on_crash, description
+
+    def is_as(
+        self, concurrency_limit: int | None, concurrency_id: str | None, on_crash: str, description: str
+    ) -> bool:
+        """Whether it was made with these options."""
+        return self._given == (concurrency_limit, concurrency_id, on_crash, description)
 
     @property
     def threaded(self) -> bool:

@@ -1,6 +1,7 @@
 """A run that something else executes, as whoever watches that writes it down."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,12 +10,12 @@ from ..events import Log, Progress
 from ..models import Claimed, RunRecord, RunState
 from .active import Active
 from .emission import Emission, optional_json, plain_number, plain_text, size_of, text_size
-from .execute import STOP_GRACE_S
 from .frames import Frames
+from .options import Options
 from .outcome import Outcome
 from .recorder import Recorder
 
-__all__ = ["OnStop", "RecordedExecution", "Recording"]
+__all__ = ["ActiveRecording", "OnStop", "Recording"]
 
 log = logging.getLogger("penstock")
 
@@ -22,51 +23,44 @@ OnStop = Callable[[str], None]
 """Told, on the event loop and once, that the run is to stop, and why; it must not block."""
 
 
-class RecordedExecution:
-    """What stands for the function of a recorded run: it ends when its `Recording` says so.
+class ActiveRecording(Active):
+    """A run under way elsewhere: it has no task here, and ends when its `Recording` says so."""
 
-    stop_grace_s: how long a stopped run waits for that.
-    """
-
-    thread_done = None
-
-    def __init__(self, active: Active, on_stop: OnStop) -> None:
-        self._active = active
+    def __init__(self, claimed: Claimed, recorder: Recorder, options: Options, on_stop: OnStop) -> None:
+        super().__init__(claimed, recorder, options)
         self._on_stop = on_stop
-        self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.stop_grace_s = STOP_GRACE_S
-
-    @property
-    def held_up(self) -> bool:
-        """Whether the store keeps it waiting."""
-        return self._active.recorder.full
+        self._outcome: Outcome | None = None
+        self._over = asyncio.Event()
 
     def end(self, outcome: Outcome) -> None:
         """It is over: the first time counts, and nothing does once the run has ended."""
-        if self._ended.done():
+        if self._outcome is not None:
             return
-        if self._active.reason is None:
+        self._outcome = outcome
+        if self.reason is None:
             # At once, not when its task comes round to it: what was said last goes with the `end`, in one commit.
-            self._active.recorder.end(outcome)
-        self._ended.set_result(outcome)
+            self.recorder.end(outcome)
+        self._stopped.set()
+        self._over.set()
 
-    async def outcome(self) -> Outcome:
-        """How it ended; of one that is stopped, as a cancelled task, within `stop_grace_s`."""
-        try:
-            return await asyncio.shield(self._ended)
-        except asyncio.CancelledError:
-            if self._active.reason != "fenced":  # then nothing is left to wait for
-                await asyncio.wait([self._ended], timeout=self.stop_grace_s)
-            return Outcome(RunState.CANCELLED)
-
-    def stopped(self) -> None:
-        """Pass the stop on to whatever executes the run."""
-        if self._ended.done():
+    def stop(self, reason: str, within_s: float | None = None) -> None:
+        """As of any run, and whatever executes it is told."""
+        if self.reason is not None or self._outcome is not None:
             return
+        super().stop(reason, within_s)
         try:
-            self._on_stop(self._active.reason or "cancelled")
+            self._on_stop(reason)
         except Exception:  # whatever it makes of it, the run ends
-            log.exception("The stop of run %s could not be passed on.", self._active.claimed.run.id)
+            log.exception("The stop of run %s could not be passed on.", self.claimed.run.id)
+
+    async def seen_through(self) -> Outcome:
+        """How it ended; of one that is stopped, within the grace that it has."""
+        await self._stopped.wait()
+        if self.reason not in (None, "fenced"):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._grace_s):
+                    await self._over.wait()
+        return self._outcome or Outcome(RunState.CANCELLED)
 
 
 class Recording:
@@ -78,10 +72,10 @@ class Recording:
     run: as it was when it started.
     """
 
-    def __init__(self, claimed: Claimed, recorder: Recorder, execution: RecordedExecution) -> None:
-        self.run: RunRecord = claimed.run
-        self._recorder = recorder
-        self._execution = execution
+    def __init__(self, active: ActiveRecording) -> None:
+        self.run: RunRecord = active.claimed.run
+        self._active = active
+        self._recorder = active.recorder
         self._emission = Emission(cumulative=False, frame=Frames().of, lengths={})
 
     def emit(self, value: object) -> None:
@@ -137,7 +131,7 @@ class Recording:
         """
         if not state.ended:
             raise ValueError(f"a run can't end as {state.value}")
-        self._execution.end(Outcome(state, optional_json(result), None if error is None else _plain(error)))
+        self._active.end(Outcome(state, optional_json(result), None if error is None else _plain(error)))
         return await asyncio.shield(self._recorder.done)
 
 

@@ -187,6 +187,7 @@ class Reading:
 
     def _look(self) -> None:
         """Begin with the session's events that its client has not been told of."""
+        self._changed.set()
         for event in self._session.events.values():
             if event.id not in self._relays and self._wants(event):
                 self._begin(event.id)
@@ -209,9 +210,9 @@ class Reading:
 
     async def _until_done(self, leaving: asyncio.Task[None]) -> None:
         heartbeat_s = self._service.surfaces.heartbeat_s
-        while not (leaving.done() or self._service.closing):
+        while not leaving.done():
             self._changed.clear()
-            if self._leaving:
+            if self._leaving or self._service.closing:
                 await self._say_leaving()
                 return
             if self._relays and all(relay.done() for relay in self._relays.values()):
@@ -232,24 +233,31 @@ class Reading:
 
     async def _relay(self, event_id: str) -> None:
         place = None if self._given is None else self._given.events.get(event_id)
-        based = place is not None and place.based
-        speaker = Speaker(event_id, heard=0 if place is None else place.seq, has_base=based)
+        speaker = Speaker(event_id, heard=place.seq, has_base=place.based) if place else Speaker(event_id)
         async with contextlib.aclosing(self._service.runs.read(event_id)) as reading:
             async for told in reading:
                 if told.leaving:
                     self._leaving = True
                     return
                 if told.status is not None:
-                    for message in _standing(speaker, told.status):
+                    for message in self._stands(speaker, event_id, told.status):
                         await self._write(message)
                 if told.event is None:
                     continue
                 messages = speaker.say(told.event)
-                based = based or any("output" in message for message in messages)
-                await self._say(messages, event_id, Place(told.epoch, told.event.seq, based))
+                await self._say(messages, event_id, Place(told.epoch, speaker.heard, speaker.has_base))
         self._standing.pop(event_id, None)
         if (event := self._session.events.get(event_id)) is not None and self._given is None:
             event.delivered = True
+
+    def _stands(self, speaker: Speaker, event_id: str, status: dict[str, Any]) -> list[dict[str, Any]]:
+        """Its place in line; and that it has begun, though nothing may come of it for long."""
+        if status.get("state") == "running":
+            event = self._session.events.get(event_id)
+            return speaker.starts(event.eta_s if event is not None else None)
+        if status.get("state") != "queued":
+            return []
+        return speaker.waits(status.get("position"), status.get("eta_s"), status.get("queue_size"))
 
     async def _say(self, messages: list[dict[str, Any]], event_id: str, place: Place) -> None:
         for message in messages[:-1]:
@@ -271,10 +279,3 @@ class Reading:
 
     def _places(self) -> Places:
         return Places(self._service.life, self._session.joined, self._standing)
-
-
-def _standing(speaker: Speaker, status: dict[str, Any]) -> list[dict[str, Any]]:
-    """Its place in line, as long as it is in it."""
-    if status.get("state") != "queued":
-        return []
-    return speaker.waits(status.get("position"), status.get("eta_s"), status.get("queue_size"))

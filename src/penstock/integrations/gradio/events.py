@@ -34,6 +34,7 @@ class Records(Protocol):
     """What an event needs of the rest."""
 
     async def record(self, run_id: str, on_stop: Callable[[str], None]) -> Recording | None: ...
+    async def fail(self, run_id: str, error: dict[str, Any]) -> None: ...
     def tell(self, run_id: str, status: dict[str, Any]) -> None: ...
     async def cancel_inner(self, event: "Event") -> None: ...
 
@@ -69,7 +70,7 @@ class Event:
         self._recording: Recording | None = None
         self._stored = asyncio.get_running_loop().create_future()
         self._stopping: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[bool] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._over: list[Callable[[], None]] = []
 
     def stored(self, *, kept: bool = True) -> None:
@@ -85,6 +86,8 @@ class Event:
 
     async def hear(self, message: dict[str, Any]) -> None:
         """Record what Gradio says of it. In the order in which it is said; waits while the store is behind."""
+        if message["msg"] == "process_starts":
+            self.eta_s = message.get("eta")
         if message["msg"] == "estimation":
             self._records.tell(self.id, _status(message))
         elif not self.over and await self._begun():
@@ -121,9 +124,15 @@ class Event:
 
     def end(self, state: RunState, error: dict[str, Any] | None = None) -> None:
         """Nothing more comes: its run ends. Nothing if it has."""
-        if not self.over and self._recording is not None:
-            self._ending = asyncio.create_task(self._recording.end(state, error=error))
+        if not self.over:
+            self._ending = asyncio.create_task(self._end(state, error))
             self._finish()
+
+    async def _end(self, state: RunState, error: dict[str, Any] | None) -> None:
+        if self._recording is not None:
+            await self._recording.end(state, error=error)
+        elif await self._stored and error is not None:  # it waits, and nobody has it in a line
+            await self._records.fail(self.id, error)
 
     def leave(self) -> bool:
         """It was ended in the store while it waited. Whether that is news here."""

@@ -5,6 +5,7 @@ look it up when they do, so that programs which hold an older reference to any o
 passed there is documented: `app_kwargs`, with `middleware` and `lifespan`.
 """
 
+import asyncio
 import contextlib
 import functools
 import threading
@@ -15,6 +16,8 @@ from starlette.middleware import Middleware
 
 from ...errors import ConfigError
 from . import surfaces
+from .inner import API, call
+from .launching import is_mounted, late
 from .merging import merge
 from .middleware import GradioMiddleware
 from .options import Options
@@ -31,7 +34,7 @@ MARK = "__penstock__"
 
 _lock = threading.Lock()
 
-MakeApp = Callable[[Options], RecordingApp]
+MakeApp = Callable[[Options, bool], RecordingApp]
 
 
 class Installed(NamedTuple):
@@ -50,7 +53,7 @@ def installed() -> Options | None:
 def install(options: Options, make_app: MakeApp) -> None:
     """Harden each Gradio app that is launched or mounted from now on; nothing where that was done alike.
 
-    make_app: makes the Penstock app that keeps the runs of one Gradio app.
+    make_app: makes the Penstock app that keeps the runs of one Gradio app; it is told whether that one is mounted.
 
     Raises:
         ConfigError: Gradio is missing or too old, something is served already, or it is installed otherwise.
@@ -90,9 +93,9 @@ def _found() -> Installed | None:
 
 
 def _require_time() -> None:
-    if late := surfaces.late():
+    if served := late():
         raise ConfigError(
-            f"penstock.gradio.install() comes too late: {'; '.join(late)}.",
+            f"penstock.gradio.install() comes too late: {'; '.join(served)}.",
             hint="Call it before launch() or mount_gradio_app(); in a notebook, close() it and launch it again.",
         )
 
@@ -112,7 +115,7 @@ def _other(before: dict[str, Any], now: dict[str, Any]) -> ConfigError:
 def _hardened(create_app: Callable[..., Any], options: Options, make_app: MakeApp) -> Callable[..., Any]:
     @functools.wraps(create_app)
     def hardened(blocks: Any, *args: Any, app_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
-        service = Service(options, make_app(options))
+        service = Service(options, make_app(options, is_mounted(blocks)))
         given = dict(app_kwargs or {})  # the caller may use his again
         given["lifespan"] = _lifespan(service, given.get("lifespan"))
         own = Middleware(GradioMiddleware, service=service)
@@ -143,6 +146,27 @@ def _lifespan(service: Service, users: Callable[[Any], Any] | None) -> Callable[
         async with contextlib.AsyncExitStack() as stack:
             state = None if users is None else await stack.enter_async_context(users(app))
             stack.push_async_callback(service.stop)
+            waking = asyncio.create_task(_wake(app))
             yield state
+            waking.cancel()
 
     return lifespan
+
+
+async def _wake(app: Any) -> None:
+    """One request of our own, which starts the service: runs of before a restart need not wait for a visitor."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": "GET",
+        "path": f"{API}/app_id",
+        "raw_path": f"{API}/app_id".encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 80),
+    }
+    await call(app, scope)

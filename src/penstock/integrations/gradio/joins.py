@@ -11,6 +11,7 @@ from ...models import RunRecord
 from .events import Event
 from .inner import API, JSON, Answer, call, refusal, request_scope, route_of
 from .kept import Request, input_of
+from .owners import username_of
 from .service import Service
 from .sessions import Session
 
@@ -91,7 +92,7 @@ async def _by_gradio(service: Service, scope: Scope, asked: Join) -> Answer:
     if event_id is None:
         return answer
     event, session = _begin(service, scope, asked, event_id)
-    service.take_up(session, event, session.scope)
+    await service.take_up(session, event, session.scope)
     try:
         await _store(service, scope, asked, event)
     except PenstockError:
@@ -103,9 +104,7 @@ async def _by_gradio(service: Service, scope: Scope, asked: Join) -> Answer:
 
 
 async def _store(service: Service, scope: Scope, asked: Join, event: Event) -> RunRecord:
-    request = Request(
-        event.session_hash, asked.route, asked.owner, service.owners.username_in(asked.owner), event.fn_index
-    )
+    request = Request(event.session_hash, asked.route, asked.owner, username_of(asked.owner), event.fn_index)
     given = input_of(scope, request, asked.body)
     api_name = asked.route.rstrip("/").rsplit("/", 1)[-1] if asked.simple else None
     function = service.runs.function(event.session_hash, event.fn_index, api_name)
@@ -129,7 +128,7 @@ async def _by_key(service: Service, scope: Scope, asked: Join) -> Answer:
         await service.runs.fail(event.id, _refused(answer.body.decode(errors="replace")))
         return answer
     event.inner_id = inner_id
-    service.take_up(session, event, session.scope)
+    await service.take_up(session, event, session.scope)
     return _with_id(answer, event.id)
 
 

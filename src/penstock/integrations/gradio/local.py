@@ -35,8 +35,8 @@ SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 """Linux's tables of connections, which name each one's user."""
 
 REWRITTEN_PORT = 0
-"""What uvicorn gives as the client's port where it has taken the address from a proxy's header. It believes proxies
-on this machine only; others may send such headers as they like."""
+"""What uvicorn gives as the client's port where it has taken the address from a proxy's header. It believes
+proxies on this machine only; others may send such headers as they like."""
 
 ROOT = 0
 

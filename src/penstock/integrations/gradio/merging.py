@@ -14,13 +14,14 @@ from typing import Any, TypeVar, cast
 
 from .latest import Latest
 from .outputs import Outputs
+from .room import room
 from .turns import TaskTurns, ThreadTurns, Turns
 
 __all__ = ["merge", "unmerged"]
 
 MARK = "__penstock_unmerged__"
 
-NEEDED = ("block_fn", "iterator", "event_id", "state")
+NEEDED = ("block_fn", "iterator", "requests", "event_id", "state")
 """Parameters of `Blocks.call_function`, in all versions that are supported."""
 
 _log = logging.getLogger("penstock.gradio")
@@ -41,22 +42,20 @@ def unmerged(function: Function) -> Function:
 def merge(blocks: Any, rate: float) -> bool:
     """Merge what this app's generators yield faster than `rate` (a second; 0: merge nothing).
 
-    The app's later events follow; calling it again, too for the same app, changes the rate.
+    At any rate they wait while what they have yielded is still on its way into the store. Calling it again for the
+    same app changes the rate.
 
     Returns:
         Whether it does now. If this version of Gradio lacks what it takes, that is said in the log.
     """
     stock = getattr(blocks.call_function, "__penstock_stock__", blocks.call_function)
-    if rate <= 0:
-        blocks.__dict__.pop("call_function", None)
-        return False
     missing = _missing(stock)
     if missing:
         _log.warning("Values are not merged: this version of Gradio has no %s.", missing)
         return False
     _watch_first_steps()
     blocks.call_function = _merging(blocks, stock, rate)
-    return True
+    return rate > 0
 
 
 def _missing(call_function: Any) -> str:
@@ -128,20 +127,29 @@ def _merging(blocks: Any, stock: Any, rate: float) -> Callable[..., Awaitable[An
         given = {
             name: args[place] if place < len(args) else kwargs.get(name) for name, place in places.items()
         }
-        if given["iterator"] is not None or not _merges(blocks, given):
-            return await stock(*args, **kwargs)
-        step = _FirstStep(Latest(Outputs(_function(blocks, given).outputs), rate))
-        token = _first_step.set(step)
-        try:
-            result = await stock(*args, **kwargs)
-        finally:
-            _first_step.reset(token)
-        if step.turns is not None and result.get("iterator") is not None:
-            result["iterator"] = step.turns
-        return result
+        if given["iterator"] is not None:
+            await room(blocks, getattr(given["requests"], "session_hash", None))
+        elif rate > 0 and _merges(blocks, given):
+            return await _first(stock, _FirstStep(Latest(_outputs(blocks, given), rate)), args, kwargs)
+        return await stock(*args, **kwargs)
 
     call_function.__penstock_stock__ = stock  # type: ignore[attr-defined]
     return call_function
+
+
+async def _first(stock: Any, step: _FirstStep, args: Any, kwargs: Any) -> Any:
+    token = _first_step.set(step)
+    try:
+        result = await stock(*args, **kwargs)
+    finally:
+        _first_step.reset(token)
+    if step.turns is not None and result.get("iterator") is not None:
+        result["iterator"] = step.turns
+    return result
+
+
+def _outputs(blocks: Any, given: Mapping[str, Any]) -> Outputs:
+    return Outputs(_function(blocks, given).outputs)
 
 
 def _function(blocks: Any, given: Mapping[str, Any]) -> Any:

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import PenstockError
+from ...server.refusing import refuse
 from . import heartbeat, restart
 from .data import read_messages, read_simple
 from .inner import API, JSON, Answer, call, prefix_of, read_body, refusal, request_scope, respond, route_of
@@ -27,19 +29,19 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
 
-_POST, _GET, _SOCKET = frozenset({"POST"}), frozenset({"GET", "HEAD"}), frozenset({"WEBSOCKET"})
-
+_POST, _GET, 
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
         (_POST, rf"{API}/queue/join/?", "_join"),
         (_POST, rf"{API}/call/.+", "_join"),
+        (_POST, rf"{API}/(run|api)/.+|{API}/component_server/?", "_direct"),
         (_POST, rf"{API}/cancel/?", "_cancel"),
         (_POST, rf"{API}/stream/[^/]+(/close)?/?", "_feed"),
-        (_SOCKET, rf"{API}/stream/[^/]+/?", "_feed_by_socket"),
         (_GET, rf"{API}/queue/data/?", "_data"),
         (_GET, rf"{API}/call/.+/[^/]+", "_simple"),
         (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
+        (_GET, rf"{API}/stream/[^/]+/?", "_socket"),
         (_GET, rf"{API}/stream/[^/]+/.+", "_media"),
         (frozenset[str](), rf"{PENSTOCK}/session/.+", "_session"),
         (frozenset[str](), OWN.pattern, "_session"),
@@ -117,6 +119,20 @@ class GradioMiddleware:
         if body is not None:
             await respond(await join(self._service, scope, body, asking), send)
 
+    async def _direct(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
+        """A call past the queue, which uses the state of the session that it names."""
+        if not _is_json(scope):
+            await self._app(scope, receive, send)
+            return
+        body = await read_body(receive)
+        if body is None:
+            return
+        name = _object(body).get("session_hash")
+        if name is not None and not self._service.may_use(str(name), asking):
+            await respond(refusal(404, "Session not found."), send)
+        else:
+            await self._app(scope, _again(body, receive), send)
+
     async def _data(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         await read_messages(self._service, scope, receive, send, asking)
 
@@ -138,11 +154,13 @@ class GradioMiddleware:
         if body is None:
             return
         given = _object(body)
-        if not service.may_use(given.get("session_hash"), asking):
+        event = service.sessions.event(str(given.get("event_id")))
+        # Gradio takes any event out of its line, whichever session it is told.
+        named = [given.get("session_hash"), None if event is None else event.session_hash]
+        if not all(name is None or service.may_use(str(name), asking) for name in named):
             await respond(refusal(404, "Session not found."), send)
             return
-        event = service.sessions.event(str(given.get("event_id")))
-        if event is not None and event.session_hash == given.get("session_hash"):
+        if event is not None:
             body = msgspec.json.encode(given | {"event_id": event.inner_id})
         inner = request_scope(scope, "POST", f"{API}/cancel", headers=JSON)
         await respond(await call(service.inner, inner, body), send)
@@ -161,14 +179,14 @@ class GradioMiddleware:
                 await call(service.inner, request_scope(scope, "POST", path, headers=JSON), body), send
             )
 
-    async def _feed_by_socket(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
-        """The same, as Gradio 5's page sends them."""
-        event = self._service.sessions.event(route_of(scope).rstrip("/").removeprefix(MEDIA))
-        if event is None or not self._service.may_use(event.session_hash, asking):
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+    async def _socket(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
+        """WebSocket /stream/{event_id}: chunks, too, in Gradio 5."""
+        service, event_id = self._service, route_of(scope).rstrip("/").removeprefix(MEDIA)
+        event = service.sessions.event(event_id)
+        if event is None or not service.may_use(event.session_hash, asking):
+            await refuse(Response(status_code=404), scope, receive, send)
             return
-        path = f"{prefix_of(scope)}{API}/stream/{event.inner_id}"
+        path = prefix_of(scope) + MEDIA + event.inner_id
         await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
 
     async def _media(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
@@ -183,7 +201,7 @@ class GradioMiddleware:
 
     async def _session(self, scope: Scope, _: Receive, send: Send, asking: str | None) -> None:
         """What the page asks of its session, and says."""
-        name, _, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
+        name, _slash, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
         session = self._service.sessions.find(name)
         if session is None or not self._service.may_use(name, asking):
             await respond(refusal(404, "Session not found."), send)
@@ -204,13 +222,28 @@ def _below(scope: Scope) -> Scope:
     found = OWN.fullmatch(route_of(scope))
     assert found is not None
     mount = prefix_of(scope) + (found[1] or "") + "/penstock"
-    return scope | {"root_path": mount, "path": mount + (found[2] or "/"), "app": None}
+    return {**scope, "root_path": mount, "path": mount + (found[2] or ""), "app": None}
 
 
 def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"event_id": event.id, "fn_index": event.fn_index, "over": event.over} for event in events.values()
     ]
+
+
+def _is_json(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return not headers.get(b"content-type", b"").startswith(b"multipart/")
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that begins with a body which has been read."""
+    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiving() -> Message:
+        return parts.pop() if parts else await receive()
+
+    return receiving
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ...server.refusing import refuse
 from .logins import Login, Logins
 
-__all__ = ["COOKIE", "Owners", "is_foreign", "may_read", "owner_after"]
+__all__ = ["COOKIE", "Owners", "is_foreign", "may_read", "owner_after", "username_of"]
 
 COOKIE = "penstock-gradio"
 
@@ -48,6 +48,12 @@ def owner_after(asking: str | None, owner: str | None) -> str | None:
     """
     goes_on = asking is not None and owner is not None and may_read(asking, owner)
     return asking if goes_on and _first(str(asking)) != _first(str(owner)) else owner
+
+
+def username_of(owner: str | None) -> str | None:
+    """The name of Gradio's login, where the owner has one."""
+    kind, _, name = _first(owner or "").partition(":")
+    return unquote(name) if kind == "user" else None
 
 
 def is_foreign(scope: Scope) -> bool:
@@ -119,12 +125,6 @@ class Owners:
     def has_cookie(self, scope: Scope) -> bool:
         """Whether the browser has a cookie of ours."""
         return _value(scope) is not None
-
-    @staticmethod
-    def username_in(owner: str | None) -> str | None:
-        """The name of Gradio's login, where the owner has one."""
-        kind, _, name = _first(owner or "").partition(":")
-        return unquote(name) if kind == "user" else None
 
 
 def _value(scope: Scope) -> str | None:

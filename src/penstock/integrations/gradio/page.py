@@ -73,8 +73,8 @@ class _Page:
             headers += [(b"content-length", str(len(body)).encode()), *self._cookies]
         start, self._start = self._start, None
         self._body.clear()
-        await self._send(start | {"headers": headers})
-        await self._send(last | {"body": body})
+        await self._send({**start, "headers": headers})
+        await self._send({**last, "body": body})
 
 
 def _is_page(start: Message) -> bool:

@@ -36,22 +36,25 @@ class Pump:
         pending: Callable[[], bool],
         hear: Callable[[dict[str, Any]], Awaitable[None]],
         lost: Callable[[str], None],
+        keep: Callable[[Awaitable[None]], None],
     ) -> None:
         self._app = app
         self._query = urlencode({"session_hash": session_hash})
         self._pending = pending
         self._hear = hear
         self._lost = lost
+        self._keep = keep
         self._leave = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._rest = b""
-        self._said_lost: str | None = None
+        self._said_lost = ""
 
     def ensure(self, scope: Scope) -> None:
         """Read, if that is not under way. scope: a request of the session's, which Gradio lets in."""
         if self._task is None or self._task.done():
             self._leave = asyncio.Event()
             self._task = asyncio.create_task(self._run(scope))
+            self._keep(self._task)
 
     async def leave(self) -> None:
         """Let Gradio see that the reader is gone: it cancels what runs for the session."""
@@ -62,10 +65,9 @@ class Pump:
     async def _run(self, scope: Scope) -> None:
         failures = 0
         while self._pending() and not self._leave.is_set():
-            self._rest, self._said_lost = b"", None
             heard = await self._read(scope)
             failures = 0 if heard else failures + 1
-            if self._said_lost is not None or failures >= MOST_FAILURES:
+            if self._said_lost or failures >= MOST_FAILURES:
                 self._lost(self._said_lost or "Gradio gave no more messages.")
                 return
             if not heard:
@@ -73,6 +75,7 @@ class Pump:
 
     async def _read(self, scope: Scope) -> bool:
         """Read until Gradio ends it. Whether it went well."""
+        self._rest, self._said_lost = b"", ""
         try:
             inner = request_scope(scope, "GET", f"{API}/queue/data", self._query)
             status = await stream(self._app, inner, self._take, self._leave)

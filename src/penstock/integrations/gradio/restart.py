@@ -64,7 +64,7 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
         message = f"Gradio refused the event: {said}"
         await service.runs.fail(run.id, {"code": "refused", "message": message, "hint": ""})
     else:
-        _go_on(service, run, request, inner_id)
+        await _go_on(service, run, request, inner_id)
     return True
 
 
@@ -124,7 +124,7 @@ def _scope_of(service: Service, request: Request) -> Scope:
     }
 
 
-def _go_on(service: Service, run: RunRecord, request: Request, inner_id: str) -> None:
+async def _go_on(service: Service, run: RunRecord, request: Request, inner_id: str) -> None:
     scope = _scope_of(service, request)
     fresh = service.sessions.find(request.session_hash) is None
     session = service.sessions.begin(request.session_hash, request.owner, scope)
@@ -136,4 +136,4 @@ def _go_on(service: Service, run: RunRecord, request: Request, inner_id: str) ->
     event = Event(run.id, session.hash, request.fn_index, service, simple=simple)
     event.inner_id = inner_id
     event.stored()
-    service.take_up(session, event, scope)
+    await service.take_up(session, event, scope)

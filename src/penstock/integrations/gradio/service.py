@@ -18,7 +18,6 @@ from .events import Event, Recording
 from .guard import Guard
 from .heartbeat import Heart
 from .inner import API, call, request_scope
-from .merging import merge
 from .options import Options
 from .owners import Owners, may_read, owner_after
 from .pump import Pump
@@ -30,9 +29,11 @@ __all__ = ["Service"]
 
 log = logging.getLogger("penstock")
 
-MOST_EARLY = 1024
-"""Messages that are kept for events of which the join's answer is still on its way. Later ones are dropped: they
-are of events that were begun past us."""
+EARLY_S = 5.0
+"""How long a message waits for its event, whose join is on its way. Then it is of one that was begun past us."""
+
+MOST_STRANGERS = 1024
+"""Events that were begun past us and of which more is not waited for, the latest."""
 
 
 class Service:
@@ -59,7 +60,8 @@ class Service:
         self._pumps: dict[str, Pump] = {}
         self._hearts: dict[str, Heart] = {}
         self._inner_ids: dict[str, Event] = {}
-        self._early: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+        self._strangers: OrderedDict[str, None] = OrderedDict()
+        self._taken_up = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # Its life
@@ -85,21 +87,31 @@ class Service:
         self._started_at = time.monotonic()
         self.runs = Runs(self._app, self.surfaces, gradio)
         await self.runs.start(self._left, self.wake.set)
-        if self.surfaces.mode != "aside":
-            merge(self.surfaces.blocks(gradio), self.options.rate)
         self.owners = Owners(gradio, inner)
         given = self.options
-        allowed = {"console": given.console, "operators": given.operators, "token": given.token}
-        self.guard = Guard(self.owners, self.whose, self.runs.server, **allowed)
+        self.guard = Guard(
+            self.owners,
+            self.whose,
+            self.runs.server,
+            console=given.console,
+            operators=given.operators,
+            token=given.token,
+        )
         self.keep(begin(self))
 
     async def stop(self) -> None:
         """Gradio's server ends: what waits stays in the store, what runs is interrupted."""
-        self.closing = True
+        self.close()
+        await self._app.stop()  # first: what runs may end within the grace, and the tasks bring what it says
         for task in tuple(self._tasks):
             task.cancel()
-        await self._app.stop()
         self._starting, self.closing = None, False
+
+    def close(self) -> None:
+        """Gradio takes no more: readers come back to the next server."""
+        self.closing = True
+        for session in self.sessions:
+            session.news()
 
     def keep(self, work: Awaitable[Any]) -> None:
         """Do it beside everything else, until the service stops at the latest."""
@@ -114,14 +126,14 @@ class Service:
 
     # Events
 
-    def take_up(self, session: Session, event: Event, scope: Scope) -> None:
+    async def take_up(self, session: Session, event: Event, scope: Scope) -> None:
         """An event that Gradio has accepted: hear what it says of it. scope: a request that Gradio lets in."""
         self._inner_ids[event.inner_id] = event
         event.on_over(lambda: self._forget(event))
         self.sessions.add(session, event)
-        for message in self._early.pop(event.inner_id, ()):
-            self.keep(event.hear(message))
         self._pump(session).ensure(scope)
+        async with self._taken_up:
+            self._taken_up.notify_all()
 
     def _left(self, run_id: str, reason: str) -> None:
         """A run was ended while it waited: nothing is to begin for it."""
@@ -136,24 +148,36 @@ class Service:
     def _pump(self, session: Session) -> Pump:
         pump = self._pumps.get(session.hash)
         if pump is None:
-            pump = Pump(
-                self.inner, session.hash, lambda: bool(session.pending), self._hear, self._lost(session)
-            )
+            ways = self._hear, self._lost(session), self.keep
+            pump = Pump(self.inner, session.hash, lambda: bool(session.pending), *ways)
             self._pumps[session.hash] = pump
         return pump
 
     async def _hear(self, message: dict[str, Any]) -> None:
         event_id = message.get("event_id")
-        event = self._inner_ids.get(event_id or "")
+        event = await self._event(event_id) if event_id else None
         if event is not None:
             await event.hear(message)
-        elif event_id:
-            self._early.setdefault(event_id, []).append(message)
-            while sum(map(len, self._early.values())) > MOST_EARLY:
-                self._early.popitem(last=False)
+
+    async def _event(self, inner_id: str) -> Event | None:
+        if inner_id not in self._inner_ids and inner_id not in self._strangers:
+            await self._wait_for(inner_id)
+        return self._inner_ids.get(inner_id)
+
+    async def _wait_for(self, inner_id: str) -> None:
+        try:
+            async with asyncio.timeout(EARLY_S), self._taken_up:
+                await self._taken_up.wait_for(lambda: inner_id in self._inner_ids)
+        except TimeoutError:
+            self._strangers[inner_id] = None
+            if len(self._strangers) > MOST_STRANGERS:
+                self._strangers.popitem(last=False)
 
     def _lost(self, session: Session) -> Callable[[str], None]:
         def lost(why: str) -> None:
+            if self.surfaces.stopped(self.gradio):
+                self.close()
+                return
             for event in session.pending:
                 message = f"Gradio has lost the event: {why}"
                 log.error("%s (%s)", message, event.id)
@@ -164,6 +188,10 @@ class Service:
     async def record(self, run_id: str, on_stop: Callable[[str], None]) -> Recording | None:
         """As `Runs.record`."""
         return await self.runs.record(run_id, on_stop)
+
+    async def fail(self, run_id: str, error: dict[str, Any]) -> None:
+        """As `Runs.fail`."""
+        await self.runs.fail(run_id, error)
 
     def tell(self, run_id: str, status: dict[str, Any]) -> None:
         """As `Runs.tell`."""

@@ -70,9 +70,13 @@ class Session:
         forgotten = list(islice(ended, max(0, len(self.events) - KEPT_EVENTS)))
         for old in forgotten:
             del self.events[old.id]
+        self.news()
+        return forgotten
+
+    def news(self) -> None:
+        """Have its readers look."""
         for news in tuple(self._news):
             news()
-        return forgotten
 
     def _rested(self) -> None:
         """Of a client that never connected nothing else would say that it is gone."""

@@ -37,17 +37,24 @@ class Speaker:
     Args:
         event_id: As Gradio and the reader call it.
         heard: Everything up to this seq was said to the reader before: it is listened to, and not said again.
-        has_base: It was said data to which diffs can be made, though `heard` does not tell.
+        has_base: It was said data against which the next are said. The log alone would not tell, of a run that
+            began again.
+
+    Attributes:
+        heard, has_base: The same as they are now: together the reader's cursor. It is behind a `process_completed`
+            that waits for the end of its run.
     """
 
     def __init__(self, event_id: str, *, heard: int = 0, has_base: bool = False) -> None:
         self._event_id = event_id
-        self._heard = heard
-        self._has_base = has_base
+        self.heard = heard
+        self.has_base = has_base
         self._has_started = heard > 0 or has_base
         self._has_ended = False
+        self._until = heard  # of the reader before
         self._position = 0
         self._value: Value | None = None
+        self._unsaid: int | None = None  # before this the reader has everything; None: now, too
         self._told: dict[str, int] = {}
         self._told_renders = 0
 
@@ -79,23 +86,27 @@ class Speaker:
         """
         if isinstance(event, Folded):
             messages = [message for one in event.events for message in self.say(one)]
-            self._position = max(self._position, event.seq)
+            self._stand(max(self._position, event.seq))
             return messages
         if isinstance(event, Reset) and event.seq == 0:  # about a cursor: another log, or what it was before
             self._withdraw()
-            self._position = self._heard = event.to
+            self._position = self._until = self.heard = event.to
         elif event.seq > self._position:
             messages = self._messages(event)
-            self._position = event.seq
+            self._stand(event.seq)
             return messages
         return []
+
+    def _stand(self, seq: int) -> None:
+        self._position = seq
+        self.heard = max(self.heard, seq if self._unsaid is None else self._unsaid)
 
     def _messages(self, event: AnyEvent) -> list[Message]:
         if isinstance(event, Replace):
             return self._replaced(event)
         if isinstance(event, Reset):
             self._withdraw()
-        if event.seq <= self._heard:
+        if event.seq <= self._until:
             return []
         if isinstance(event, End):
             return self._end(event)
@@ -104,7 +115,7 @@ class Speaker:
 
     def _withdraw(self) -> None:
         # The reader keeps what it was shown until other data come, which a run that begins again says whole.
-        self._value = None
+        self._value = self._unsaid = None
         self._told, self._told_renders = {}, 0
 
     def _said(self, message: Message) -> Message:
@@ -118,18 +129,16 @@ class Speaker:
             return []
         begin = event.seq - event.n
         self._value = value
-        kind = _kind_of_data(value)
-        if event.seq <= self._heard:
-            self._has_base = self._has_base or kind == "process_generating"
-            if value["msg"] != "process_completed":  # that itself is said with the end only
-                self._note(value)
+        if event.seq <= self._until:
+            self._note(value)
             return []
-        if begin < self._heard:  # a part of what it stands for was heard
-            self._has_base = self._has_base or kind == "process_generating"
-        delta = event.delta if before is not None and begin >= self._heard else None
+        delta = event.delta if before is not None and begin >= self._until else None
         changes = _Changes(before, value, delta if type(delta) is list else None)
-        is_merged = event.seq - max(begin, self._heard, self._position) > 1
-        return [*self.starts(), *self._values(changes, is_merged=is_merged)]
+        is_merged = event.seq - max(begin, self._until, self._position) > 1
+        messages = self._values(changes, is_merged=is_merged)
+        if value["msg"] == "process_completed":
+            self._unsaid = event.seq - 1 if messages else begin
+        return [*self.starts(), *messages] if messages else []
 
     def _value_of(self, event: Replace) -> Value | None:
         if event.delta is msgspec.UNSET:
@@ -163,8 +172,8 @@ class Speaker:
         whole = changes.value["output"].get("data")
         if type(whole) is list:
             is_generating = small["msg"] == "process_generating"
-            output["data"] = changes.edits() if is_generating and self._has_base else whole
-            self._has_base = self._has_base or is_generating
+            output["data"] = changes.edits() if is_generating and self.has_base else whole
+            self.has_base = self.has_base or is_generating
         return self._with_states(small, output, changes.value)
 
     def _with_states(self, small: Value, output: Value, value: Value) -> Message:
@@ -192,7 +201,7 @@ class Speaker:
     # The end
 
     def _end(self, end: End) -> list[Message]:
-        value, self._value = self._value, None
+        value, self._value, self._unsaid = self._value, None, None
         if value is None or value["msg"] != "process_completed":
             self._has_ended = True
             return [self._said(_made(end))]
@@ -245,12 +254,6 @@ def _rows(delta: list[Any] | None, had: Any, count: int) -> list[list[Any]] | No
         else:
             rows[path[2]].append([op, path[3:], given])
     return rows
-
-
-def _kind_of_data(value: Value) -> Any:
-    """Of the message that brought the data; a part of what a `process_completed` stands for was one of those."""
-    before = value.get(MORE, {}).get(BEFORE)
-    return before["msg"] if before else value["msg"]
 
 
 def _with_effects(output: Value, effects: Value) -> Value:

@@ -27,7 +27,6 @@ __all__ = [
     "Surface",
     "Surfaces",
     "detect",
-    "late",
     "mend",
     "numbers",
 ]
@@ -56,7 +55,7 @@ Mode = Literal["full", "reconnect", "aside"]
 
 
 class Surface(NamedTuple):
-    """One private surface.
+    """One private surface, which only the modules of this package touch.
 
     found: whether this Gradio app has it; None for those in the page, where the page's script looks itself.
     since, until: the tested versions that have it.
@@ -143,9 +142,21 @@ TABLE = (
         None,
     ),
     Surface(
+        "http_server.start_server, Blocks.block_thread",
+        "`penstock serve app.py`: launch() is given our server",
+        "`penstock serve` refuses Gradio apps; `penstock gradio` serves them",
+        None,
+    ),
+    Surface(
         "Blocks.call_function, utils.async_iteration, utils.SyncToAsyncIterator, Component._id …",
         "merging fast yields before Gradio looks at them (merging.py looks for them itself)",
         "each yield is sent",
+        None,
+    ),
+    Surface(
+        "Queue.pending_messages_per_session",
+        "a generator waits while what it has yielded is on its way into the store (room.py)",
+        "it does not wait",
         None,
     ),
     Surface(
@@ -174,9 +185,9 @@ class Surfaces:
         """Whether functions that were made for one session can be told."""
         return not any("state_holder" in name for name in self.missing)
 
-    def blocks(self, app: Any) -> Any:
-        """The app's Blocks, as they are now."""
-        return app.blocks
+    def stopped(self, app: Any) -> bool:
+        """Whether Gradio's queue takes no more: its server ends."""
+        return bool(getattr(_queue(app), "stopped", False))
 
     def functions(self, app: Any) -> list[Dependency]:
         """All functions of the app, as it is now: reload mode changes it."""
@@ -319,33 +330,6 @@ def _page_knows(word: bytes) -> bool:
 
     scripts = Path(gradio.__file__).parent / "templates" / "frontend"
     return any(word in script.read_bytes() for script in scripts.rglob("*.js"))
-
-
-# Too late
-
-
-def late() -> list[str]:
-    """Apps of this process that are served already, in words, without what `install` would have put into them."""
-    from gradio import Blocks
-
-    found: list[Any] = getattr(Blocks, "get_instances", list)()
-    return [_place(blocks) for blocks in found if _is_served(blocks) and not _is_ours(blocks)]
-
-
-def _is_served(blocks: Any) -> bool:
-    return (
-        bool(getattr(blocks, "is_running", False)) or getattr(blocks, "custom_mount_path", None) is not None
-    )
-
-
-def _is_ours(blocks: Any) -> bool:
-    return bool(getattr(_queue_of(blocks), "penstock_line", False))
-
-
-def _place(blocks: Any) -> str:
-    title = getattr(blocks, "title", None) or "Gradio"
-    path = getattr(blocks, "custom_mount_path", None)
-    return f"{title!r}, mounted at {path}" if path is not None else f"{title!r}, launched"
 
 
 # Several apps in one process

@@ -1,7 +1,7 @@
 """Gradio's generators, run in turns with Gradio, so that what they yield meanwhile is merged.
 
-Each looks to Gradio like the iterator that it stands for. Gradio runs, then the generator until a value is due, and
-so on. Only where the generator is in the middle of something at that time does it run on while Gradio prepares
+Each looks to Gradio like the iterator that it stands for. Gradio runs, then the generator until a value is due,
+and so on. Only where the generator is in the middle of something at that time does it run on while Gradio prepares
 the value, up to its next yield; what is held was copied when it was yielded.
 """
 

@@ -247,7 +247,8 @@ class MemoryStore:
         self, worker: str, functions: Collection[str], now_ms: int, limit: int
     ) -> list[RunRecord]:
         unkept = self._kept.lineup.unkept(functions, self._kept.signs, now_ms)[:limit]
-        return [self._change(run_id, worker=worker) for run_id in unkept]
+        found = [msgspec.structs.replace(self._kept.runs[run_id], worker=worker) for run_id in unkept]
+        return [self._put(run, parked=False) for run in found]
 
     async def due_at_ms(self) -> int | None:
         return self._kept.lineup.due_at_ms()

@@ -153,7 +153,9 @@ WHERE NOT cancel AND (worker IS NULL OR worker NOT IN (SELECT id FROM workers))
 ORDER BY number LIMIT :limit;
 
 -- name: adopt
-UPDATE runs SET worker = :worker WHERE number IN (SELECT value FROM json_each(:numbers)) RETURNING {run}, number;
+-- Their time has come, and no claim may come by that would put them into line.
+UPDATE runs SET worker = :worker, parked = 0
+WHERE number IN (SELECT value FROM json_each(:numbers)) RETURNING {run}, number;
 
 -- name: raise_fences
 -- New leases on streams: whoever held the old ones can write no more.

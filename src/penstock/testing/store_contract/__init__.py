@@ -27,6 +27,7 @@ from ...storage.base import Store
 from . import (
     checkpoints,
     claims,
+    elsewhere,
     endings,
     intake,
     limits,
@@ -64,6 +65,7 @@ CHECKS: dict[str, Check] = _checks_of(
     priorities,
     intake,
     claims,
+    elsewhere,
     lines,
     limits,
     waiting,

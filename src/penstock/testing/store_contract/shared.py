@@ -25,6 +25,7 @@ from .material import (
 )
 
 __all__ = [
+    "adopting_holds_between_stores",
     "batches_hold_between_stores",
     "bounds_hold_between_stores",
     "checkpoints_hold_between_stores",
@@ -38,6 +39,7 @@ __all__ = [
     "rates_hold_between_stores",
     "readers_are_counted_over_both",
     "repeats_hold_between_stores",
+    "starting_holds_between_stores",
     "stops_reach_the_other",
     "the_other_is_woken",
 ]
@@ -82,6 +84,28 @@ async def limits_hold_between_stores(one: Store, other: Store) -> None:
     parts = await asyncio.gather(*(take(store, f"w{n}") for n, store in enumerate([one, other] * 2)))
     claimed = [run for part in parts for run in part]
     assert sorted(ids(claimed)) == [f"r{number:02}" for number in range(13)]
+
+
+async def starting_holds_between_stores(one: Store, other: Store) -> None:
+    names = [f"r{number:02}" for number in range(20)]
+    await submit(one, *names)
+    asked = [store.start(f"w{n}", name, 2000) for name in names for n, store in enumerate([one, other] * 2)]
+    begun, claimed = await asyncio.gather(asyncio.gather(*asked), other.claim("c", [group()], 2000, 5))
+    assert sorted([run.run.id for run in begun if run] + ids(claimed)) == names, "each is one worker's"
+    assert [tally.running for tally in await other.tallies()] == [20]
+
+
+async def adopting_holds_between_stores(one: Store, other: Store) -> None:
+    await one.sign("w", 9000)
+    await other.sign("v", 9000)
+    await submit(one, *(f"r{number:02}" for number in range(20)))
+    stores = [(one, "w"), (other, "v")] * 8
+    parts = await asyncio.gather(*(store.adopt(worker, ["f"], 2000, 3) for store, worker in stores))
+    found = [run.id for part in parts for run in part]
+    assert len(found) == len(set(found)) == 20
+    await one.leave("w")
+    lost = await other.adopt("v", ["f"], 2000, 99)
+    assert {run.id for run in lost} == {run.id for part in parts[::2] for run in part}
 
 
 async def fences_hold_between_stores(one: Store, other: Store) -> None:

@@ -20,7 +20,7 @@
 /** @typedef {Common & {type: 'json', value: any}} JsonEvent */
 /** @typedef {Common & {type: 'replace', value?: any, delta?: DeltaOperation[]}} ReplaceEvent */
 /** @typedef {Common & {type: 'bytes', data: string}} BytesEvent */
-/** @typedef {Common & {type: 'progress', done: number, total?: number, unit?: string}} ProgressEvent */
+/** @typedef {Common & {type: 'progress', done: number, total?: number, unit?: string, fields?: any}} ProgressEvent */
 /** @typedef {Common & {type: 'log', message: string, level?: string, fields?: any}} LogEvent */
 /** @typedef {{name: string, kind?: string, parent?: string|null, input?: any}} StepBegun */
 /** @typedef {Common & StepBegun & {type: 'span-start'}} SpanStartEvent */

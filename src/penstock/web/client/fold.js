@@ -100,7 +100,7 @@ export class Fold {
     return { values: this.#values.dropped, logs: this.#logs.dropped, steps: this.droppedSteps };
   }
 
-  /** @returns {{done: number, total?: number, unit?: string} | undefined} the latest `progress` */
+  /** @returns {{done: number, total?: number, unit?: string, fields?: any} | undefined} the latest `progress` */
   get progress() {
     return this.#latest.get('progress')?.at(-1);
   }
@@ -255,7 +255,8 @@ const TAKE = {
   json: (fold, event) => fold.addValue(event),
   log: (fold, event) => fold.addLog(event),
   replace: (fold, event) => fold.replace(event),
-  progress: (fold, { seq, done, total, unit }) => fold.keepLatest('progress', { seq, done, total, unit }),
+  progress: (fold, { seq, done, total, unit, fields }) =>
+    fold.keepLatest('progress', { seq, done, total, unit, fields }),
   bytes: (fold, { seq, data }) => fold.keepLatest('bytes', { seq, total: fold.bytes + base64Size(data) }),
   'span-start': (fold, event) => fold.addStep(event),
   'span-end': (fold, event) => fold.endStep(event),

@@ -18,6 +18,7 @@ import { Speaker } from './messages.js';
  * @property {(entry: Entry, failed: boolean) => void} ended the page has been told an event's end
  * @property {(entry: Entry, error: Error) => boolean} refused it can't be read; true: it is taken care of
  * @property {() => void} connections how they are has changed
+ * @property {() => boolean} leaving whether the page is just being asked whether it may be left
  */
 
 const HEADERS = { 'Content-Type': 'text/event-stream' };
@@ -47,9 +48,9 @@ export class Feed {
    * @param {AbortSignal|null} [signal]
    * @returns {Response}
    */
-  open(ask, signal) {
+  answer(ask, signal) {
     this.#ask = ask;
-    this.#leave();
+    this.#close();
     /** @type {ReadableStream} */
     const body = new ReadableStream({
       start: (controller) => {
@@ -58,7 +59,8 @@ export class Feed {
       cancel: () => this.#left(body),
     });
     this.#bodyOf = body;
-    signal?.addEventListener('abort', () => this.#abort(body));
+    // A page that is asked whether it may be left ends its stream, and does not open it again when it stays.
+    signal?.addEventListener('abort', () => this.listener.leaving() || (this.#bodyOf === body && this.#close()));
     for (const message of this.#unsaid.splice(0)) this.say(message);
     for (const entry of this.entries.values()) this.#read(entry);
     if (this.#wanted) this.#readThrough();
@@ -67,12 +69,15 @@ export class Feed {
 
   /** @type {ReadableStream|null} */ #bodyOf = null;
 
-  /** @param {ReadableStream} body */
-  #abort(body) {
-    if (this.#bodyOf !== body) return;
+  /** whether anybody listens */
+  get open() {
+    return this.#body !== null;
+  }
+
+  #close() {
     const controller = this.#body;
-    this.#left(body);
-    controller?.close(); // no error: a page that is asked whether it may be left, and stays, would take it for a lost one
+    this.#leave();
+    controller?.close();
   }
 
   /** @param {ReadableStream} body */

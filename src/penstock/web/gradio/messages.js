@@ -19,25 +19,28 @@ export const INTERRUPTED =
  */
 export class Speaker {
   #eventId;
-  #heard;
-  #hasBase;
+  #until; // heard by the reader before
+  /** Everything up to this seq was said, but for a `process_completed` that waits for the end of its run. */
+  heard;
+  /** Whether the reader has data against which the next are said. */
+  hasBase;
   #hasStarted;
   #hasEnded = false;
   #position = 0;
   /** @type {Value|null} */ #value = null;
   /** @type {Record<string, number>} */ #told = {};
   #toldRenders = 0;
+  /** @type {number|null} */ #unsaid = null; // before this the reader has everything; null: now, too
 
   /**
    * @param {string} eventId as Gradio calls it
-   * @param {{heard?: number, hasBase?: boolean}} reader `heard`: everything up to this seq was said to the reader
-   *   before: it is listened to, and not said again. `hasBase`: the reader was said data to which diffs can be made,
-   *   though `heard` does not tell.
+   * @param {{heard?: number, hasBase?: boolean}} reader `heard` and `hasBase` of the speaker that the
+   *   reader had before: what it has is listened to, and not said again
    */
   constructor(eventId, { heard = 0, hasBase = false } = {}) {
     this.#eventId = eventId;
-    this.#heard = heard;
-    this.#hasBase = hasBase;
+    this.#until = this.heard = heard;
+    this.hasBase = hasBase;
     this.#hasStarted = heard > 0 || hasBase;
   }
 
@@ -74,26 +77,32 @@ export class Speaker {
     const { type, seq = 0 } = event;
     if (type === 'fold') {
       const messages = event.events.flatMap((/** @type {any} */ one) => this.say(one));
-      this.#position = Math.max(this.#position, seq);
+      this.#stand(Math.max(this.#position, seq));
       return messages;
     }
     if (type === 'reset' && seq === 0) {
       // about a cursor: another log, or what it was before
       this.#withdraw();
-      this.#position = this.#heard = event.to;
+      this.#position = this.#until = this.heard = event.to;
     } else if (seq > this.#position) {
       const messages = this.#messages(event);
-      this.#position = seq;
+      this.#stand(seq);
       return messages;
     }
     return [];
+  }
+
+  /** @param {number} seq */
+  #stand(seq) {
+    this.#position = seq;
+    this.heard = Math.max(this.heard, this.#unsaid ?? seq);
   }
 
   /** @param {any} event @returns {Message[]} */
   #messages(event) {
     if (event.type === 'replace') return this.#replaced(event);
     if (event.type === 'reset') this.#withdraw();
-    if (event.seq <= this.#heard) return [];
+    if (event.seq <= this.#until) return [];
     if (event.type === 'end') return this.#end(event);
     const said = plain(event);
     return said ? [...this.starts(), this.#said(said)] : [];
@@ -101,7 +110,7 @@ export class Speaker {
 
   // The reader keeps what it was shown until other data come, which a run that begins again says whole.
   #withdraw() {
-    this.#value = null;
+    this.#value = this.#unsaid = null;
     this.#told = {};
     this.#toldRenders = 0;
   }
@@ -117,15 +126,15 @@ export class Speaker {
     const value = this.#valueOf(whole, delta, begin);
     if (!value) return []; // not one of Gradio's
     this.#value = value;
-    const isBase = kindOfData(value) === 'process_generating';
-    if (begin < this.#heard) this.#hasBase ||= isBase; // all of what it stands for was heard, or a part
-    if (seq <= this.#heard) {
-      if (value.msg !== 'process_completed') this.#note(value); // that itself is said with the end only
+    if (seq <= this.#until) {
+      this.#note(value);
       return [];
     }
-    const isMerged = seq - Math.max(begin, this.#heard, this.#position) > 1;
-    const fits = before && begin >= this.#heard;
-    return [...this.starts(), ...this.#values({ before, value, delta: fits ? delta : undefined }, isMerged)];
+    const isMerged = seq - Math.max(begin, this.#until, this.#position) > 1;
+    const fits = before && begin >= this.#until;
+    const messages = this.#values({ before, value, delta: fits ? delta : undefined }, isMerged);
+    if (value.msg === 'process_completed') this.#unsaid = messages.length ? seq - 1 : begin;
+    return messages.length ? [...this.starts(), ...messages] : [];
   }
 
   /** @param {any} whole @param {any} delta @param {number} begin @returns {Value|null} */
@@ -161,8 +170,8 @@ export class Speaker {
     const whole = changes.value.output.data;
     if (Array.isArray(whole)) {
       const isGenerating = small.msg === 'process_generating';
-      output.data = isGenerating && this.#hasBase ? diffs(changes) : whole;
-      this.#hasBase ||= isGenerating;
+      output.data = isGenerating && this.hasBase ? diffs(changes) : whole;
+      this.hasBase ||= isGenerating;
     }
     return this.#withStates(small, output, changes.value);
   }
@@ -186,7 +195,7 @@ export class Speaker {
   /** @param {any} end @returns {Message[]} */
   #end(end) {
     const value = this.#value;
-    this.#value = null;
+    this.#value = this.#unsaid = null;
     if (value?.msg !== 'process_completed') {
       this.#hasEnded = true;
       return [this.#said(made(end))];
@@ -228,9 +237,6 @@ function rowsOf(delta, count) {
   }
   return rows;
 }
-
-/** @param {Value} value @returns {string} of the message that brought the data */
-const kindOfData = (value) => value.penstock?.before?.msg ?? value.msg;
 
 /** @param {any} output @param {Record<string, any>} effects */
 function withEffects(output, effects) {

@@ -69,6 +69,7 @@ class Page {
   badge = new Badge();
   inputs = new Inputs((id, value) => this.tab?.typed(id, value));
   /** @type {Tab|null} */ tab = null;
+  #leaving = false;
 
   /** @param {boolean} full */
   constructor(full) {
@@ -80,12 +81,14 @@ class Page {
       api: new URL('../', BASE).href,
       clock,
       env: BROWSER,
+      leaving: () => this.#leaving,
       makeKey: () => randomName() + randomName(),
       changed: () => this.#look(),
     };
     this.wrap = new Wrap(new Routes(BASE), around, this.tab, (response) => this.#configured(response));
     window.fetch = (input, init) => this.wrap.fetch(input, init);
     watchPage({ wake: () => this.#wake(), suspend: () => this.#suspend(), resume: () => this.#resume() });
+    addEventListener('beforeunload', () => this.#asked());
     addEventListener('pagehide', ({ persisted }) => persisted || this.#left());
     addEventListener('offline', () => this.badge.look());
   }
@@ -126,6 +129,12 @@ class Page {
     return jsonResponse(config);
   }
 
+  // Our listener is the first: Gradio's page ends its stream in its own.
+  #asked() {
+    this.#leaving = true;
+    setTimeout(() => (this.#leaving = false), 0);
+  }
+
   #look() {
     const visits = [...this.wrap.visits.values()];
     this.badge.trouble(visits.some(({ connection }) => connection === 'reconnecting'));
@@ -144,6 +153,7 @@ class Page {
   }
 
   #resume() {
+    if ([...this.wrap.visits.values()].some(({ unheard }) => unheard)) return location.reload();
     for (const { presence } of this.wrap.visits.values()) presence.resume();
     const { session } = this.tab?.memory ?? {};
     if (session) this.tab?.claims.take(session);

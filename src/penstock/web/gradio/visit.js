@@ -15,6 +15,7 @@ import { jsonResponse } from './routes.js';
  * @property {import('./again.js').Clock} clock
  * @property {any} env timers
  * @property {() => string} makeKey
+ * @property {() => boolean} leaving whether the page is just being asked whether it may be left
  * @property {() => void} changed how connections are has changed
  */
 
@@ -42,6 +43,7 @@ export class Visit {
       ended: (entry, failed) => this.#ended(entry, failed),
       refused: (entry) => this.#refused(entry),
       connections: () => this.#changed(),
+      leaving: around.leaving,
     });
     this.presence = new Presence((signal) => this.#beat(signal), around.env);
   }
@@ -60,6 +62,11 @@ export class Visit {
     return states.length ? 'live' : 'idle';
   }
 
+  /** whether Gradio's page waits for an event and does not listen */
+  get unheard() {
+    return this.feed.entries.size > 0 && !this.feed.open;
+  }
+
   /** @returns {Response} */
   heartbeat() {
     this.#beats = true;
@@ -69,7 +76,7 @@ export class Visit {
 
   /** @param {() => Promise<Response>} ask for Gradio's own @param {AbortSignal|null} [signal] */
   data(ask, signal) {
-    return this.feed.open(ask, signal);
+    return this.feed.answer(ask, signal);
   }
 
   /**

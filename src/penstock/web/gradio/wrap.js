@@ -19,6 +19,15 @@ const ACTS = {
   other: ({ url, init }, fetch) => fetch(url, init),
 };
 
+/**
+ * Gradio's page ends its stream before it is asked whether it may be left, and may then stay, or come back from the browser's
+ * cache. Its reader looks at the Request's signal once it has the answer: there it finds one that never says so. We hear it.
+ * @param {RequestInfo|URL} input
+ */
+function shield(input) {
+  if (input instanceof Request) Object.defineProperty(input, 'signal', { value: new AbortController().signal });
+}
+
 /** @param {RequestInit} init */
 const withoutSignal = ({ signal: _, ...init }) => init;
 
@@ -67,6 +76,7 @@ export class Wrap {
     if (!name && kind !== 'repeatable') return this.around.fetch(url.href, asked.init);
     const visit = this.#visit(name);
     await visit.ready;
+    if (kind === 'data') shield(input);
     const renamed = { url: renamedUrl(url.href, visit.name, visit.hash), init: this.#renamed(asked.init, visit), visit };
     return ACTS[kind](renamed, this.around.fetch);
   }
