@@ -30,7 +30,7 @@ class EndOnCue:
     def __init__(self) -> None:
         self.now = False
 
-    def filter(self, chance: Random) -> "_CueFilter":  # noqa: ARG002 - nothing is drawn
+    def filter(self, chance: Random) -> "_CueFilter":
         return _CueFilter(self)
 
 
@@ -205,7 +205,8 @@ def rss_bytes(pid: int) -> int:
 
 def _function(http: httpx.Client, name: str) -> int:
     functions = http.get("/config").json()["dependencies"]
-    return next(one["id"] for one in functions if one["api_name"] == name)
+    number: int = next(one["id"] for one in functions if one["api_name"] == name)
+    return number
 
 
 def _join(http: httpx.Client, name: str, data: list[Any], session: str, function: int | None = None) -> None:

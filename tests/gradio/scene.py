@@ -148,8 +148,8 @@ class Scene:
     ) -> dict[str, Any]:
         """The page has everything, or nothing more comes."""
         loop = asyncio.get_running_loop()
-        last: tuple[Any, Any] = (None, None)
-        now, since, end = (None, None), loop.time(), loop.time() + DEADLINE_S
+        now: tuple[dict[str, Any] | None, Did] = None, Did()
+        last, since, end = now, loop.time(), loop.time() + DEADLINE_S
         while loop.time() < end:
             now = (await self.look(tab), self.ran())
             if now[0] and (has_all or has_story)(now[0]):
@@ -217,7 +217,9 @@ async def play(
             return done if done is not None else await judged(scene)
         except BaseException as error:
             for tab in scene.tabs:
-                error.add_note(f"{tab.page.url}: {await scene.look(tab)}; console: {tab.bugs[-3:] + tab.troubles[-5:]}")
+                error.add_note(
+                    f"{tab.page.url}: {await scene.look(tab)}; console: {tab.bugs[-3:] + tab.troubles[-5:]}"
+                )
             raise
         finally:
             for tab in scene.tabs:

@@ -1,6 +1,7 @@
-"""Real pages of hardened Gradio apps, disturbed in every way we know, lose nothing: what docs/gradio.md says, in short."""
+"""Real pages of hardened Gradio apps, disturbed in every way we know, lose nothing: docs/gradio.md in short."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -35,7 +36,7 @@ async def stage(
         Stage(chromium, folder, SHORT, apart=False) as stage,
     ):
         stage.begin(
-            item.callspec.params["cell"]
+            cast("Cell", item.callspec.params["cell"])
             for item in request.session.items
             if isinstance(item, pytest.Function) and {"stage", "cell"} <= set(item.fixturenames)
         )
