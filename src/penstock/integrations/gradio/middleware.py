@@ -29,7 +29,7 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
 
-_POST, _GET, 
+_POST, _GET = frozenset({"POST"}), frozenset({"GET", "HEAD"})
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
