@@ -31,7 +31,7 @@ class Leaving(uvicorn.Server):
         self.door = Door(Starlette(routes=[Route("/", echo, methods=["GET", "POST"])]))
         super().__init__(uvicorn.Config(self.door, http="httptools", log_level="warning"))
 
-    def hand_over(self, most_s: float = 5) -> "asyncio.Task[None]":
+    def hand_over(self, most_s: float = 60) -> "asyncio.Task[None]":
         return asyncio.create_task(hand_over(self, self.door, most_s))
 
 
@@ -46,7 +46,7 @@ async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Leaving
         await until(lambda: server.started)
         yield server, port
         server.should_exit = True
-        await asyncio.wait_for(serving, 10)
+        await asyncio.wait_for(serving, 30)
 
 
 @asynccontextmanager
@@ -60,7 +60,7 @@ async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 
 async def answer(reader: asyncio.StreamReader, body: bytes) -> bytes:
     """The head of an answer with this body."""
-    whole: bytes = await asyncio.wait_for(reader.readuntil(body), 5)
+    whole: bytes = await asyncio.wait_for(reader.readuntil(body), 30)
     return whole.lower()
 
 
@@ -74,7 +74,7 @@ async def test_an_idle_connection_has_one_more_request(served: tuple[Leaving, in
         writer.write(GET)
         assert b"connection: close" in await answer(reader, b"got ")
         assert await reader.read() == b""
-        await asyncio.wait_for(leaving, 5)
+        await asyncio.wait_for(leaving, 30)
 
 
 async def test_a_connection_just_accepted_has_its_request(served: tuple[Leaving, int]) -> None:
@@ -83,12 +83,12 @@ async def test_a_connection_just_accepted_has_its_request(served: tuple[Leaving,
         leaving = server.hand_over()
         writer.write(GET)
         assert b"connection: close" in await answer(reader, b"got ")
-        await asyncio.wait_for(leaving, 5)
+        await asyncio.wait_for(leaving, 30)
 
 
 async def test_nobody_new_is_accepted(served: tuple[Leaving, int]) -> None:
     server, port = served
-    await asyncio.wait_for(server.hand_over(), 5)
+    await asyncio.wait_for(server.hand_over(), 30)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
 
@@ -101,7 +101,7 @@ async def test_a_connection_that_stays_idle_is_not_waited_for_long(
     async with connection(port) as (reader, writer):
         writer.write(GET)
         await answer(reader, b"got ")
-        await asyncio.wait_for(server.hand_over(), 5)
+        await asyncio.wait_for(server.hand_over(), 30)
         assert server.server_state.connections, "it is uvicorn's to close"
 
 
@@ -117,7 +117,7 @@ async def test_a_request_that_writes_is_waited_for(
         await until(lambda: server.door.leaving)
         writer.write(b"bc")
         assert b"connection: close" in await answer(reader, b"got abc")
-        await asyncio.wait_for(leaving, 5)
+        await asyncio.wait_for(leaving, 30)
 
 
 async def test_a_request_that_never_comes_to_its_end_is_not_waited_for(served: tuple[Leaving, int]) -> None:
@@ -125,6 +125,6 @@ async def test_a_request_that_never_comes_to_its_end_is_not_waited_for(served: t
     async with connection(port) as (_, writer):
         writer.write(POST + b"a")
         await until(lambda: server.door.posts)
-        await asyncio.wait_for(server.hand_over(most_s=0.1), 1)
+        await asyncio.wait_for(server.hand_over(most_s=0.1), 30)
         assert server.door.posts == 1
         server.force_exit = True

@@ -84,13 +84,13 @@ async def stopped(server: ServerProcess, pid: int) -> AsyncIterator[None]:
 
     async def stop() -> bool:
         os.kill(pid, signal.SIGSTOP)
-        await until(lambda: has_stopped(pid), 5)
+        await until(lambda: has_stopped(pid))
         if is_free(Path(server.cwd or "", "penstock.db")):
             return True
         os.kill(pid, signal.SIGCONT)  # not in the midst of a commit, for which the other would wait
         return False
 
-    await until(stop, 10)
+    await until(stop)
     try:
         yield
     finally:
@@ -156,7 +156,7 @@ async def test_readers_of_another_process_are_told_within_seconds(
             async def told() -> bool:
                 return (await other.scrape())("readers", transport="sse") == 1
 
-            await until(told, 5)
+            await until(told)
         scrape = await other.scrape()
         assert scrape("queue_running", group="hang") == 1, "the store's figures are not summed"
         assert scrape("resident_memory_bytes") > 50e6, "two interpreters"

@@ -248,7 +248,7 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         if waiting is not None:
-            waiting.cancel()
+            await _ended(waiting)
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -341,8 +341,7 @@ class _Services:
         self.memory.start()
 
     async def stop(self, grace_s: float) -> None:
-        for task in self._beside:
-            task.cancel()
+        await _ended(*self._beside)
         await self.worker.drain(grace_s)
         await self.worker.stop()
         self.queue.recorded.close()
@@ -351,3 +350,9 @@ class _Services:
         self.hub.close()
         await self.store.close()
         await asyncio.to_thread(self.uploads.close)
+
+
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

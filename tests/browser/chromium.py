@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, ConsoleMessage, Page, async_playwright
 
-__all__ = ["Chromium", "Tab", "launched"]
+__all__ = ["DEADLINE_S", "Chromium", "Tab", "launched", "quoted"]
 
 FLAGS = (
     "--headless=new",
@@ -42,6 +42,12 @@ NETWORK = re.compile(
 SLOW_3G = {"latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 """Milliseconds and bytes a second, as Chromium's own panel has it."""
 
+DEADLINE_S = 45
+"""What a page does within a second takes ten on a machine that is slow and busy."""
+
+BEGIN_AT_ONCE = 3
+"""Pages that load at a time: of dozens together, each would be so late that it took others for dead."""
+
 LOOK_S = 0.05
 """Between two looks at a page: a look costs it a task."""
 
@@ -62,7 +68,7 @@ class Tab:
             kind = self.troubles if NETWORK.search(message.text) else self.bugs
             kind.append(f"{message.type}: {message.text}")
 
-    async def until(self, expression: str, deadline_s: float = 20, what: str = "") -> Any:
+    async def until(self, expression: str, deadline_s: float = DEADLINE_S, what: str = "") -> Any:
         """Wait until JavaScript is true, whatever the page is just doing, and return its value."""
         value, end = None, asyncio.get_running_loop().time() + deadline_s
         while asyncio.get_running_loop().time() < end:
@@ -103,7 +109,7 @@ class Tab:
         self.page.once("crash", lambda _: gone.set())
         with suppress(Exception):  # it is never reached
             await self.page.goto("chrome://crash")
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(gone.wait(), DEADLINE_S)
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
         """A command of the DevTools protocol. What it sets lasts as long as the tab."""
@@ -127,6 +133,7 @@ class Chromium:
     def __init__(self, browser: Browser, session: Any) -> None:
         self.browser, self._session = browser, session
         self._opening = asyncio.Lock()
+        self.beginning = asyncio.Semaphore(BEGIN_AT_ONCE)
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self._session.send(method, params)

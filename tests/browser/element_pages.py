@@ -11,7 +11,7 @@ __all__ = ["Host", "chromium"]
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
-WAIT_S = 20
+WAIT_S = 45
 
 CSP = "default-src 'self'; img-src 'self' data:"
 

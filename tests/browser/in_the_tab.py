@@ -148,7 +148,9 @@ async def back_and_forth(scene: Scene) -> None:
     )
     await tab.page.goto(f"{scene.proxy.url}/probe.html?mount=penstock")
     await tab.page.evaluate("void history.back()")
-    await tab.until("probe.subscription && globalThis.persisted !== undefined", 10, "it comes from the cache")
+    await tab.until(
+        "probe.subscription && globalThis.persisted !== undefined", what="it comes from the cache"
+    )
     assert await tab.page.evaluate("persisted") is True
     scene.over()
     await scene.gets(tab, 10)

@@ -73,7 +73,7 @@ async def nginx(program: str, folder: Path, behind: int, lines: str = PLAIN) -> 
                 stderr=log,
             )
         try:
-            await until(lambda: _answers(port) or process.returncode is not None, 10, "nginx answers")
+            await until(lambda: _answers(port) or process.returncode is not None, 30, "nginx answers")
             assert process.returncode is None, (folder / "nginx.log").read_text()
             yield port
         finally:

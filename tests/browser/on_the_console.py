@@ -47,16 +47,16 @@ def address(scene: Scene) -> str:
 
 async def gets(tab: Tab, more: int = 10) -> None:
     had = await tab.until(f"({{ n: {POSITION} }})")
-    await tab.until(f"{POSITION} >= {had['n'] + more}", 30, f"{more} more than {had['n']} events")
+    await tab.until(f"{POSITION} >= {had['n'] + more}", what=f"{more} more than {had['n']} events")
 
 
 async def is_proven(scene: Scene, tab: Tab) -> str:
     """The proof line tells what is so: all that the server has stored has come, and nothing twice."""
     (scene.folder / "more").unlink(missing_ok=True)
-    await tab.until("document.getElementById('run-state')?.dataset.state === 'succeeded'", 40, "it ends")
+    await tab.until("document.getElementById('run-state')?.dataset.state === 'succeeded'", what="it ends")
     rows = await proof.stored(f"{scene.server.url}/penstock", scene.run_id)
     fold = proof.fold_of(rows)
-    line: str = await tab.until(f"{PROOF}.includes('all that is stored was received') && {PROOF}", 10)
+    line: str = await tab.until(f"{PROOF}.includes('all that is stored was received') && {PROOF}")
     count = f"{fold.seq:,}"
     assert line.startswith(f"received {count} of {count} stored events"), line
     assert line.endswith("duplicates dropped 0"), line
@@ -69,7 +69,9 @@ async def is_proven(scene: Scene, tab: Tab) -> str:
 
 async def _shows(tab: Tab, fold: Fold) -> None:
     last = fold.text_of(None).split()[-1]
-    await tab.until(f"document.getElementById('zoom').textContent.includes({last!r})", 10, f"{last} is shown")
+    await tab.until(
+        f"document.getElementById('zoom').textContent.includes({last!r})", what=f"{last} is shown"
+    )
 
 
 @by_hand("tabs switched while it streams")

@@ -4,11 +4,12 @@ import asyncio
 import time
 from typing import Any
 
+import httpx
 from playwright.async_api import Route
 
 from penstock.testing import Answer, Cut, End, NoUpgrade, Swallow, until
 
-from .chromium import Tab
+from .chromium import DEADLINE_S, Tab
 from .scene import Scene, disturbance
 
 
@@ -20,7 +21,7 @@ async def random_cuts(scene: Scene) -> None:
     enough = (
         2 if scene.way == "poll" else 4
     )  # a poll waits longer each time that its answer does not come whole
-    await until(lambda: scene.proxy.cuts >= had + enough, 30, "sockets are cut")
+    await until(lambda: scene.proxy.cuts >= had + enough, DEADLINE_S, "sockets are cut")
     scene.proxy.fault = None
     scene.proxy.cut_all()
     scene.over()
@@ -34,7 +35,7 @@ async def clean_ends(scene: Scene) -> None:
     if scene.way == "poll":  # its answers have a length: nothing to end
         await scene.gets(tab, 5)
     else:
-        await until(lambda: scene.proxy.ends >= 3, 30, "bodies end")
+        await until(lambda: scene.proxy.ends >= 3, DEADLINE_S, "bodies end")
     scene.proxy.fault = None
     scene.over()
 
@@ -59,7 +60,7 @@ async def submitted_without_network(scene: Scene) -> None:
     scene.proxy.offline()
     given = {"seed": scene.seed, "steps": 20, "pause_ms": 10, "lane": f"{scene.folder.name}-submitted"}
     await tab.page.evaluate("given => { globalThis.submitted = probe.client.submit('story', given); }", given)
-    await until(lambda: any("ERR_CONNECTION_REFUSED" in text for text in tab.troubles), 20)
+    await until(lambda: any("ERR_CONNECTION_REFUSED" in text for text in tab.troubles), DEADLINE_S)
     scene.proxy.online()
     scene.over()
     scene.run_id = await tab.page.evaluate("submitted.then(({run_id}) => run_id)")
@@ -91,7 +92,7 @@ async def busy(scene: Scene) -> None:
     body = b'{"error": {"code": "server_closing", "message": "Leaving.", "hint": ""}}'
     scene.proxy.fault = Answer(503, {"Retry-After": "1", "Content-Type": "application/json"}, body)
     scene.proxy.cut_all()
-    await until(lambda: scene.proxy.ends >= 2, 20, "it is told twice")
+    await until(lambda: scene.proxy.ends >= 2, DEADLINE_S, "it is told twice")
     scene.proxy.fault = None
     scene.over()
 
@@ -107,8 +108,8 @@ async def gone(scene: Scene) -> str:
 
 @disturbance("token expired: 401, then a fresh one", ways=("fetch", "poll"))
 async def expired(scene: Scene) -> str:
-    tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "60"})
-    await asyncio.sleep(1)  # it has expired, and nobody notices while the connection holds
+    tab = await scene.begin(query=_guarded(scene))
+    await _expire(scene)  # nobody notices while the connection holds
     scene.proxy.cut_all()
     scene.over()
     await scene.gets(tab, 10)
@@ -119,7 +120,7 @@ async def expired(scene: Scene) -> str:
 
 @disturbance("token expired, and where a fresh one comes from is away at first", ways=("fetch", "poll"))
 async def late_token(scene: Scene) -> None:
-    tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "60"})
+    tab = await scene.begin(query=_guarded(scene))
     asked = 0
 
     async def away_at_first(route: Route) -> None:
@@ -128,7 +129,7 @@ async def late_token(scene: Scene) -> None:
         await (route.abort() if asked < 3 else route.continue_())
 
     await tab.page.route("**/token?*", away_at_first)
-    await asyncio.sleep(1)
+    await _expire(scene)
     scene.proxy.cut_all()
     scene.over()
     await scene.gets(tab, 10)
@@ -137,10 +138,21 @@ async def late_token(scene: Scene) -> None:
 
 @disturbance("token expired, and no other is to be had: 401", ways=("fetch", "poll"))
 async def refused(scene: Scene) -> str:
-    tab = await scene.begin(query={"mount": "guarded", "lives_s": "1", "then_lives_s": "0"})
-    await asyncio.sleep(1)
+    tab = await scene.begin(query=_guarded(scene))
+    await _expire(scene, closed="1")
     scene.proxy.cut_all()
     return await _stops(scene, tab, 401)
+
+
+def _guarded(scene: Scene) -> dict[str, str]:
+    return {"mount": "guarded", "login": scene.folder.name}
+
+
+async def _expire(scene: Scene, **more: str) -> None:
+    """The page's token expires in this moment, not before all is ready for it."""
+    async with httpx.AsyncClient(base_url=scene.server.url, trust_env=False) as client:
+        answer = await client.post("/expire", params={"page": scene.folder.name, **more})
+    assert answer.status_code == 200
 
 
 async def _stops(scene: Scene, tab: Tab, status: int) -> str:
@@ -194,4 +206,4 @@ async def falls_back(scene: Scene, wanted: str, **story: Any) -> str:
 async def _is_refused(tab: Tab) -> None:
     """The browser has come back, and nobody was there."""
     refused = ("ERR_CONNECTION_REFUSED", "ERR_INTERNET_DISCONNECTED")
-    await until(lambda: any(word in text for text in tab.troubles for word in refused), 20)
+    await until(lambda: any(word in text for text in tab.troubles for word in refused), DEADLINE_S)

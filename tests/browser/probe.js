@@ -5,17 +5,17 @@ const mount = given.get('mount') ?? 'penstock';
 const { Client, fold } = await import(`/${mount}/web/client/index.js`);
 
 const transports = given.get('transport')?.split(',').filter(Boolean);
-const lives = given.get('lives_s');
+const page = given.get('login'); // the name under which tokens are given to it
 let tokens = 0;
 
 async function fresh() {
-  const answer = await fetch(`/token?lives_s=${(tokens += 1) > 1 ? given.get('then_lives_s') ?? lives : lives}`);
-  return (await answer.json()).token;
+  tokens += 1;
+  return (await (await fetch(`/token?page=${page}`)).json()).token;
 }
 
 const client = new Client({
   base: new URL(`/${mount}/`, location.href).href,
-  ...(lives && { token: fresh }),
+  ...(page && { token: fresh }),
   ...(transports?.length && { transports }),
   share: given.get('share') === '1',
 });

@@ -7,7 +7,6 @@ import asyncio
 import secrets
 import socket
 import sys
-import time
 from collections.abc import AsyncGenerator
 from http.cookies import SimpleCookie
 from itertools import count
@@ -70,19 +69,28 @@ app.function(name="story-again", on_crash="retry", **options)(story)
 
 
 class Login:
-    """A site's own check before Penstock: tokens that live for a while, as bearer, in the address or as cookie."""
+    """A site's own check before Penstock, of tokens: as bearer, in the address or as cookie.
+
+    They live until they are ended. Once it is closed to a page, those that the page is given are good for nothing.
+    """
 
     def __init__(self, served: ASGIApp) -> None:
         self.served = served
-        self.ends: dict[str, float] = {}
+        self.pages: dict[str, str] = {}  # of tokens that live
+        self.closed: set[str] = set()
 
-    def mint(self, lives_s: float) -> str:
+    def mint(self, page: str) -> str:
         token = secrets.token_hex(8)
-        self.ends[token] = time.monotonic() + lives_s
+        if page not in self.closed:
+            self.pages[token] = page
         return token
 
+    def end(self, page: str) -> None:
+        """The tokens that the page has by now have had their time."""
+        self.pages = {token: whose for token, whose in self.pages.items() if whose != page}
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if "/web/" in scope["path"] or self.ends.get(_token_of(scope), 0) > time.monotonic():
+        if "/web/" in scope["path"] or _token_of(scope) in self.pages:
             await self.served(scope, receive, send)
         else:
             error = {"code": "unauthorized", "message": "The token has expired.", "hint": "Ask for another."}
@@ -110,17 +118,27 @@ async def script(_: Request) -> Response:
 
 
 async def token(request: Request) -> Response:
-    """A token that lives for `?lives_s=`; set as a cookie as well, for what can't send a header."""
-    minted = login.mint(float(request.query_params["lives_s"]))
+    """A token for `?page=`; set as a cookie as well, for what can't send a header."""
+    minted = login.mint(request.query_params["page"])
     answer = JSONResponse({"token": minted})
     answer.set_cookie("token", minted, path="/guarded", samesite="strict")
     return answer
+
+
+async def expire(request: Request) -> Response:
+    """The tokens of `?page=` expire now; with `&closed=1` so do those that it is given later."""
+    page = request.query_params["page"]
+    if "closed" in request.query_params:
+        login.closed.add(page)
+    login.end(page)
+    return JSONResponse({})
 
 
 ROUTES = [
     Route("/probe.html", page),
     Route("/probe.js", script),
     Route("/token", token),
+    Route("/expire", expire, methods=["POST"]),
     Mount("/penstock", app),
     Mount("/guarded", login),
 ]

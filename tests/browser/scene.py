@@ -13,7 +13,7 @@ from penstock import AsyncClient
 from penstock.testing import FaultProxy, ServerProcess
 
 from . import proof
-from .chromium import Chromium, Tab, quoted
+from .chromium import DEADLINE_S, Chromium, Tab, quoted
 from .servers import probe_server
 
 __all__ = ["DISTURBANCES", "WAYS", "Disturbance", "Scene", "disturbance"]
@@ -109,9 +109,10 @@ class Scene:
         return f"{self.proxy.url}/probe.html?{urlencode(way | {'run': self.run_id} | query)}"
 
     async def open(self, before: str = "", **query: Any) -> Tab:
-        tab = await self.chromium.open(self.url(**query), before)
-        self.tabs.append(tab)
-        await tab.until("!!globalThis.probe")
+        async with self.chromium.beginning:
+            tab = await self.chromium.open(self.url(**query), before)
+            self.tabs.append(tab)
+            await tab.until("!!globalThis.probe")
         return tab
 
     async def begin(
@@ -119,7 +120,7 @@ class Scene:
         *,
         before: str = "",
         query: Mapping[str, Any] | None = None,
-        deadline_s: float = 30,
+        deadline_s: float = DEADLINE_S,
         **story: Any,
     ) -> Tab:
         """A run under way, on a page that has some of it. It goes on until its page is examined."""
@@ -129,13 +130,13 @@ class Scene:
         await tab.until("probe.subscription.received >= 10", deadline_s)
         return tab
 
-    async def gets(self, tab: Tab, more: int = 1, deadline_s: float = 30) -> None:
+    async def gets(self, tab: Tab, more: int = 1, deadline_s: float = DEADLINE_S) -> None:
         """`more` events come, or the end."""
         had = await tab.until("probe.subscription && {n: probe.subscription.received}")
         wanted = f"probe.subscription.received >= {had['n'] + more} || probe.subscription.fold.end"
         await tab.until(f"!!({wanted})", deadline_s, f"{more} more than {had['n']} events")
 
-    async def is_at(self, tab: Tab, *connections: str, deadline_s: float = 45) -> None:
+    async def is_at(self, tab: Tab, *connections: str, deadline_s: float = DEADLINE_S) -> None:
         """The connection is in one of these states."""
         await tab.until(
             f"{quoted(connections)}.includes(probe.subscription.connection)", deadline_s, str(connections)
@@ -147,7 +148,7 @@ class Scene:
 
     # --- The proof ---
 
-    async def check(self, tab: Tab, deadline_s: float = 40) -> dict[str, Any]:
+    async def check(self, tab: Tab, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
         """The run ends, the page comes to rest, and has what the store has."""
         (self.folder / "more").unlink(missing_ok=True)
         await tab.until("probe.rests()", deadline_s, "it ends")

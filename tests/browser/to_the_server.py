@@ -52,7 +52,7 @@ async def put_back(scene: Scene) -> None:
     scene.shut(2)  # the new attempt's events stay fewer than those that the page has
     await asyncio.to_thread(scene.server.restart)
     await tab.until(
-        "probe.events.some(({type, seq}) => type === 'reset' && !seq)", 30, "it is told to forget"
+        "probe.events.some(({type, seq}) => type === 'reset' && !seq)", what="it is told to forget"
     )
     scene.let(2)
     scene.over()

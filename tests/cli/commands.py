@@ -21,7 +21,7 @@ def environ(token: str = "secret") -> dict[str, str]:
 
 def cli(*argv: str, token: str = "secret") -> Done:
     """A command that has ended."""
-    return subprocess.run([*PENSTOCK, *argv], env=environ(token), capture_output=True, text=True, timeout=30)
+    return subprocess.run([*PENSTOCK, *argv], env=environ(token), capture_output=True, text=True, timeout=90)
 
 
 @contextmanager

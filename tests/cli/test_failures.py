@@ -34,7 +34,7 @@ def test_a_store_that_is_locked_is_3(server: ServerProcess) -> None:
     argv = [sys.executable, "-c", program, "run", server.url, "say", "text=x", "--token", "secret"]
     with closing(sqlite3.connect(Path(str(server.cwd)) / "penstock.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=90)
     assert (done.returncode, done.stdout) == (3, "")
     assert "penstock.db: database is locked." in done.stderr
     assert "Traceback" not in done.stderr

@@ -28,9 +28,12 @@ READERS = 20
 """One or two for each run, and a run of each function with and without its repetition."""
 
 STEPS, PAUSE_MS = 60, 25.0
-"""A run lasts 1.5 s: time for a process to die, or to be replaced, under it."""
+"""A run lasts 1.5 s: time for a process to die under it."""
 
-ALL_S = 40
+LONG_PAUSE_MS = 100.0
+"""6 s: time for a process to start, and to take the place of one, under it."""
+
+ALL_S = 90
 
 
 class Planned(NamedTuple):
@@ -53,7 +56,7 @@ class Crowd:
     async def sees(self, more: int) -> None:
         """Wait until all readers together have got so many more events."""
         mark = self.seen + more
-        await until(lambda: self.seen >= mark, 15, f"{mark} events have come")
+        await until(lambda: self.seen >= mark, 30, f"{mark} events have come")
 
     @property
     def interrupted(self) -> list[dict[str, Any]]:
@@ -69,7 +72,9 @@ class Crowd:
         return sum(reader.tries > 1 for reader in self.readers)
 
 
-async def attend(url: str, chance: Random, happens: Callable[[Crowd], Awaitable[None]]) -> Crowd:
+async def attend(
+    url: str, chance: Random, happens: Callable[[Crowd], Awaitable[None]], pause_ms: float = PAUSE_MS
+) -> Crowd:
     """Begin the runs and their readers, let it happen, and wait until every reader has seen an end."""
     crowd = Crowd()
     names = [f"{function.__name__}{again}" for function in stories.FUNCTIONS for again in ("", "-again")]
@@ -81,7 +86,7 @@ async def attend(url: str, chance: Random, happens: Callable[[Crowd], Awaitable[
     ):
         for number, name in enumerate(names):
             planned = Planned(name, chance.randrange(10**6))
-            given = {"seed": planned.seed, "steps": STEPS, "pause_ms": PAUSE_MS}
+            given = {"seed": planned.seed, "steps": STEPS, "pause_ms": pause_ms}
             run = await client.submit(name, given)
             crowd.planned[run.id] = planned
             for _ in range(number, READERS, len(names)):

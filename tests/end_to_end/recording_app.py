@@ -1,6 +1,7 @@
 """A process that records what something else executes, until it is killed. `python recording_app.py STORE`"""
 
 import asyncio
+import contextlib
 import sys
 
 import penstock
@@ -23,6 +24,11 @@ async def main(store: str) -> None:
             assert recording is not None
             recording.emit(penstock.Replace({"text": "word " * number}))
         await asyncio.sleep(0.01)
+    for function in ("once", "again"):  # what is not stored yet may be lost: nobody was told of it
+        async with contextlib.aclosing(services.follow(f"{function}-runs")) as told:
+            async for news in told:
+                if news.cursor.seq == WORDS:
+                    break
     while True:
         print("ready", flush=True)
         await asyncio.sleep(1)

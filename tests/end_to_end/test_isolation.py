@@ -118,7 +118,7 @@ async def test_a_servers_death_is_that_of_all_its_functions_have_started(
         assert not any(dead(process) for process in processes)
         assert server.pid not in processes
         assert await asyncio.to_thread(server.kill) == -9
-        await until(lambda: all(dead(process) for process in processes), 5)
+        await until(lambda: all(dead(process) for process in processes))
 
 
 async def test_a_servers_death_is_noticed_though_something_else_holds_its_files_open(
@@ -132,7 +132,7 @@ async def test_a_servers_death_is_noticed_though_something_else_holds_its_files_
         holder = await (await client.submit("forks")).result()
         try:
             assert await asyncio.to_thread(server.kill) == -9
-            await until(lambda: all(dead(process) for process in processes), 10)
+            await until(lambda: all(dead(process) for process in processes))
             assert not dead(holder)
         finally:
             os.kill(holder, signal.SIGKILL)
@@ -149,7 +149,7 @@ async def test_if_the_fork_server_dies_with_the_server_their_functions_end_what_
         os.kill(server.pid, signal.SIGSTOP)  # so that it does not see to it
         os.kill(processes[1], signal.SIGKILL)
         assert await asyncio.to_thread(server.kill) == -9
-        await until(lambda: all(dead(process) for process in processes), 5)
+        await until(lambda: all(dead(process) for process in processes))
 
 
 async def test_a_server_that_leaves_takes_all_its_functions_have_started_along(

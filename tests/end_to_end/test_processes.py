@@ -13,12 +13,12 @@ import pytest
 from penstock.testing import ServerProcess, until
 
 from . import stories
-from .crowd import Crowd, attend, busiest, check
+from .crowd import LONG_PAUSE_MS, Crowd, attend, busiest, check
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    options = ("--workers", "3", "--grace-s", "4", "--store", f"sqlite:///{tmp_path / 'runs.db'}")
+    options = ("--workers", "3", "--grace-s", "20", "--store", f"sqlite:///{tmp_path / 'runs.db'}")
     async with ServerProcess(str(stories.FILE), *options, cwd=tmp_path) as server:
         yield server
 
@@ -48,9 +48,9 @@ async def test_a_restart_under_twenty_readers_loses_nothing(
     async def restart(crowd: Crowd) -> None:
         await crowd.sees(50)
         os.kill(server.pid, signal.SIGHUP)
-        await until(lambda: "All processes are new" in server.output, 20)
+        await until(lambda: "All processes are new" in server.output, 30)
 
-    crowd = await attend(server.url, Random(seed), restart)
+    crowd = await attend(server.url, Random(seed), restart, LONG_PAUSE_MS)
     assert await asyncio.to_thread(server.terminate) == 0
     await check(crowd, tmp_path / "runs.db")
     assert crowd.cut, "some were sent on by a process that left"

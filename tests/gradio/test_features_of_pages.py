@@ -29,7 +29,7 @@ EXPECTED = {
     "a_button_cancels": ["closed"],
     "trigger_once": 1,
     "trigger_multiple": 3,
-    "trigger_always_last": ["a", "abcd"],
+    "trigger_always_last": "abcd",
     "render": ["filled 2 of 1"],
     "upload_and_download": ["BY HAND", "for download"],
     "interface": "Hello, Ada",

@@ -42,7 +42,7 @@ def pressure(held_s: Callable[[float, float], None]) -> Pressure:
 
 
 async def over(waiting: Awaitable[Any]) -> None:
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def is_held(hold: Hold) -> None:

@@ -156,7 +156,7 @@ async def test_a_thread_that_returns_while_its_runs_end_is_being_stored_frees_it
     async def free() -> bool:
         return await line.counts("block") == (0, 0, 0)
 
-    await until(free, 3)
+    await until(free)
     await bench.start(stage.block, {"who": "b"})
     await stage.has("a", "b")
 

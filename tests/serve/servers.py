@@ -21,7 +21,7 @@ def make_server(folder: Path, *options: str) -> ServerProcess:
 def run_serve(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """`penstock serve` where it is expected to end by itself."""
     argv = [sys.executable, "-m", "penstock", "serve", *options]
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=30)
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=90)
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ async def test_a_restart_settles_lost_runs_at_once(server: ServerProcess, connec
         await asyncio.to_thread(server.restart)
         cursor = reading.messages[-1].id
         messages = await api.messages(run_id, cursor)
-        assert time.monotonic() - begun < 5, "a lease lasts 10 s"
+        assert time.monotonic() - begun < 9, "a lease lasts 10 s"
         (end,) = [decode(message.data) for message in messages if message.event == "message"]
         assert isinstance(end, End)
         assert (end.seq, end.state) == (2, "interrupted")

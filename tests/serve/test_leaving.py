@@ -30,7 +30,7 @@ async def test_sigterm_tells_readers_and_exits_with_0(server: ServerProcess, con
         reading = Reading(api, run_id)
         await reading.sees("before")
         leaving = asyncio.create_task(asyncio.to_thread(server.terminate))
-        messages = await asyncio.wait_for(reading.task, 5)  # ended cleanly: httpx raises otherwise
+        messages = await asyncio.wait_for(reading.task, 30)  # ended cleanly: httpx raises otherwise
         assert messages[-1].event == "draining"
         assert not leaving.done(), "the run has the grace time"
         (Path(str(server.cwd)) / "go").touch()
@@ -57,7 +57,7 @@ async def test_the_grace_time_is_kept(
         await until(runs)
         begun = time.monotonic()
         assert await asyncio.to_thread(server.terminate) == 0
-        assert time.monotonic() - begun < 3.5
+        assert time.monotonic() - begun < 10
         await asyncio.to_thread(server.restart)
         run = await api.ended(run_id)
         assert (run["state"], run["error"]["code"]) == ("interrupted", "shutdown")
@@ -101,7 +101,7 @@ async def test_a_function_that_blocks_the_loop_does_not_hold_it(
         await until(lambda: "block is on" in server.output)
         begun = time.monotonic()
         assert await asyncio.to_thread(server.terminate) == 0
-        assert time.monotonic() - begun < 6
+        assert time.monotonic() - begun < 15
         await asyncio.to_thread(server.restart)
         run = await api.ended(run_id)
         assert (run["state"], run["error"]["code"]) == ("interrupted", "worker_lost")
@@ -125,7 +125,7 @@ async def test_a_function_that_exits_ends_its_run_only(
         reading = Reading(api, await api.submit("wait"))
         await reading.sees("before")
         leaving = asyncio.create_task(asyncio.to_thread(server.terminate))
-        assert (await asyncio.wait_for(reading.task, 5))[-1].event == "draining"
+        assert (await asyncio.wait_for(reading.task, 30))[-1].event == "draining"
         (tmp_path / "go").touch()
         assert await leaving == 0
         assert "Stopped after" in server.output
@@ -166,7 +166,7 @@ async def test_who_is_late_is_refused_and_who_waits_is_kept(
         leaving = asyncio.create_task(asyncio.to_thread(server.terminate))
         await until(lambda: "Leaving" in server.output)
         writer.write(body[-1:])
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 30)
         writer.close()
         assert not answer or (answer.split()[1], b"server_closing" in answer) == (b"503", True)
         (tmp_path / "go").touch()
@@ -200,5 +200,5 @@ async def test_under_an_ordinary_uvicorn_drain_ends_the_streams(
             await reading.sees("before")
             server.should_exit = True
             await app.drain()
-            assert (await asyncio.wait_for(reading.task, 5))[-1].event == "draining"
-        await asyncio.wait_for(serving, 5)
+            assert (await asyncio.wait_for(reading.task, 30))[-1].event == "draining"
+        await asyncio.wait_for(serving, 30)

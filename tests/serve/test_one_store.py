@@ -43,7 +43,7 @@ def test_two_processes_share_one_store(server: ServerProcess, tmp_path: Path, co
                 (await api.post(f"/api/runs/{run_id}/cancel")).json()["cancel"] for api in (one, two)
             }
             assert receipts <= {"requested", "acknowledged", "stopped"}
-            ends = [decode((await asyncio.wait_for(reading.task, 5))[-1].data) for reading in readings]
+            ends = [decode((await asyncio.wait_for(reading.task, 30))[-1].data) for reading in readings]
             assert ends[0] == ends[1]
             assert isinstance(ends[0], End)
             assert ends[0].state == "cancelled"
@@ -67,7 +67,7 @@ async def test_nobody_is_lost_while_nobody_can_write(
             await asyncio.sleep(3)  # two leases
             other.execute("ROLLBACK")
         for reading, (api, run_id) in zip(readings, runs, strict=True):
-            messages = await asyncio.wait_for(reading.task, 20)
+            messages = await asyncio.wait_for(reading.task, 30)
             run = await api.ended(run_id)
             assert (run["state"], run["attempt"]) == ("succeeded", 1)
             assert not any('"reset"' in message.data for message in messages)

@@ -52,7 +52,7 @@ async def test_the_second_ctrl_c_ends_it_at_once(server: ServerProcess, connect:
         begun = time.monotonic()
         os.kill(server.pid, signal.SIGINT)
         await until(lambda: not server.running)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 4, "the grace time is 5 s"
         assert "Stopped at once" in server.output
         assert server.kill() == 130
         await asyncio.to_thread(server.restart)

@@ -37,7 +37,7 @@ class Reader:
 
     async def until(self, text: bytes) -> bytes:
         """Everything up to now, once `text` is in it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while text not in self.raw:
                 await self._feed(await anext(self._pieces))
         return self.raw
@@ -45,13 +45,13 @@ class Reader:
     async def more(self, count: int) -> None:
         """Return once so many bytes more have come."""
         enough = len(self.raw) + count
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.raw) < enough:
                 await self._feed(await anext(self._pieces))
 
     async def rest(self) -> list[Message]:
         """All messages, once the response has ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for piece in self._pieces:
                 await self._feed(piece)
         return self.messages

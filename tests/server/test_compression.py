@@ -104,7 +104,10 @@ async def test_each_update_can_be_read_at_once(api: "Api", gate: "Gate", coding:
     run_id = await api.submit("wait")
     decompress, plain = READERS[coding](), b""
     headers = {"Accept-Encoding": coding}
-    async with api.stream("GET", f"/api/runs/{run_id}/events", headers=headers) as answer, asyncio.timeout(5):
+    async with (
+        api.stream("GET", f"/api/runs/{run_id}/events", headers=headers) as answer,
+        asyncio.timeout(30),
+    ):
         async for piece in answer.aiter_raw():
             plain += decompress(piece)
             if b"before" in plain:

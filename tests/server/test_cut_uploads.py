@@ -103,7 +103,7 @@ async def test_what_came_over_connections_that_hang_is_kept(
         _, writer = await hang(
             api, path, CONTENT[offset : offset + 1000], length=len(CONTENT) - offset, offset=offset
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await came.wait()
         fresh = await offset_of(api, path)
         writer.close()
@@ -120,7 +120,7 @@ async def test_a_connection_that_hangs_does_not_hold_the_upload(connect: "type[A
     async with live_server(app) as url, connect(url) as api:
         path = await begin(api, len(CONTENT), filename="data")
         reader, writer = await hang(api, path, CONTENT[:400], length=1000)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             answer = await reader.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 409 ")
         assert b"upload-offset: 400\r\n" in answer.lower()

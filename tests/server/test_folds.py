@@ -338,7 +338,7 @@ async def test_who_leaves_in_the_middle_of_the_last_frames_is_forgotten(
         async with api.stream("GET", url, params={"fold": 1}, headers=headers) as answer:
             await anext(answer.aiter_raw())
             await until(lambda: members)
-    await until(lambda: not members, 10)
+    await until(lambda: not members)
     assert not [
         record for record in caplog.records if record.levelname == "ERROR" and record.name == "penstock"
     ]

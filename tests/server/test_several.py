@@ -136,7 +136,7 @@ async def test_a_server_that_leaves_says_so_once_and_ends_all(api: "Api", app: p
     reading = asyncio.create_task(reader.read())
     await until(lambda: len([one for one in reader.messages if one.event == "message"]) == 5)
     await app.drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await reading
     assert [one.event for one in reader.messages].count("draining") == 1
     assert all(reader.seqs[name] == [1] for name in names)
@@ -234,8 +234,8 @@ async def test_one_that_takes_nothing_is_counted_once(api: "Api", app: penstock.
     link = await asyncio.open_connection(api.base_url.host, api.base_url.port, limit=1024)
     query = httpx.QueryParams({"stream": names})
     link[1].write(f"GET /api/events?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    await until(lambda: services.pulse.flow.stalled == 1, 10)
-    await until(lambda: services.hub.subscribers == 0, 5)
+    await until(lambda: services.pulse.flow.stalled == 1)
+    await until(lambda: services.hub.subscribers == 0)
     assert services.pulse.flow.stalled == 1
     link[1].transport.abort()
 

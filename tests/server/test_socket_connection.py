@@ -26,7 +26,7 @@ HEAD_TIMEOUT_S = 0.3
 BODY_TIMEOUT_S = 0.6
 HEARTBEAT_S = 0.2
 STALL_TIMEOUT_S = 1.0
-DEADLINE_S = 20
+DEADLINE_S = 30
 SOURCE = f"""
 import asyncio, penstock
 from penstock.server import transport

@@ -53,7 +53,7 @@ async def test_the_first_bytes_come_before_any_event(api: "Api", app: penstock.A
     host, port = api.base_url.host, api.base_url.port
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(b"GET /api/runs/%b/events HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         assert b": heartbeat 15\n\n" in await reader.readuntil(b"\n\n")
@@ -109,7 +109,7 @@ async def test_a_stalled_reader_slows_nobody(api: "Api", app: penstock.App) -> N
     hub = await hub_of(app)
     assert hub.subscribers <= 1
     writer.transport.abort()
-    await until(lambda: hub.subscribers == 0, 5)
+    await until(lambda: hub.subscribers == 0)
 
 
 async def test_pacing_keeps_the_readers_rate(
@@ -216,7 +216,7 @@ async def test_a_poller_that_leaves_is_noticed(api: "Api", app: penstock.App) ->
     writer.write(b"GET /api/runs/%b/events?poll=20 HTTP/1.1\r\nHost: localhost\r\n\r\n" % run_id.encode())
     await until(lambda: hub.subscribers == 1)
     writer.transport.abort()
-    await until(lambda: hub.subscribers == 0, 5)
+    await until(lambda: hub.subscribers == 0)
     del reader
 
 
@@ -240,5 +240,5 @@ async def test_waiting_polls_are_answered_when_the_server_leaves(api: "Api", app
     waiting = asyncio.create_task(api.get(f"/api/runs/{run_id}/events?poll=20"))
     await until(lambda: hub.subscribers == 1)
     await app.drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await waiting).json()["events"] == []

@@ -43,7 +43,7 @@ async def slow():
         await asyncio.sleep({HEAD_TIMEOUT_S})
 """
 PING = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-DEADLINE_S = 10
+DEADLINE_S = 30
 
 
 @pytest.fixture(scope="module")

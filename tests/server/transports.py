@@ -21,7 +21,7 @@ from penstock.protocol.sse import Decoder
 if TYPE_CHECKING:
     from tests.conftest import Api
 
-DEADLINE_S = 20
+DEADLINE_S = 30
 
 
 class Refused(Exception):

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import StoreUnavailable
+from penstock.models import Claimed
 from penstock.storage.sqlite import SqliteStore
+from penstock.testing import until
 
 from .sqlite_files import append, chunk, execute, opened, queued, started
 
@@ -21,6 +23,16 @@ def calls(store: SqliteStore) -> dict[str, Callable[[], Awaitable[object]]]:
         "run": lambda: store.run("r"),
         "held": lambda: store.held("w"),
     }
+
+
+async def filled(path: Path, run_id: str) -> Claimed:
+    """A store with one run in one file: its log has gone into it."""
+    async with opened(path) as store:
+        run = await started(store, run_id)
+        await append(store, run, chunk(1))
+    # Closing a store waits a second at most for that.
+    await until(lambda: not path.with_name(f"{path.name}-wal").exists(), what="the log is in the file")
+    return run
 
 
 async def test_a_removed_file_is_said_and_not_made_anew(tmp_path: Path) -> None:
@@ -59,9 +71,7 @@ async def test_a_file_that_is_put_back_goes_on_with_all_it_had(tmp_path: Path) -
 
 async def test_another_store_in_its_place_is_served_and_written(tmp_path: Path) -> None:
     path, other = tmp_path / "store.db", tmp_path / "other.db"
-    async with opened(other) as store:
-        theirs = await started(store, "theirs")
-        await append(store, theirs, chunk(1))
+    theirs = await filled(other, "theirs")
     async with opened(path) as store:
         mine = await started(store, "mine")
         await append(store, mine, chunk(1))
@@ -81,8 +91,7 @@ async def test_another_store_in_its_place_is_served_and_written(tmp_path: Path) 
 async def test_another_store_beside_the_old_ones_log_is_refused(tmp_path: Path) -> None:
     """SQLite would play the old log back over it, and what it held would be gone."""
     path, other = tmp_path / "store.db", tmp_path / "other.db"
-    async with opened(other) as store:
-        await append(store, await started(store, "theirs"), chunk(1))
+    await filled(other, "theirs")
     async with opened(path) as store:
         await append(store, await started(store, "mine"), chunk(1))
         other.replace(path)
@@ -92,5 +101,22 @@ async def test_another_store_beside_the_old_ones_log_is_refused(tmp_path: Path) 
             assert "store.db-wal" in refused.value.hint
         for rest in tmp_path.glob("store.db-*"):
             rest.unlink()
+        (tmp_path / "neighbour").touch()  # the new log could else be given the old one's number
         assert await store.run("theirs") is not None
         assert await store.read("theirs", 0, EVERYTHING) == [chunk(1)]
+
+
+async def test_no_other_file_is_given_the_number_of_one_that_is_gone(tmp_path: Path) -> None:
+    """By its number a file is known, and file systems give a free one to the next file that is made."""
+    path, log = tmp_path / "store.db", tmp_path / "store.db-wal"
+    async with opened(path) as store:
+        await append(store, await started(store), chunk(1))
+        gone = {path.stat().st_ino, log.stat().st_ino}
+        path.unlink()
+        log.unlink()
+        with pytest.raises(StoreUnavailable, match="gone"):  # and whoever had it open has closed it
+            await store.sign("w", 1)
+        made = [tmp_path / str(number) for number in range(256)]
+        for other in made:
+            other.touch()
+        assert gone.isdisjoint(other.stat().st_ino for other in made)

@@ -23,5 +23,5 @@ def _node() -> str:
 
 @pytest.mark.parametrize("file", sorted(HERE.glob("*.test.js")), ids=lambda file: file.name)
 def test_javascript(file: Path) -> None:
-    done = subprocess.run([_node(), "--test", str(file)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([_node(), "--test", str(file)], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -353,7 +353,7 @@ async def test_a_shutdown_interrupts_them_all_or_gives_them_back(
     runs = await together(either, getattr(endless, kind), "abc", retries=retries)
     for run in runs:
         await run.see(lambda fold: fold.seq)
-    await either.services.worker.drain(0.2)
+    await either.interrupt()
     records = [await either.services.queue.get(run.id) for run in runs]
     if retries:
         assert [(record.state, record.failures, record.call) for record in records] == [

@@ -294,7 +294,7 @@ async def test_after_a_shutdown_the_next_process_goes_on_from_it(
     async with make_bench(store=file) as bench:
         run = await bench.start(call, on_crash="retry")
         await run.see(lambda fold: "never" in fold.text)
-        await bench.services.worker.drain(0.2)
+        await bench.interrupt()
     async with make_bench(store=file) as bench:
         bench.app.function(on_crash="retry")(call)
         bench.services.worker.wake()

@@ -213,9 +213,9 @@ async def test_a_wrapper_is_called_as_what_it_is(name: str, result: Any, text: s
 
 async def test_plain_functions_never_block_the_loop(bench: "Bench") -> None:
     def sleeper() -> Iterator[str]:
-        time.sleep(0.3)
+        time.sleep(1)
         yield "x"
-        time.sleep(0.3)
+        time.sleep(1)
 
     run = await bench.start(sleeper)
     longest = 0.0
@@ -224,7 +224,7 @@ async def test_plain_functions_never_block_the_loop(bench: "Bench") -> None:
         before = time.monotonic()
         await asyncio.sleep(0.001)
         longest = max(longest, time.monotonic() - before)
-    assert longest < 0.2
+    assert longest < 0.8
 
 
 async def test_many_threads_at_once(bench: "Bench") -> None:

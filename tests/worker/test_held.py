@@ -119,12 +119,15 @@ async def test_a_function_waits_at_its_yield_and_loses_nothing(kind: str, bench:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_held_function_is_stopped_as_ever(kind: str, bench: "Bench", work: Work) -> None:
+async def test_a_held_function_is_stopped_as_ever(
+    kind: str, bench: "Bench", work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.memory.pressure.HELD_S", (60.0, 60.0))
     run = await hold(bench, work, kind)
     begun = time.monotonic()
     await run.cancel()
     assert await run.outcome() == ("cancelled", "")
-    assert time.monotonic() - begun < 0.9, "not only when its turn would have come"
+    assert time.monotonic() - begun < 30, "not only when its turn would have come"
     assert work.left.is_set()
     assert work.steps == 1
     assert bench.services.memory.tight
@@ -278,10 +281,10 @@ async def test_an_isolated_function_waits_in_its_own_process(
     kind: str, isolated: ModuleType, benches: Any, place: Path
 ) -> None:
     bench = await benches(memory_limit_mb=0)
-    run = await bench.start(getattr(isolated, kind), isolation="process", stall_timeout_s=0.4)
+    run = await bench.start(getattr(isolated, kind), isolation="process", stall_timeout_s=1)
     await run.see(lambda fold: "begun" in fold.text)
     turn(bench, tight=True)
-    await until(lambda: bench.services.memory.lasted_s > 0.8)
+    await until(lambda: bench.services.memory.lasted_s > 1.5)
     turn(bench, tight=False)
     (place / "go").touch()
     fold = await run.fold()

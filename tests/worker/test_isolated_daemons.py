@@ -42,7 +42,7 @@ async def processes_of(run: "Started") -> list[int]:
 
 
 async def gone(processes: list[int]) -> None:
-    await until(lambda: all(dead(process) for process in processes), 5, "all are dead")
+    await until(lambda: all(dead(process) for process in processes), what="all are dead")
 
 
 @pytest.fixture
@@ -59,7 +59,8 @@ async def test_a_kill_reaches_every_session(functions: ModuleType, apart: Any) -
     assert not any(dead(process) for process in processes)
     await run.cancel()
     assert await run.outcome() == ("cancelled", "")
-    await until(lambda: apart.bench.running == 0)
+    executor = apart.bench.services.worker._executor
+    await until(lambda: not (executor.active or executor.left_behind))
     assert all(dead(process) for process in processes), "before its place is free"
 
 

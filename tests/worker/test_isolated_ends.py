@@ -211,9 +211,8 @@ async def test_a_shutdown_shortens_the_grace(functions: ModuleType, apart: Any) 
     processes = (await begun(run)).values[0]
     before = time.monotonic()
     await apart.bench.services.worker.drain(0.4)
-    record = await apart.bench.services.queue.get(run.id)
-    assert (record.state, (record.error or {})["code"]) == ("interrupted", "shutdown")
-    assert time.monotonic() - before < 10
+    assert await run.outcome() == ("interrupted", "shutdown")
+    assert time.monotonic() - before < 30
     await until(lambda: all(dead(process) for process in processes))
 
 

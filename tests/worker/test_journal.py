@@ -75,21 +75,21 @@ async def bench(store: Store, make_bench: "type[Bench]") -> "AsyncIterator[Bench
 # --- Pacing ---
 
 
-async def test_the_first_at_once_then_at_most_twenty_a_second(bench: "Bench", store: Store) -> None:
+async def test_the_first_at_once_then_at_most_so_many_a_second(bench: "Bench", store: Store) -> None:
     begun = []
 
     async def function() -> AsyncIterator[str]:
         begun.append(time.monotonic())
-        end = begun[0] + 0.5
+        end = begun[0] + 2
         while time.monotonic() < end:
             yield "x"
             await asyncio.sleep(0.001)
 
-    run = await bench.start(function)
+    run = await bench.start(function, rate=2)
     await run.end()
     times = [at for at, chunk in store.chunks if not chunk.final]
-    assert times[0] - begun[0] < 0.04
-    assert 4 <= len(times) <= 12
+    assert times[0] - begun[0] < 0.4, "not after half a second"
+    assert 3 <= len(times) <= 6
     assert [chunk.first_seq for _, chunk in store.chunks][1:] == [
         chunk.last_seq + 1 for _, chunk in store.chunks[:-1]
     ]
@@ -130,7 +130,7 @@ async def test_the_end_of_a_span_goes_at_once(bench: "Bench", store: Store) -> N
 
     run = await bench.start(function, rate=0.5)
     await run.see(lambda fold: fold.seq == 3)
-    assert store.chunks[-1][0] - at[0] < 0.3, "not after two seconds"
+    assert store.chunks[-1][0] - at[0] < 1.5, "not after two seconds"
     gate.set()
     await run.end()
 
@@ -146,7 +146,7 @@ async def test_much_goes_early(bench: "Bench", store: Store) -> None:
     run = await bench.start(function, rate=0.1)
     begun = time.monotonic()
     await run.see(lambda fold: fold.seq == 2)
-    assert time.monotonic() - begun < 2, "not after ten seconds"
+    assert time.monotonic() - begun < 8, "not after ten seconds"
     gate.set()
     await run.end()
 
@@ -302,7 +302,7 @@ async def test_one_runs_trouble_is_not_anothers(bench: "Bench") -> None:
 
     noisy = await bench.start(flood)
     run = await bench.start(calm)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await run.fold()).text == "".join([f"{number} " for number in range(20)])
     await noisy.cancel()
     await until(lambda: bench.running == 0)

@@ -91,7 +91,7 @@ async def test_who_was_stopped_by_a_shutdown_is_not_to_blame(
     answers = Answers()
     run = await bench.start(getattr(answers, name), on_crash=on_crash)
     await until(answers.begun.is_set)
-    await bench.services.worker.drain(0.2)
+    await bench.interrupt()
     record = await bench.services.queue.get(run.id)
     if on_crash == "retry":
         assert (record.state, record.losses, record.worker) == ("queued", 0, None)

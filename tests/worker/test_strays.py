@@ -231,7 +231,7 @@ async def test_giving_back_uses_up_no_retries(make_bench: "type[Bench]", tmp_pat
                 bench.app.function(on_crash="retry")(for_ever)
                 bench.services.worker.wake()
             await until(lambda: bench.running == 1)
-            await bench.services.worker.drain(0.1)
+            await bench.interrupt()
             record = await bench.services.queue.get(run.id)
             assert (record.state, record.losses, record.crash_retries) == ("queued", 0, CRASH_RETRIES)
     assert record.attempt == CRASH_RETRIES + 2

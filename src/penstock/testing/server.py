@@ -177,7 +177,7 @@ class ServerProcess:
         self._process.kill()
         return self._wait(self._process, 10)
 
-    def terminate(self, deadline_s: float = 15) -> int:
+    def terminate(self, deadline_s: float = 30) -> int:
         """SIGTERM, and wait for it to leave. Returns its return code.
 
         Raises:

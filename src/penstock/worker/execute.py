@@ -1,6 +1,7 @@
 """Running a function to its end, whichever of the four kinds it is."""
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import logging
@@ -195,7 +196,7 @@ def run_in_thread(call: Callable[[], Any], name: str) -> asyncio.Future[Any]:
             failed = RuntimeError(f"the function raised {error!r}")
         except BaseException as error:  # noqa: BLE001 - RunStopped and SystemExit end the run, not the thread
             failed = error
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
             loop.call_soon_threadsafe(settle, result, failed)
 
     threading.Thread(target=body, name=name, daemon=True).start()

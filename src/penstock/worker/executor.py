@@ -39,6 +39,9 @@ RETURN_AGAIN_S = 1.0
 GIVE_BACK_AGAIN_S = 0.2
 """The same of a run that was claimed and not begun: a shutdown waits for it, but has little time."""
 
+CLOSE_S = 1.0
+"""How long closing waits for what it has cancelled: milliseconds, unless the store holds it up."""
+
 
 RECORDED_RATE = 0.0
 """Nothing is merged or held up on the way in: whoever speaks for a recorded run has a pace of its own."""
@@ -84,6 +87,7 @@ class Executor:
         self.given_up: set[str] = set()
         """Runs begun here whose fate this worker could not write; they may stand in its name all the same."""
         self.threads = 0
+        self._closed = False
         self.left_for_others = False
         """Runs stand in this worker's name that somebody else is to settle, once the process is gone."""
 
@@ -236,7 +240,8 @@ class Executor:
         call.goes_on = False
         if not call.open:
             self.threads -= call.function.threaded
-        self._keep(asyncio.create_task(self._tell_returned(active.claimed.run.id)))
+        if not self._closed:  # else its place is free once the worker is signed out, or its lease is over
+            self._keep(asyncio.create_task(self._tell_returned(active.claimed.run.id)))
 
     async def _tell_returned(self, run_id: str) -> None:
         while True:
@@ -248,6 +253,14 @@ class Executor:
                 self._on_free()
                 return
             await asyncio.sleep(RETURN_AGAIN_S)
+
+    async def close(self) -> None:
+        """Follow nothing any more. What the store does not know by now is settled by whoever sweeps next."""
+        self._closed = True
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=CLOSE_S)
 
     async def give_back(self, claimed: Iterable[Claimed]) -> None:
         """Back into the queue at once: they were not begun. Tries again until the store takes it."""

@@ -172,22 +172,27 @@ class Worker:
             async with asyncio.timeout(grace_s - wind_down_s), self._claiming, self._starting.alone():
                 pass
         await self._wait(max(0.0, interrupt_at - time.monotonic()))
+        await self.interrupt(wind_down_s)
+
+    async def interrupt(self, within_s: float) -> None:
+        """Interrupt the runs or give them back; the functions have a third of the time, and then the store."""
         for active in list(self._executor.active.values()):
-            active.stop("shutdown", within_s=wind_down_s / 3)
-        await self._wait(wind_down_s)
+            active.stop("shutdown", within_s=within_s / 3)
+        await self._wait(within_s)
 
     async def _wait(self, timeout_s: float) -> None:
         if self._executor.tasks:
             await asyncio.wait(self._executor.tasks, timeout=timeout_s)
 
     async def stop(self) -> None:
-        """End the loops and sign out. Call `drain` first."""
+        """End the loops and what is left of the runs, and sign out. Call `drain` first."""
         await self._executor.children.close()
         loops, self._loops = self._loops, []
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         self._executor.abandon_recordings()
+        await self._executor.close()
         if not loops:
             return  # it never signed in, and a store that let it not takes long to say so again
         self._unlisten()

@@ -9,7 +9,7 @@ from playwright.async_api import ConsoleMessage, Locator, Page
 
 from penstock.testing import ServerProcess, until
 
-WAIT_S = 20.0
+WAIT_S = 45.0
 
 NETWORK = re.compile(r"net::ERR_|Failed to fetch|status of (404|422|50[234])")
 """What a browser says of itself when a request fails. Any other word on the console is a bug."""

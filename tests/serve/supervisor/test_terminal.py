@@ -104,9 +104,9 @@ async def test_a_second_ctrl_c_ends_all_at_once(terminal: Terminal, connect: "ty
         begun = time.monotonic()
         terminal.press(b"\x03")
         assert await terminal.ended() == 130
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 1.8, "the grace time is 2 s"
         assert "Stopped at once" in terminal.output
-        await until(lambda: are_gone(pids), 2)
+        await until(lambda: are_gone(pids))
 
 
 async def test_a_terminal_that_is_closed_ends_it(terminal: Terminal) -> None:
@@ -115,4 +115,4 @@ async def test_a_terminal_that_is_closed_ends_it(terminal: Terminal) -> None:
     terminal.close()
     await until(lambda: terminal.process.poll() is not None, READY_S)
     assert terminal.process.wait() == 0
-    await until(lambda: are_gone(pids), 2)
+    await until(lambda: are_gone(pids))

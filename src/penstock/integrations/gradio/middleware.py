@@ -30,7 +30,6 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 MEDIA = f"{API}/stream/"
 
 _POST, _GET = frozenset({"POST"}), frozenset({"GET", "HEAD"})
-
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
@@ -108,7 +107,7 @@ class GradioMiddleware:
     # Who answers what
 
     def _handler(self, scope: Scope, route: str) -> Handler | None:
-        method = scope.get("method", "GET")
+        method = scope.get("method", "WEBSOCKET")
         for methods, pattern, name in ROUTES:
             if pattern.fullmatch(route) and (not methods or method in methods):
                 handler: Handler = getattr(self, name)

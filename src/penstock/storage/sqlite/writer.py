@@ -116,6 +116,7 @@ class Writer:
                 self._commit(group)
             self._look_for_others()
         self._disconnect()
+        self._file.close()
 
     def _next_group(self) -> list[_Job] | None:
         with self._wake:

@@ -44,11 +44,12 @@ export class Server {
   }
 
   /**
-   * Get a fresh token. Asked for by several at once, it is one.
+   * Get a fresh token. Asked for by several at once, or for one that has been replaced by now, it is one.
    * @param {string|null} [refused]
    */
   async renew(refused = this.#token ?? null) {
     const { source } = this;
+    if (refused !== (this.#token ?? null)) return;
     if (typeof source !== 'function') this.#token = source;
     else this.#token = await (this.#renewal ??= Promise.resolve(source(refused)).finally(() => (this.#renewal = null)));
   }
@@ -62,9 +63,10 @@ export class Server {
    * @throws {PenstockError} for any answer but a success; status 0: no answer
    */
   async call(path, body, signal) {
+    const token = this.#token;
     let response = await this.#ask(path, body, signal);
     if (response.status === 401 && this.renews) {
-      await this.renew();
+      await this.renew(token);
       response = await this.#ask(path, body, signal);
     }
     const answer = response.status === 204 ? {} : await response.json().catch((error) => unread(error, signal));
