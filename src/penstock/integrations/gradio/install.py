@@ -21,6 +21,7 @@ from .launching import is_mounted, late
 from .merging import merge
 from .middleware import GradioMiddleware
 from .options import Options
+from .rendering import announce
 from .runs import RecordingApp
 from .service import Service
 
@@ -67,6 +68,7 @@ def install(options: Options, make_app: MakeApp) -> None:
             hardened = _hardened(create_app, options, make_app)
             setattr(hardened, MARK, Installed(options, create_app))
             App.create_app = staticmethod(hardened)
+            announce()
         elif vars(before.options) != vars(options):
             raise _other(vars(before.options), vars(options))
 

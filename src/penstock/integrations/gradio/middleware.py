@@ -16,6 +16,7 @@ from .data import read_messages, read_simple
 from .inner import API, JSON, Answer, call, prefix_of, read_body, refusal, request_scope, respond, route_of
 from .joins import join
 from .page import with_script
+from .rendering import EARLY, with_cookie
 from .service import Service
 
 __all__ = ["GradioMiddleware"]
@@ -76,7 +77,8 @@ class GradioMiddleware:
         if handler is None:
             await self._page(scope, receive, send)
         elif OWN.fullmatch(route):
-            await service.guard(_below(scope), receive, send)  # it lets in whom it may, and files to anybody
+            told = with_cookie(service.owners, scope, send) if route == EARLY else send
+            await service.guard(_below(scope), receive, told)  # it lets in whom it may, and files to anybody
         else:
             await self._handle(handler, scope, receive, send)
 
