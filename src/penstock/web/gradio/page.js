@@ -48,6 +48,12 @@ const clock = {
     }),
 };
 
+/** @param {() => void} act */
+function whenLoaded(act) {
+  if (document.readyState === 'complete') act();
+  else addEventListener('load', act, { once: true });
+}
+
 /** @param {() => void} write */
 const soon = (write) => setTimeout(write, WRITE_MS);
 
@@ -112,7 +118,7 @@ class Page {
     }
     this.inputs.know(seenIn(config).values());
     this.inputs.listen(document);
-    if (tab.restored || tab.doubles?.size) addEventListener('load', () => this.badge.restored(), { once: true });
+    if (tab.restored || tab.doubles?.size) whenLoaded(() => this.badge.restored());
     return true;
   }
 
