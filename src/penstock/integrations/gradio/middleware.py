@@ -199,7 +199,7 @@ class GradioMiddleware:
 
     # Penstock's own
 
-    async def _session(self, scope: Scope, _: Receive, send: Send, asking: str | None) -> None:
+    async def _session(self, scope: Scope, _receive: Receive, send: Send, asking: str | None) -> None:
         """What the page asks of its session, and says."""
         name, _slash, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
         session = self._service.sessions.find(name)

@@ -30,7 +30,8 @@ export class Memory {
   session = '';
   print = '';
   /** @type {Begun[]} oldest first */ events = [];
-  /** @type {Map<string, {units: number, props: Record<string, any>}>} by component id; written longest ago first */ #values = new Map();
+  /** @type {Map<string, {units: number, props: Record<string, any>}>} by component; written longest ago first */ #values =
+    new Map();
   #units = 0;
   #dirty = false;
 
@@ -171,7 +172,10 @@ export class Memory {
 
   writeValues() {
     this.#dirty = false;
-    this.#put('values', [...this.#values].map(([id, { props }]) => [id, props]));
+    this.#put(
+      'values',
+      [...this.#values].map(([id, { props }]) => [id, props]),
+    );
   }
 
   /** @param {string} part @param {any} value */
@@ -195,4 +199,7 @@ export class Memory {
 
 /** @param {any} it */
 const isBegun = (it) =>
-  typeof it?.key === 'string' && typeof it.id === 'string' && Number.isInteger(it.fn) && ['sent', 'open', 'done'].includes(it.state);
+  typeof it?.key === 'string' &&
+  typeof it.id === 'string' &&
+  Number.isInteger(it.fn) &&
+  ['sent', 'open', 'done'].includes(it.state);

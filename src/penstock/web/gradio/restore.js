@@ -26,6 +26,7 @@ import { addDouble, followersOf } from './config.js';
 export function toTake(config, events) {
   return events.flatMap((begun, place) => {
     if (begun.state === 'sent' && !begun.body) return [];
+    if (begun.state === 'done' && !begun.id) return []; // it had no place in the queue
     if (begun.state !== 'done') return [{ begun, follow: true }];
     const follow = isUnfollowed(config, begun, events.slice(place + 1));
     return follow || begun.lost ? [{ begun, follow }] : [];
@@ -36,10 +37,7 @@ export function toTake(config, events) {
 function isUnfollowed(config, begun, later) {
   if (later.some(({ fn }) => fn === begun.fn)) return false; // its like has been called again since
   const due = followersOf(config, begun.fn).filter(
-    (one) =>
-      one.backend_fn &&
-      /** @type {any} */ (one).queue !== false &&
-      !(begun.failed ? one.trigger_only_on_success : one.trigger_only_on_failure),
+    (one) => one.backend_fn && !(begun.failed ? one.trigger_only_on_success : one.trigger_only_on_failure),
   );
   return due.length > 0 && due.every(({ id }) => !later.some(({ fn }) => fn === id));
 }

@@ -46,7 +46,8 @@ export class Tab {
     if (memory.print !== print) memory.reset({ session: memory.session, print });
     this.config = config;
     this.#seen = new Set(seenIn(config).keys());
-    for (const { fn, id, sum, state } of memory.events) if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
+    for (const { fn, id, sum, state } of memory.events)
+      if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
     nameElements(config);
     this.restored = applyValues(config, memory.values);
     this.doubles = new Doubles(config, toTake(config, memory.events));
@@ -82,14 +83,14 @@ export class Tab {
   /**
    * What answers a call, where it is not to be made.
    * @param {number} fn
-   * @param {any[]} data
+   * @param {any[]|null} data null: only where it is a double's
    * @returns {{begun: Begun|null, root: number} | null} begun null: it is over, with nothing to show
    */
   answerTo(fn, data) {
     const answer = this.doubles?.of(fn);
     if (answer && (!this.#own || this.doubles?.isVoid(answer))) return { begun: null, root: answer.root };
     if (answer) return answer.begun && { begun: answer.begun, root: answer.root };
-    return this.#repeated(fn, data);
+    return data && this.#repeated(fn, data);
   }
 
   // Components that begin with what they showed may say that they have changed: that was answered before.
@@ -118,7 +119,7 @@ export class Tab {
    * @returns {Begun}
    */
   begin({ data, ...sent }) {
-    this.memory.showOutputs(this.#dependency(sent.fn)?.inputs ?? [], data, (id) => this.#seen.has(id));
+    this.#show(this.#dependency(sent.fn)?.inputs, data);
     return this.memory.begin({ ...sent, sum: sumOf(data) });
   }
 
@@ -134,9 +135,33 @@ export class Tab {
    * @param {boolean} failed
    */
   ended(begun, outputs, failed) {
-    const ids = this.#dependency(begun.fn)?.outputs ?? [];
-    const kept = this.memory.showOutputs(ids, outputs ?? [], (id) => this.#seen.has(id));
+    const kept = this.showed(begun.fn, outputs);
     this.memory.change(begun, { state: 'done', ...(failed ? { failed } : {}), ...(kept ? {} : { lost: true }) });
+  }
+
+  /**
+   * A call without the queue is about to be made. It is remembered as something that has been called.
+   * @param {number} fn
+   * @param {any[]} data
+   */
+  called(fn, data) {
+    this.#show(this.#dependency(fn)?.inputs, data);
+    this.memory.change(this.memory.begin({ key: '', fn, body: '', sum: '' }), { state: 'done' });
+  }
+
+  /**
+   * Outputs have come.
+   * @param {number} fn
+   * @param {any[]|null} outputs
+   * @returns {boolean} whether all could be kept
+   */
+  showed(fn, outputs) {
+    return this.#show(this.#dependency(fn)?.outputs, outputs ?? []);
+  }
+
+  /** @param {number[]|undefined} ids @param {any[]} values */
+  #show(ids, values) {
+    return this.memory.showOutputs(ids ?? [], values, (id) => this.#seen.has(id));
   }
 
   /**

@@ -95,6 +95,24 @@ export class Visit {
     return this.#send(url, init, body, key, this.tab?.begin({ key, fn, body, data: asked.data ?? [] }) ?? null);
   }
 
+  /**
+   * One without the queue. It is made once, whatever comes: nobody knows whether it got through.
+   * @param {string} url
+   * @param {RequestInit} init its body is text
+   */
+  async call(url, init) {
+    const asked = JSON.parse(/** @type {string} */ (init.body));
+    const answer = this.tab?.doubles && this.tab.answerTo(asked.fn_index, null);
+    if (answer) return jsonResponse({ data: [] });
+    const fn = this.tab?.originalOf(asked.fn_index) ?? asked.fn_index;
+    const body = JSON.stringify({ ...asked, fn_index: fn, session_hash: this.hash });
+    this.tab?.called(fn, asked.data ?? []);
+    const response = await this.around.fetch(url, { ...init, body });
+    const { data } = response.ok ? await response.clone().json() : { data: null };
+    this.tab?.showed(fn, data);
+    return response;
+  }
+
   /** @param {string} url @param {RequestInit} init @param {Begun} begun @param {number} root */
   #resume(url, init, begun, root) {
     if (!begun.id) return this.#send(url, init, /** @type {string} */ (begun.body), begun.key, begun);
