@@ -8,8 +8,9 @@ from starlette.types import Scope
 
 from ...errors import PenstockError
 from ...models import RunRecord
+from .direct import JOIN
 from .events import Event
-from .inner import API, JSON, Answer, call, refusal, request_scope, route_of
+from .inner import API, JSON, Answer, call, object_in, refusal, request_scope, route_of
 from .kept import Request, input_of
 from .owners import username_of
 from .service import Service
@@ -62,13 +63,9 @@ async def join(service: Service, scope: Scope, raw: bytes, owner: str | None) ->
 
 def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:
     """None for what Gradio will refuse in its own words."""
-    try:
-        body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    route = route_of(scope)
+    body, route = object_in(raw), route_of(scope)
     simple = route.startswith(SIMPLE)
-    if not isinstance(body, dict) or not isinstance(body.get("session_hash"), str | None):
+    if body is None or not isinstance(body.get("session_hash"), str | None):
         return None
     if not simple and (not isinstance(body.get("data"), list) or body.get("session_hash") is None):
         return None
@@ -80,7 +77,11 @@ def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:
 
 async def inner_join(service: Service, scope: Scope, route: str, raw: bytes) -> tuple[Answer, str | None]:
     """Gradio's answer to a join, and its id of the event where it has taken it."""
-    answer = await call(service.inner, request_scope(scope, "POST", route, headers=JSON), raw)
+    inner, answer = request_scope(scope, "POST", route, headers=JSON), None
+    if service.short is not None and service.short.is_open and route.rstrip("/") == JOIN:
+        answer = await service.short.join(inner, raw)
+    if answer is None:
+        answer = await call(service.inner, inner, raw)
     if answer.status != 200:
         return answer, None
     return answer, msgspec.json.decode(answer.body)["event_id"]

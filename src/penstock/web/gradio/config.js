@@ -43,7 +43,10 @@ export function isKnown(config) {
   return (
     config?.protocol === 'sse_v3' &&
     Number.isInteger(config.layout?.id) &&
-    all(config.components, ({ id, type, props }) => Number.isInteger(id) && typeof type === 'string' && isObject(props)) &&
+    all(
+      config.components,
+      ({ id, type, props }) => Number.isInteger(id) && typeof type === 'string' && isObject(props),
+    ) &&
     all(config.dependencies, isDependency) &&
     isObject(config.page) &&
     all(Object.values(config.page), (page) => all(page?.dependencies, Number.isInteger))
@@ -87,7 +90,14 @@ export function printOf({ components, dependencies }) {
  */
 export function propsOf(output) {
   if (!isObject(output) || output.__type__ !== 'update') return { value: output };
-  return Object.fromEntries(Object.entries(output).filter(([name]) => name !== '__type__' && !FORBIDDEN.includes(name)));
+  return Object.fromEntries(
+    Object.entries(output).filter(([name]) => name !== '__type__' && !FORBIDDEN.includes(name)),
+  );
+}
+
+/** @param {Config} config @param {number} fn @returns {boolean} whether it is called by itself when the page loads */
+export function isLoad({ dependencies }, fn) {
+  return dependencies.find(({ id }) => id === fn)?.targets.some(([, name]) => name === 'load') ?? false;
 }
 
 /** @param {Config} config @returns {Map<number, Component>} those that are seen; nobody's password is kept */
