@@ -96,7 +96,7 @@ def one_by_one(client: Any, times: str) -> None:
     tell("state", value=[client.predict(api_name="/visits") for _ in range(3)])
 
 
-STORIES: dict[str, Callable[[Any, str], None]] = {
+STORIES: dict[str, Callable[[Any, Any], None]] = {
     story.__name__: story for story in (count, several, fetch, size, cancel, one_by_one)
 }
 
