@@ -28,6 +28,7 @@ from .inner import (
 )
 from .joins import join
 from .page import with_script
+from .rendering import EARLY, with_cookie
 from .service import Service
 
 __all__ = ["GradioMiddleware"]
@@ -91,7 +92,8 @@ class GradioMiddleware:
         if handler is None:
             await self._page(scope, receive, send)
         elif OWN.fullmatch(route):
-            await service.guard(_below(scope), receive, send)  # it lets in whom it may, and files to anybody
+            told = with_cookie(service.owners, scope, send) if route == EARLY else send
+            await service.guard(_below(scope), receive, told)  # it lets in whom it may, and files to anybody
         else:
             await self._handle(handler, scope, receive, send)
 

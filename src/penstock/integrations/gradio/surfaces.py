@@ -179,6 +179,12 @@ TABLE = (
         None,
     ),
     Surface(
+        "the functions of /queue/join and /queue/data, App.auth, App.auth_dependency, data_classes.PredictBody",
+        "joining and hearing without the way through HTTP (direct.py looks for them itself)",
+        "the way through HTTP is gone",
+        None,
+    ),
+    Surface(
         "window.gradio_config",
         "restoring inputs and attaching to what runs, after a reload (the page looks itself)",
         "a reloaded page begins anew",
