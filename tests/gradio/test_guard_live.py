@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from penstock.testing import until
+
 from ..browser.chromium import launched
 from ..browser.nginx import PLAIN, nginx
 from .server import GradioServer
-from .speaking import Session
+from .speaking import DEADLINE_S, Session
 
 APP = """
 import os
@@ -73,6 +76,26 @@ async def test_a_run_shows_what_its_components_were_given_as_people_read_it(
         await tab.page.locator("#runs a.session").first.click()
         assert tab.page.url.endswith(f"/seen/penstock/#/runs?q={session.hash}")
         assert tab.bugs == []
+
+
+async def test_a_run_that_is_run_again_is_the_operators_in_a_session_of_its_own(server: GradioServer) -> None:
+    async with Session(f"{server.url}/seen") as session, httpx.AsyncClient(trust_env=False) as operator:
+        await session.http.get("/")  # for the cookie
+        event = await session.join(TALK, "Again?")
+        await session.read()
+        api = f"{server.url}/seen/penstock/api/runs"
+        first = (await operator.get(f"{api}/{event}")).json()
+        assert first["input"]["gradio"]["owner"].startswith("cookie:")
+        given = {"function": first["function"], "input": first["input"]}
+        again = (await operator.post(api, json=given)).json()["run_id"]
+
+        async def ended() -> dict[str, Any] | None:
+            run: dict[str, Any] = (await operator.get(f"{api}/{again}")).json()
+            return run if run["ended_at_ms"] else None
+
+        run = await until(ended, DEADLINE_S)
+        assert (run["state"], run["input"]) == ("succeeded", {"data": ["Again?"]})
+        assert run["session"] != session.hash
 
 
 async def test_behind_a_proxy_on_this_machine_the_console_stays_shut(
