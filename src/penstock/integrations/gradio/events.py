@@ -17,6 +17,9 @@ log = logging.getLogger("penstock")
 STORE_AGAIN_S = 0.2
 """How soon a store that could not be written is tried again: Gradio goes on meanwhile, and its messages wait."""
 
+SPENT = Recorded()
+"""Of all events that are over. It has nothing, and is given nothing."""
+
 
 class Recording(Protocol):
     """A run that is written: `worker.Recording`."""
@@ -132,6 +135,8 @@ class Event:
             await self._recording.end(state, error=error)
         elif await self._stored and error is not None:  # it waits, and nobody has it in a line
             await self._records.fail(self.id, error)
+        # Sessions remember events for long: what was needed to record this one, its last value too, goes now.
+        self._recording, self._recorded, self._ending = None, SPENT, None
 
     def leave(self) -> bool:
         """It was ended in the store while it waited. Whether that is news here."""
@@ -153,6 +158,7 @@ class Event:
             self.over = True
             for call in self._over:
                 call()
+            self._over.clear()
 
 
 def _status(message: dict[str, Any]) -> dict[str, Any]:

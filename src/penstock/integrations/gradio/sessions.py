@@ -40,6 +40,7 @@ class Session:
         self.owner = owner
         self.scope = scope
         self.events: dict[str, Event] = {}
+        self._open: dict[str, Event] = {}
         self.joined = 0
         self.closing = contextlib.ExitStack()
         """What ends with it."""
@@ -53,7 +54,7 @@ class Session:
     @property
     def pending(self) -> list[Event]:
         """Events that have not ended."""
-        return [event for event in self.events.values() if not event.over]
+        return list(self._open.values())
 
     @property
     def deserted(self) -> bool:
@@ -65,7 +66,9 @@ class Session:
         self.joined += 1
         event.ordinal = self.joined
         self.events[event.id] = event
-        event.on_over(self._rested)
+        if not event.over:
+            self._open[event.id] = event
+            event.on_over(lambda: self._closed(event))
         ended = (one for one in self.events.values() if one.over)
         forgotten = list(islice(ended, max(0, len(self.events) - KEPT_EVENTS)))
         for old in forgotten:
@@ -77,6 +80,10 @@ class Session:
         """Have its readers look."""
         for news in tuple(self._news):
             news()
+
+    def _closed(self, event: Event) -> None:
+        self._open.pop(event.id, None)
+        self._rested()
 
     def _rested(self) -> None:
         """Of a client that never connected nothing else would say that it is gone."""
