@@ -194,7 +194,7 @@ async def not_reading(scene: Scene) -> str:
             grown = rss_bytes(server.pid) - had
     if scene.hardened:
         assert grown < 20 * MIB, grown
-    return f"{grown / 1e6:+.0f} MB"
+    return "less than 2 MB" if grown < 2e6 else f"{grown / 1e6:+.0f} MB"
 
 
 def rss_bytes(pid: int) -> int:
