@@ -21,7 +21,7 @@ from .scene import DISTURBANCES, LONG, SHORT, Times
 from .server import VERSIONS, find_python
 from .stage import REOPENING, Cell, Stage
 
-__all__ = ["DOC", "cells_in", "document", "tested_in"]
+__all__ = ["DOC", "cells_in", "document", "line_in"]
 
 DOC = Path(__file__).parents[2] / "docs" / "gradio.md"
 
@@ -48,7 +48,7 @@ def document(text: str, cells: Mapping[Cell, str], tested: str) -> str:
     return "\n".join([f"{head}{BEGIN}", "", tested, "", *lines, "", f"{END}{tail}"])
 
 
-def tested_in(text: str) -> str:
+def line_in(text: str) -> str:
     """The page's line that says with which versions it was made."""
     return next(line for line in text.splitlines() if line.startswith(TESTED))
 
