@@ -86,7 +86,7 @@ async def _frozen(scene: Scene, *, dies: bool) -> None:
         scene.proxy.cut_all()
     await asyncio.sleep(scene.times.frozen_s * 3 / 4)
     await tab.thaw()
-    scene.hurry()
+    scene.pace()
 
 
 @disturbance("network away for 30 s", idles=True)
@@ -97,7 +97,7 @@ async def offline(scene: Scene) -> None:
     await asyncio.sleep(scene.times.offline_s)
     scene.proxy.online()
     await tab.offline(False)
-    scene.hurry()
+    scene.pace()
 
 
 def _pause_s(scene: Scene, lasts_s: float) -> float:
@@ -118,6 +118,7 @@ async def killed(scene: Scene) -> str:
 async def _restarted(scene: Scene, end: Any) -> str:
     """A story is under way, and another waits in line."""
     tab = await scene.begin()
+    scene.pace(MINUTES / STEPS)
     await scene.type(tab, "prompt", f"{scene.name}-waits 5 0.05")
     await scene.press(tab, "then-tell")
     await tab.until("/queue: 1|queue: [0-9]/.test(document.body.innerText)", 30, "it waits")
@@ -170,7 +171,7 @@ async def sessions(scene: Scene) -> str:
     """One of them has a progress bar when it is evicted, which used to be the end of all."""
     tab = await scene.begin(MINUTES / STEPS)
     await asyncio.to_thread(_join_all, scene.server.url, scene.times.sessions)
-    scene.hurry()
+    scene.pace()
     found = await scene.examine(tab)
     ticks = await asyncio.to_thread(_progress_of_a_new_session, scene.server.url)
     if scene.hardened:
@@ -194,7 +195,7 @@ async def not_reading(scene: Scene) -> str:
             grown = rss_bytes(server.pid) - had
     if scene.hardened:
         assert grown < 20 * MIB, grown
-    return f"{grown / 1e6:+.0f} MB"
+    return "less than 2 MB" if grown < 2e6 else f"{grown / 1e6:+.0f} MB"
 
 
 def rss_bytes(pid: int) -> int:

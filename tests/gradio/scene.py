@@ -133,9 +133,9 @@ class Scene:
     async def shows(self, tab: Tab, where: str, text: str, deadline_s: float = 30) -> None:
         await tab.until(f"{LOOK}[{quoted(where.replace('-', '_'))}] === {quoted(text)}", deadline_s)
 
-    def hurry(self) -> None:
-        """The story may go on fast."""
-        (self.notes / f"{self.name}.pause").write_text("0.1")
+    def pace(self, pause_s: float = 0.1) -> None:
+        """The story goes on faster, or slower, than it began."""
+        (self.notes / f"{self.name}.pause").write_text(str(pause_s))
 
     # --- The proof ---
 

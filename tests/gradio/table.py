@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,10 @@ from tempfile import TemporaryDirectory
 from ..browser.chromium import launched
 from . import disturbances  # noqa: F401 - they say what there is
 from .scene import DISTURBANCES, LONG, SHORT, Times
-from .server import VERSIONS
+from .server import VERSIONS, find_python
 from .stage import REOPENING, Cell, Stage
 
-__all__ = ["DOC", "cells_in", "document"]
+__all__ = ["DOC", "cells_in", "document", "line_in"]
 
 DOC = Path(__file__).parents[2] / "docs" / "gradio.md"
 
@@ -30,10 +31,12 @@ END = "<!-- The table's end -->"
 CHANCE = re.compile(r"\b(?!0 |60 )\d+ (?=of 60)|(?<=killed at )\d+")
 """Numbers that are others each time: where in the story it happened."""
 
+TESTED = "With Gradio "
+
 COLUMNS = {"stock": False, "hardened": True}
 
 
-def document(text: str, cells: Mapping[Cell, str]) -> str:
+def document(text: str, cells: Mapping[Cell, str], tested: str) -> str:
     """The page with its table made anew."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
@@ -42,7 +45,19 @@ def document(text: str, cells: Mapping[Cell, str]) -> str:
         for name in DISTURBANCES
     ]
     lines = ["| disturbance | stock Gradio | hardened |", "| --- | --- | --- |", *rows]
-    return "\n".join([f"{head}{BEGIN}", "", *lines, "", f"{END}{tail}"])
+    return "\n".join([f"{head}{BEGIN}", "", tested, "", *lines, "", f"{END}{tail}"])
+
+
+def line_in(text: str) -> str:
+    """The page's line that says with which versions it was made."""
+    return next(line for line in text.splitlines() if line.startswith(TESTED))
+
+
+def tested() -> str:
+    """The same, of the versions that are here."""
+    ask = "import importlib.metadata as m; print(m.version('gradio'), end='')"
+    said = [subprocess.check_output([find_python(version), "-c", ask], text=True) for version in VERSIONS]
+    return f"{TESTED}{', '.join(said[:-1])} and {said[-1]}, the newest."
 
 
 def _cell(cells: Mapping[Cell, str], name: str, hardened: bool) -> str:
@@ -125,7 +140,7 @@ def main() -> int:
     if not given.short:
         text = DOC.read_text(encoding="utf-8")
         rest = {cell: result for cell, result in cells_in(text).items() if cell not in cells}
-        DOC.write_text(document(text, rest | found), encoding="utf-8")
+        DOC.write_text(document(text, rest | found, tested()), encoding="utf-8")
     return int(len(found) < len(cells))
 
 
