@@ -29,7 +29,7 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
 
-_POST, _GET = frozenset({"POST"}), frozenset({"GET", "HEAD"})
+_POST, _GET, _READ = frozenset({"POST"}), frozenset({"GET"}), frozenset({"GET", "HEAD"})
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
@@ -42,7 +42,7 @@ ROUTES = tuple(
         (_GET, rf"{API}/call/.+/[^/]+", "_simple"),
         (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
         (_GET, rf"{API}/stream/[^/]+/?", "_socket"),
-        (_GET, rf"{API}/stream/[^/]+/.+", "_media"),
+        (_READ, rf"{API}/stream/[^/]+/.+", "_media"),
         (frozenset[str](), rf"{PENSTOCK}/session/.+", "_session"),
         (frozenset[str](), OWN.pattern, "_session"),
     )
@@ -141,6 +141,7 @@ class GradioMiddleware:
 
     async def _heartbeat(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         service, name = self._service, route_of(scope).rstrip("/").rsplit("/", 1)[-1]
+        await service.settled(name)
         if not service.may_use(name, asking):
             await respond(refusal(404, "Session not found."), send)
             return
@@ -163,7 +164,11 @@ class GradioMiddleware:
         if event is not None:
             body = msgspec.json.encode(given | {"event_id": event.inner_id})
         inner = request_scope(scope, "POST", f"{API}/cancel", headers=JSON)
+        session = service.sessions.find(str(given.get("session_hash")))
+        beside = [] if session is None else service.beside(session, given.get("fn_index"), event)
         await respond(await call(service.inner, inner, body), send)
+        for other in beside:  # Gradio has stopped these, too, and tells nobody
+            service.keep(service.cancel_inner(other))
 
     async def _feed(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """POST /stream/{event_id}, and its close: chunks for a streaming input."""
