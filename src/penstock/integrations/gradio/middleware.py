@@ -60,13 +60,13 @@ class GradioMiddleware:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] not in ("http", "websocket") or self._service.is_elsewhere:
             await self._app(scope, receive, send)
             return
         service, route = self._service, route_of(scope)
         try:
             await service.ready(scope["app"], self._app, restart.watch)
-        except PenstockError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the app is not to be broken by it
             await self._closed(error, scope, receive, send)
             return
         if service.surfaces.mode == "aside":
@@ -80,11 +80,15 @@ class GradioMiddleware:
         else:
             await self._handle(handler, scope, receive, send)
 
-    async def _closed(self, error: PenstockError, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _closed(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """The store can't be used: streams are refused, everything else is as it would be without us."""
         if scope["type"] == "http" and self._handler(scope, route_of(scope)) is not None:
-            log.error("The store can't be used: %s %s", error.message, error.hint)
-            await respond(refusal(503, f"{error.message} {error.hint}".strip()), send)
+            known = isinstance(error, PenstockError)
+            said = (
+                f"{error.message} {error.hint}".strip() if isinstance(error, PenstockError) else repr(error)
+            )
+            log.error("Penstock can't be started: %s", said, exc_info=None if known else error)
+            await respond(refusal(503, said), send)
         else:
             await self._app(scope, receive, send)
 

@@ -73,6 +73,7 @@ class Service:
         """Set when a run may be there that is to be joined."""
         self._app = app
         self._starting: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._started_at = time.monotonic()
         self._pumps: dict[str, Pump] = {}
         self._hearts: dict[str, Heart] = {}
@@ -91,9 +92,15 @@ class Service:
         gradio: Gradio's app object. begin: what goes on beside everything else until the service stops.
         """
         if self._starting is None or (self._failed(self._starting) and self._may_try_again()):
+            self._loop = asyncio.get_running_loop()
             self._starting = asyncio.create_task(self._start(gradio, inner, begin))
         if not self._starting.done() or self._failed(self._starting):
             await asyncio.shield(self._starting)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it runs in another event loop than this request, as those of a test client have their own."""
+        return self._loop is not None and self._loop is not asyncio.get_running_loop()
 
     @staticmethod
     def _failed(task: asyncio.Task[None]) -> bool:
@@ -138,7 +145,7 @@ class Service:
         await asyncio.gather(*tasks, return_exceptions=True)
         for kept in (self._pumps, self._hearts, self._inner_ids, self._endings):
             kept.clear()
-        self._starting, self.closing = None, False
+        self._starting, self._loop, self.closing = None, None, False
 
     def close(self) -> None:
         """Gradio takes no more: readers come back to the next server."""
