@@ -7,6 +7,7 @@ PenstockError
 │   ├── Unauthorized         401  unauthorized
 │   ├── ForbiddenHost        403  forbidden_host
 │   ├── ForbiddenOrigin      403  forbidden_origin
+│   ├── NotOperator          403  not_operator (inside a Gradio app)
 │   ├── UnknownFunction      404  unknown_function
 │   ├── UnknownRun           404  unknown_run
 │   ├── NotFound             404  not_found
@@ -114,6 +115,13 @@ class ForbiddenOrigin(RequestError):
     """A page of another site wanted to open a WebSocket."""
 
     code = "forbidden_origin"
+    status = 403
+
+
+class NotOperator(RequestError):
+    """Somebody who is logged in asked for what only operators may have."""
+
+    code = "not_operator"
     status = 403
 
 

@@ -1,6 +1,6 @@
 """A program that uses a Gradio client, for the tests: it is told stories, and tells what happens in lines of JSON.
 
-python client_story.py URL penstock|stock
+python client_story.py URL penstock|stock|USER:PASSWORD
 """
 
 import json
@@ -97,14 +97,15 @@ STORIES: dict[str, Callable[[Any, str], None]] = {
 
 
 def main(url: str, kind: str) -> None:
-    if kind == "penstock":
-        import penstock.gradio
-
-        client: Any = penstock.gradio.Client(url, verbose=False)
-    else:
+    if kind == "stock":
         import gradio_client
 
-        client = gradio_client.Client(url, verbose=False)
+        client: Any = gradio_client.Client(url, verbose=False)
+    else:
+        import penstock.gradio
+
+        user, _, password = kind.partition(":")
+        client = penstock.gradio.Client(url, verbose=False, auth=(user, password) if password else None)
     tell("ready")
     for line in sys.stdin:
         story, argument = json.loads(line)

@@ -30,7 +30,7 @@ class EndOnCue:
     def __init__(self) -> None:
         self.now = False
 
-    def filter(self, chance: Random) -> "_CueFilter":  # noqa: ARG002 - nothing is drawn
+    def filter(self, chance: Random) -> "_CueFilter":
         return _CueFilter(self)
 
 
@@ -124,15 +124,20 @@ async def _restarted(scene: Scene, end: Any) -> str:
     scene.before["prompt"] = f"{scene.name}-waits 5 0.05"
     await asyncio.to_thread(end)
     await asyncio.to_thread(scene.server.restart)
-    look = await scene.settle(tab)
+    look = await scene.settle(tab, _is_told)
     waited = look["next_told"] == text_of(5)
-    found = await scene.examine(tab)
+    found = await scene.examine(tab, look)
     if scene.hardened:
         assert waited and found.shown >= 1 and found.inputs and found.unsent and found.presses == 1, found  # noqa: PT018
         assert not found.reloads, found
         assert any("restart" in text for text in found.messages), found
     line = "the one in line ran" if waited else "the one in line lost"
     return f"{found.words()}; {line}"
+
+
+def _is_told(look: dict[str, Any]) -> bool:
+    """What waited is done, and what ran is said to be over."""
+    return look["next_told"] == text_of(5) and any("restart" in text for text in look["messages"])
 
 
 @disturbance("tab closed and opened again (Ctrl+Shift+T)")
@@ -157,7 +162,7 @@ async def closed(scene: Scene) -> str:
     took_s = time.monotonic() - began
     assert not scene.ran().ended
     assert took_s < 60
-    return "run stopped after some seconds" if took_s > 5 else "run stopped at once"
+    return "run stopped after some seconds" if took_s > 3 else "run stopped at once"
 
 
 @disturbance("2,001 other sessions", own_server=True)
@@ -180,7 +185,7 @@ async def not_reading(scene: Scene) -> str:
     server = scene.server
     updates, size_bytes = scene.times.flood
     with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as http:
-        _join(http, "flood", ["warm", 10, size_bytes], "warm")
+        _join(http, "flood", ["warm", 100, size_bytes], "warm")
         await until(lambda: scene.ran("warm").ended, 60, "it is warm")
         had = rss_bytes(server.pid)
         _join(http, "flood", ["flood", updates, size_bytes], "idle")
@@ -200,7 +205,8 @@ def rss_bytes(pid: int) -> int:
 
 def _function(http: httpx.Client, name: str) -> int:
     functions = http.get("/config").json()["dependencies"]
-    return next(one["id"] for one in functions if one["api_name"] == name)
+    number: int = next(one["id"] for one in functions if one["api_name"] == name)
+    return number
 
 
 def _join(http: httpx.Client, name: str, data: list[Any], session: str, function: int | None = None) -> None:

@@ -236,6 +236,19 @@ def test_a_server_without_penstock_is_met_as_the_stock_client_does(tmp_path: Pat
     assert lines["results"]["value"] == [counted(n) for n in range(1, 4)]
 
 
+def test_a_login_is_made_again_after_a_restart(tmp_path: Path) -> None:
+    app = APP.replace("demo.launch()", "demo.launch(auth=('ada', 'lovelace'))")
+    with (
+        GradioServer("newest", app, cwd=tmp_path) as server,
+        Teller("newest", server.url, "ada:lovelace") as client,
+    ):
+        story = client.play("several", 40)
+        find(story, "running")
+        server.kill()
+        server.start()
+        assert [line["value"] for line in story if line["kind"] == "result"] == [counted(40), counted(40)]
+
+
 def test_the_module_is_had_without_gradio_client() -> None:
     program = "import sys; sys.modules['gradio_client'] = None; import penstock.gradio"
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0

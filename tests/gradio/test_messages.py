@@ -57,11 +57,14 @@ def test_however_it_is_merged_and_cut_a_page_comes_to_the_same(chance: random.Ra
     for message in messages:
         original.hear(message) if message["msg"] != "estimation" else None
     told_until: dict[Any, int] = {}
+    data_at = _data_after(log)
     cuts = chance.randint(0, 4)
     for row in readings(log, chance, cuts):
         for told in row:
             for message in told.said:
                 page.hear(message)
+                if message["msg"] in ("process_generating", "process_streaming") and message is told.said[-1]:
+                    assert page.data == data_at[told.event.seq]
                 for state in message.get("output", {}).get("changed_state_ids") or ():
                     told_until[state] = told.event.seq
     assert page.shown == original.shown
@@ -78,6 +81,15 @@ def test_however_it_is_merged_and_cut_a_page_comes_to_the_same(chance: random.Ra
     )
     if not cuts:
         assert all(len(page.told[state]) <= len(original.told[state]) for state in page.told)
+
+
+def _data_after(log: Sequence[AnyEvent]) -> dict[int, Any]:
+    """What a page has after each event."""
+    fold, data = Fold(), {}
+    for event in log:
+        fold.apply(event)
+        data[event.seq] = (fold.value or {}).get("output", {}).get("data")
+    return data
 
 
 def _last_change(log: Sequence[AnyEvent], state: Any) -> int:

@@ -58,7 +58,7 @@ async def test_a_frozen_tab_and_a_network_that_goes_are_survived(page: GradioPag
     await page.tab.thaw()
     page.proxy.offline()
     await page.tab.offline(True)
-    await page.says("Offline. It goes on when the network is back.")
+    await page.says("Offline. Waiting for the network…")
     await page.tab.offline(False)
     page.proxy.online()
     await page.says("Connected again")

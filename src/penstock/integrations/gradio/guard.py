@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...errors import ForbiddenOrigin, NotFound, PenstockError, RequestError, Unauthorized, UnknownRun
+from ...errors import ForbiddenOrigin, NotFound, NotOperator, PenstockError, Unauthorized, UnknownRun
 from ...server.auth import Token, is_known_origin, path_of
 from ...server.refusing import error_response, refuse
 from .local import ThisMachine
@@ -34,13 +34,6 @@ FIGURES = frozenset({"/", "/api/functions", "/api/queue", "/healthz", "/readyz",
 _OF_ONE_RUN = re.compile(r"/api/runs/([^/]+)(/events|/ws|/cancel)?")
 
 _MOUNT = re.compile(r"(/gradio_api)?/penstock$")
-
-
-class NotOperator(RequestError):
-    """Somebody who is logged in asked for what only operators may have."""
-
-    code = "not_operator"
-    status = 403
 
 
 class Guard:

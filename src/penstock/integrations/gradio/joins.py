@@ -8,6 +8,7 @@ from starlette.types import Scope
 
 from ...errors import PenstockError
 from ...models import RunRecord
+from .direct import JOIN
 from .events import Event
 from .inner import API, JSON, Answer, call, refusal, request_scope, route_of
 from .kept import Request, input_of
@@ -80,7 +81,11 @@ def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:
 
 async def inner_join(service: Service, scope: Scope, route: str, raw: bytes) -> tuple[Answer, str | None]:
     """Gradio's answer to a join, and its id of the event where it has taken it."""
-    answer = await call(service.inner, request_scope(scope, "POST", route, headers=JSON), raw)
+    inner, answer = request_scope(scope, "POST", route, headers=JSON), None
+    if service.short is not None and service.short.is_open and route.rstrip("/") == JOIN:
+        answer = await service.short.join(inner, raw)
+    if answer is None:
+        answer = await call(service.inner, inner, raw)
     if answer.status != 200:
         return answer, None
     return answer, msgspec.json.decode(answer.body)["event_id"]

@@ -77,7 +77,10 @@ class GradioMiddleware:
         if handler is None:
             await self._page(scope, receive, send)
         elif OWN.fullmatch(route):
-            told = with_cookie(service.owners, scope, send) if route == EARLY else send
+            told = send
+            if route == EARLY:  # of a page that Node has rendered, which nothing here has seen
+                service.seen(await service.owners.of(scope))
+                told = with_cookie(service.owners, scope, send)
             await service.guard(_below(scope), receive, told)  # it lets in whom it may, and files to anybody
         else:
             await self._handle(handler, scope, receive, send)
@@ -201,7 +204,7 @@ class GradioMiddleware:
 
     # Penstock's own
 
-    async def _session(self, scope: Scope, _: Receive, send: Send, asking: str | None) -> None:
+    async def _session(self, scope: Scope, _receive: Receive, send: Send, asking: str | None) -> None:
         """What the page asks of its session, and says."""
         name, _slash, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
         session = self._service.sessions.find(name)

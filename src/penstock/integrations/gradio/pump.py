@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.types import ASGIApp, Scope
 
+from .direct import Direct
 from .inner import API, request_scope, stream
 
 __all__ = ["Pump"]
@@ -27,6 +28,7 @@ class Pump:
 
     hear: is given each message, in order; Gradio waits with the next one while it takes its time.
     lost: is called where Gradio does not know the session any more.
+    short: the short way into Gradio, if there is one.
     """
 
     def __init__(
@@ -37,8 +39,11 @@ class Pump:
         hear: Callable[[dict[str, Any]], Awaitable[None]],
         lost: Callable[[str], None],
         keep: Callable[[Awaitable[None]], None],
+        short: Direct | None = None,
     ) -> None:
         self._app = app
+        self._short = short
+        self._name = session_hash
         self._query = urlencode({"session_hash": session_hash})
         self._pending = pending
         self._hear = hear
@@ -78,7 +83,10 @@ class Pump:
         self._rest, self._said_lost = b"", ""
         try:
             inner = request_scope(scope, "GET", f"{API}/queue/data", self._query)
-            status = await stream(self._app, inner, self._take, self._leave)
+            if self._short is not None and self._short.is_open:
+                status = await self._short.stream(inner, self._name, self._take, self._leave)
+            else:
+                status = await stream(self._app, inner, self._take, self._leave)
         except Exception:
             log.debug("Gradio broke off a stream of messages.", exc_info=True)
             return False

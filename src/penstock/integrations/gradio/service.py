@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Scope
 
 from ...errors import PenstockError
 from ...models import RunState
+from .direct import Direct, direct
 from .events import Event, Recording
 from .guard import Guard
 from .heartbeat import Heart
@@ -44,6 +45,7 @@ class Service:
     surfaces: Surfaces
     runs: Runs
     owners: Owners
+    short: Direct | None
     guard: ASGIApp
 
     def __init__(self, options: Options, app: RecordingApp) -> None:
@@ -88,6 +90,7 @@ class Service:
         self.runs = Runs(self._app, self.surfaces, gradio)
         await self.runs.start(self._left, self.wake.set)
         self.owners = Owners(gradio, inner)
+        self.short = direct(gradio, inner)
         given = self.options
         self.guard = Guard(
             self.owners,
@@ -149,7 +152,7 @@ class Service:
         pump = self._pumps.get(session.hash)
         if pump is None:
             ways = self._hear, self._lost(session), self.keep
-            pump = Pump(self.inner, session.hash, lambda: bool(session.pending), *ways)
+            pump = Pump(self.inner, session.hash, lambda: bool(session.pending), *ways, self.short)
             self._pumps[session.hash] = pump
         return pump
 

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from weakref import WeakValueDictionary
@@ -81,7 +82,7 @@ TABLE = (
     Surface(
         "routes.App.create_app",
         "called by launch(), mount_gradio_app(), gr.Server and reload mode alike: takes our middleware in",
-        "install() raises ConfigError",
+        "install() does nothing, and says so",
         None,
     ),
     Surface(
@@ -253,7 +254,7 @@ def mend(app: Any) -> bool:
     """Mend what can be mended of the app's own line, before it starts: see `line`. Whether it is ours to mend."""
     import gradio
 
-    if _resumes_itself(app, str(gradio.__version__)):
+    if _resumes_itself(str(gradio.__version__)):
         return False
     harden_line(_queue(app))
     return True
@@ -264,7 +265,7 @@ def detect(app: Any) -> Surfaces:
     import gradio
 
     version = str(gradio.__version__)
-    if _resumes_itself(app, version):
+    if _resumes_itself(version):
         _say(f"Gradio {version} resumes streams itself: Penstock stands aside and leaves the app as it is.")
         return Surfaces(version, "aside")
     missing = tuple(one.name for one in TABLE if one.found is not None and not _found(one.found, app))
@@ -305,26 +306,16 @@ def _heartbeat_s() -> float:
 # Gradio's own resuming
 
 
-def _resumes_itself(app: Any, version: str) -> bool:
+def _resumes_itself(version: str) -> bool:
     """Whether its server or its page asks for what was missed; the page is read only of versions not tested."""
-    if any(NATIVE in _names(route) for route in getattr(app, "routes", ()) if _is_stream(route)):
+    from gradio import routes
+
+    if NATIVE in Path(routes.__file__).read_text(encoding="utf-8", errors="replace"):
         return True
     return numbers(version) > NEWEST_TESTED and _page_knows(NATIVE.encode())
 
 
-def _is_stream(route: Any) -> bool:
-    return str(getattr(route, "path", "")).rstrip("/").endswith("/queue/data")
-
-
-def _names(route: Any) -> frozenset[str]:
-    code = getattr(getattr(route, "endpoint", None), "__code__", None)
-    return frozenset() if code is None else frozenset((*code.co_varnames, *code.co_names, *_texts(code)))
-
-
-def _texts(code: Any) -> Iterator[str]:
-    return (one for one in code.co_consts if isinstance(one, str))
-
-
+@cache
 def _page_knows(word: bytes) -> bool:
     import gradio
 
