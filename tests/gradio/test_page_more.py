@@ -91,6 +91,19 @@ async def test_what_was_sent_and_not_answered_is_sent_again_by_the_next_page(pag
     await page.ends("sent", times=1, steps=5)
 
 
+async def test_a_page_whose_cookies_were_cleared_begins_anew(page: GradioPage) -> None:
+    await page.run("before", 5)
+    await page.ends("before", times=1, steps=5)
+    session = (await page.kept())["about"]["session"]
+    await page.page.context.clear_cookies()
+    await page.reload()
+    assert await page.value("Word") == "before"
+    await page.run("after", 5)
+    await page.ends("after", times=1, steps=5)
+    assert (await page.kept())["about"]["session"] != session
+    assert await page.toasts() == []
+
+
 async def test_another_client_in_the_page_is_not_disturbed(page: GradioPage) -> None:
     await page.run("mine", 60)
     told = await page.page.evaluate(
