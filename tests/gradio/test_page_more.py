@@ -8,6 +8,7 @@ from penstock.testing import FaultProxy
 from tests.browser.chromium import Chromium
 
 from .disturbed import GradioPage, chromium, opened, page, proxy, server
+from .server import GradioServer
 
 __all__ = ["chromium", "page", "proxy", "server"]
 
@@ -15,6 +16,22 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.parametrize("server", ["newest"], indirect=True),
 ]
+
+
+async def test_a_restart_keeps_the_page_and_what_was_typed(page: GradioPage, server: GradioServer) -> None:
+    await page.run("before", 100)
+    restarted = asyncio.create_task(asyncio.to_thread(server.restart))
+    await page.says("Reconnecting…")
+    await page.field("Word").fill("typed meanwhile")
+    await page.field("Steps").fill("5")
+    await page.button("Tell").click()
+    await restarted
+    await page.has("Told", "typed meanwhile 5", deadline_s=60)
+    assert await page.is_same()
+    assert (await page.value("Grown")).startswith("before xxxx")
+    assert "restarted while this was running" in " ".join(await page.toasts())
+    await page.run("after", 5)
+    await page.has("Grown", "after xxxxx")
 
 
 async def test_a_copy_of_a_tab_has_a_session_of_its_own(page: GradioPage) -> None:
