@@ -93,7 +93,10 @@ class GradioMiddleware:
         if handler is None:
             await self._page(scope, receive, send)
         elif OWN.fullmatch(route):
-            told = with_cookie(service.owners, scope, send) if route == EARLY else send
+            told = send
+            if route == EARLY:  # of a page that Node has rendered, which nothing here has seen
+                service.seen(await service.owners.of(scope))
+                told = with_cookie(service.owners, scope, send)
             await service.guard(_below(scope), receive, told)  # it lets in whom it may, and files to anybody
         else:
             await self._handle(handler, scope, receive, send)
