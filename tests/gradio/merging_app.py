@@ -94,7 +94,7 @@ async def wait_async():
         yield "a"
         yield "b"
         await asyncio.sleep(30)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):  # where it waits, or where it is paused
         CLOSED.append("task")
         raise
 
