@@ -264,7 +264,8 @@ def _below(scope: Scope) -> Scope:
     """A request as Penstock's own server, mounted here, sees it."""
     found = OWN.fullmatch(route_of(scope))
     assert found is not None
-    mount = prefix_of(scope) + (found[1] or "") + "/penstock"
+    # As a browser sees it: a proxy may have taken the root path off.
+    mount = scope.get("root_path", "").rstrip("/") + (found[1] or "") + "/penstock"
     return {**scope, "root_path": mount, "path": mount + (found[2] or ""), "app": None}
 
 
