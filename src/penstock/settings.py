@@ -5,7 +5,8 @@ line; an argument beats the environment. This is the only module that reads the 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -215,9 +216,18 @@ def environment(name: str) -> str:
     return os.environ.get(name, "")
 
 
-def pass_on(name: str, value: str) -> None:
-    """Set an environment variable for the programs that this process starts from now on."""
+@contextmanager
+def passed_on(name: str, value: str) -> Iterator[None]:
+    """An environment variable for the programs that this process starts meanwhile; then it is what it was."""
+    before = os.environ.get(name)
     os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def as_markdown() -> str:

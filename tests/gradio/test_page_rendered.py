@@ -22,7 +22,8 @@ async def test_a_rendered_page_reconnects_and_goes_on_when_it_is_loaded_again(
     needs("node")
     (tmp_path / "server").mkdir()
     async with (
-        GradioServer(version, RENDERED, cwd=tmp_path / "server") as server,
+        # In the newest Python listens at the next port that is free; one to try is too few.
+        GradioServer(version, RENDERED, cwd=tmp_path / "server", env={"GRADIO_NUM_PORTS": "50"}) as server,
         FaultProxy(server.port) as proxy,
         launched(needs("chromium"), tmp_path / "profile") as chromium,
     ):

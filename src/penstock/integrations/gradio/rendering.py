@@ -1,11 +1,14 @@
 """Pages that Gradio's Node server renders (SSR): they pass no middleware, so Node itself puts our scripts in."""
 
+import functools
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from starlette.types import Message, Scope, Send
 
-from ...settings import environment, pass_on
+from ...settings import environment, passed_on
 from .inner import API
 
 __all__ = ["EARLY", "announce", "with_cookie", "with_hook"]
@@ -16,15 +19,38 @@ EARLY = f"{API}/penstock/web/gradio/early.js"
 """The first of ours that such a page asks for, and what it waits for."""
 
 OPTIONS = "NODE_OPTIONS"
+"""What Node 18.18 and newer take `--import` from; Gradio itself asks for as much."""
+
+MARK = "__penstock__"
+"""On what starts Node: it is ours already."""
+
+log = logging.getLogger("penstock")
 
 
 def announce() -> None:
-    """Have each Node that this process starts load our hook, which changes Gradio's pages and nothing else.
+    """Have Gradio's Node load our hook when it is started, and no other that the program may start.
 
-    Gradio starts Node with our environment, before it makes its application, so that nothing later would do. Node
-    18.18 or newer, which Gradio itself asks for.
+    It is started before Gradio makes its application, so that nothing later would do.
     """
-    pass_on(OPTIONS, with_hook(environment(OPTIONS)))
+    try:
+        from gradio import node_server
+    except ImportError:
+        return  # this Gradio renders nothing
+    start = getattr(node_server, "start_node_process", None)
+    if start is None:
+        log.warning("Pages that Node renders are left as they are: how this Gradio starts it is not known.")
+    elif not hasattr(start, MARK):
+        node_server.start_node_process = _announcing(start)
+
+
+def _announcing(start: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(start)
+    def announcing(*args: Any, **kwargs: Any) -> Any:
+        with passed_on(OPTIONS, with_hook(environment(OPTIONS))):
+            return start(*args, **kwargs)
+
+    setattr(announcing, MARK, True)
+    return announcing
 
 
 def with_hook(given: str) -> str:

@@ -185,6 +185,18 @@ TABLE = (
         None,
     ),
     Surface(
+        "node_server.start_node_process",
+        "Node, which renders pages where SSR is on, puts our script into them (rendering.py)",
+        "such pages are left as they are",
+        None,
+    ),
+    Surface(
+        "Request.signal of the page's own stream, read after its answer",
+        "a page that is asked whether it may be left, and stays, goes on listening (wrap.js)",
+        "it is loaded again when it comes back from the browser's cache",
+        None,
+    ),
+    Surface(
         "window.gradio_config",
         "restoring inputs and attaching to what runs, after a reload (the page looks itself)",
         "a reloaded page begins anew",
