@@ -116,11 +116,10 @@ class Event:
         assert recording is not None
         for kept in self._recorded.take(message):
             kept.record(recording)
+            await recording.room()  # a large value comes in many
         outcome = self._recorded.outcome
         if outcome is not None:
             self.end(RunState(outcome.state), outcome.error)
-        else:
-            await recording.room()
 
     def end(self, state: RunState, error: dict[str, Any] | None = None) -> None:
         """Nothing more comes: its run ends. Nothing if it has."""
