@@ -3,8 +3,9 @@
     python examples/gradio_trace_viewer.py --plain    # Gradio as it comes
     python examples/gradio_trace_viewer.py            # the same app, hardened with one line
 
-Run all three, then reload the page, pull the network or stop the server with Ctrl-C and start it again, and compare.
-The agents need no key: what they read, and report on, is the standard library of your Python. Gradio 5.50 or newer.
+Run all three, then reload the page, pull the network, or stop the server with Ctrl-C and start it again, and
+compare. The agents need no key: what they read, and report on, is the standard library of your Python. It takes
+Gradio 5.50 or newer.
 """
 
 import ast
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -27,32 +28,36 @@ if not plain:
     penstock.gradio.install()
 
 SHOWN = 100
-"""Steps that a page has, and that an agent keeps: the rest are counted only. More can't be read, and would travel
-again with each update."""
+"""Steps that a page has, and that an agent keeps; the rest are counted only. More can't be read."""
 
 BATCH_S = 0.1
 """Steps of so long are one update: ten a second look like a stream, and cost like ten."""
 
 PLAIN = """### Agents' traces, in plain Gradio
-Run all three. Then **reload this page**: the agents are killed at their next step, and the traces, your limits and the
-counts are gone. Stop the server with Ctrl-C and start it again: the same. Now start it without `--plain`."""
+Run all three. Then **reload this page**: the agents are killed at their next step, and the traces, your settings
+and the counts are gone. Stop the server with Ctrl-C and start it again: the same. Now try it without `--plain`."""
 
 HARDENED = """### Agents' traces, hardened by `penstock.gradio.install()`
-Run all three. Then **reload this page**, pull the network, close the tab and reopen it with Ctrl+Shift+T: the agents
-go on, and the page has what it missed. Stop the server with Ctrl-C and start it again: the page comes back by itself,
-and the agents, which are marked `idempotent` as they only read, run again. Every run is on
+Run all three. Then **reload this page**, pull the network, or close the tab and reopen it with Ctrl+Shift+T: the
+agents go on, and the page has what it missed. Stop the server with Ctrl-C and start it again: the page comes back
+by itself, and the agents run again, as they are marked `idempotent`: they only read. All runs are on
 [the console](penstock/). `--plain` shows what happens without."""
 
 STYLE = """<style>
 .trace { max-height: 26rem; overflow-y: auto; font: 12px/1.5 ui-monospace, monospace; padding: 0; }
-.trace div { display: flex; gap: .6em; padding: .15em .5em; border-bottom: 1px solid var(--border-color-primary); }
-.trace b { flex: 0 0 4.2em; font-weight: 600; color: var(--kind); }
+.trace div { display: flex; gap: .6em; padding: .15em .5em;
+  border-bottom: 1px solid var(--border-color-primary); }
+.trace div > b { flex: 0 0 4.2em; font-weight: 600; color: var(--kind) !important; }
 .trace span { flex: 1; overflow-wrap: anywhere; }
 .trace i { flex: none; font-style: normal; opacity: .55; }
 .trace .plan { --kind: #8b5cf6; } .trace .open { --kind: #0ea5e9; } .trace .find { --kind: #f59e0b; }
 .trace .note { --kind: #10b981; background: color-mix(in srgb, #10b981 8%, transparent); }
 .sum { font: 600 13px/2 system-ui, sans-serif; padding: 0 .5em; opacity: .8; }
 </style>"""
+
+
+RUN_ALL = "() => { document.querySelectorAll('button.run-one').forEach((button) => button.click()); }"
+"""Three events of one button would take turns: a page of Gradio 6 begins the next when the one before is over."""
 
 
 # --- The agents ---
@@ -195,25 +200,26 @@ def build(about: str) -> gr.Blocks:
             modules = gr.Slider(5, 160, 60, step=5, label="Modules to read", elem_id="modules")
             pause_s = gr.Slider(0, 2, 0.4, step=0.1, label="Seconds a module", elem_id="pause")
         with gr.Row():
-            start = gr.Button("Run all three", variant="primary", elem_id="run")
+            gr.Button("Run all three", variant="primary", elem_id="run").click(None, js=RUN_ALL)
             stop = gr.Button("Stop", elem_id="stop")
-        states, events = [], []
         with gr.Row():
-            for name, (question, _) in AGENTS.items():
-                with gr.Column(min_width=260):
-                    gr.Markdown(f"**{name}** · {question}")
-                    counts = gr.HTML(elem_id=f"{name}-counts")
-                    trace, state = gr.HTML(elem_id=f"{name}-trace"), gr.State(Trace())
-                states.append(state)
-                events.append(start.click(
-                    agent(name), [modules, pause_s], [trace, counts, state], api_name=name.lower(),
-                    concurrency_limit=4, show_progress="hidden",
-                ))  # fmt: skip
+            columns = [column(name, [modules, pause_s]) for name in AGENTS]
         reported = gr.Markdown(elem_id="report")
+        states, events = [state for state, _ in columns], [event for _, event in columns]
         for event in events:
             event.success(report, states, reported, show_progress="hidden")
         stop.click(None, None, None, cancels=events)
     return demo
+
+
+def column(name: str, given: list[gr.Slider]) -> tuple[gr.State, Any]:
+    """An agent's part of the page: its state, and the event of its run."""
+    with gr.Column(min_width=260):
+        gr.Markdown(f"**{name}** · {AGENTS[name][0]}")
+        start = gr.Button("Run", size="sm", elem_classes="run-one")
+        counts, trace, state = gr.HTML(), gr.HTML(), gr.State(Trace())
+    outputs = [trace, counts, state]
+    return state, start.click(agent(name), given, outputs, api_name=name.lower(), show_progress="hidden")
 
 
 def agent(name: str) -> Callable[[float, float], Iterator[tuple[str, str, Trace]]]:

@@ -31,6 +31,7 @@ with gr.Blocks() as demo:
         colour = gr.Radio(["red", "green"], label="Colour")
         kind = gr.Dropdown(["one", "two"], label="Kind", value="one")
         secret = gr.Textbox(label="Secret", type="password")
+        made = gr.Textbox(lambda: f"made at {time.time()}", label="Made", interactive=True)
     grown = gr.Textbox(label="Grown")
     counted = gr.Textbox(label="Counted")
     told = gr.Textbox(label="Told")

@@ -22,6 +22,9 @@ from penstock.testing import ServerProcess
 VERSIONS = ("5.50", "6.0", "newest")
 """What is tested: the last of 5, the first of 6, and the newest, which the suite's own environment has."""
 
+ENDS = (VERSIONS[0], VERSIONS[-1])
+"""For what Gradio has not changed in between."""
+
 ROOT = Path(__file__).parents[2]
 
 ENVIRONMENTS = ROOT / ".venv" / "gradio"

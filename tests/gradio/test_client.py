@@ -210,7 +210,7 @@ def test_jobs_one_by_one_are_as_with_the_stock_client(server: GradioServer, clie
 
 
 def test_jobs_survive_a_server_that_is_killed(server: GradioServer, client: Teller) -> None:
-    story = client.play("several", 50)
+    story = client.play("several", 24)
     had = find(story, "running")["outputs"]
     server.kill()
     server.start()
@@ -218,7 +218,7 @@ def test_jobs_survive_a_server_that_is_killed(server: GradioServer, client: Tell
     assert len(had) > 2
     assert ran["type"] == "AppError"
     assert "restart" in ran["message"]
-    assert [line.get("value") for line in others] == [counted(50), counted(50)]
+    assert [line.get("value") for line in others] == [counted(24), counted(24)]
 
 
 def test_a_server_without_penstock_is_met_as_the_stock_client_does(tmp_path: Path) -> None:
@@ -242,11 +242,11 @@ def test_a_login_is_made_again_after_a_restart(tmp_path: Path) -> None:
         GradioServer("newest", app, cwd=tmp_path) as server,
         Teller("newest", server.url, "ada:lovelace") as client,
     ):
-        story = client.play("several", 40)
+        story = client.play("several", 24)
         find(story, "running")
         server.kill()
         server.start()
-        assert [line["value"] for line in story if line["kind"] == "result"] == [counted(40), counted(40)]
+        assert [line["value"] for line in story if line["kind"] == "result"] == [counted(24), counted(24)]
 
 
 def test_the_module_is_had_without_gradio_client() -> None:

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from penstock.testing import until
 
-from .server import GradioServer, run
+from .server import ENDS, GradioServer, run
 from .speaking import DEADLINE_S, Session
 
 MANY = """
@@ -136,6 +137,7 @@ tell(grace_s=8, token="secret")
 """
 
 
+@pytest.mark.parametrize("version", ENDS)
 async def test_install_says_what_is_wrong(version: str) -> None:
     said = [line[3:] for line in (await run(version, TROUBLE)).splitlines() if line.startswith("-> ")]
     assert "too late: 'early', launched. | Call it before launch()" in said[0]

@@ -5,10 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import pytest
 
 from penstock.integrations.gradio.line import MOST_IDLE, Mailboxes, spare_mailbox
 
-from .server import GradioServer, run
+from .server import ENDS, GradioServer, run
 from .speaking import Session
 
 
@@ -82,6 +83,7 @@ print(sent, len(queue.pending_messages_per_session), type(queue.pending_messages
 """
 
 
+@pytest.mark.parametrize("version", ENDS)
 async def test_progress_goes_on_after_an_error(version: str) -> None:
     said = (await run(version, PROGRESS, warns=True)).splitlines()
     assert said[0] == "['failed', 'half'] 0 Mailboxes"

@@ -40,11 +40,15 @@ async def test_a_page_that_is_loaded_again_goes_on(page: GradioPage) -> None:
     await page.field("Kind").click()
     await page.page.get_by_role("option", name="two").click()
     await page.field("Secret").fill("hidden")
+    await page.has("Made", "made at")
+    await page.field("Made").fill("by hand")
     await page.reload()
     await page.has("Grown", "reload xxxxxxxx")
     assert await page.value("Word") == "not sent"
+    assert await page.value("Made") == "by hand", "what fills it when the page loads was called once more"
     await page.says("Restored")
     await page.ends("reload", times=1, steps=80)
+    assert await page.value("Made") == "by hand"
     await page.button("Tell").click()
     await page.has("Told", "not sent 80 green two ")
     assert "hidden" not in str(await page.kept())

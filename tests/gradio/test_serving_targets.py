@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .server import environment, find_python, run
+from .server import ENDS, environment, find_python, run
 
 APPS = {
     "launched": "with gradio.Blocks() as one: ...\n"
@@ -59,6 +59,7 @@ def write(folder: Path) -> None:
         (folder / f"{name}.py").write_text(f"import gradio\n{source}\n")
 
 
+@pytest.mark.parametrize("version", ENDS)
 async def test_the_app_that_is_meant_is_found(version: str, tmp_path: Path) -> None:
     write(tmp_path)
     targets = [f"{name}.py" for name in APPS if name not in ("tls", "port")] + [

@@ -328,6 +328,55 @@ test('a change that a restored value makes was answered before, unless somebody 
   assert.equal(touched.answerTo(0, ['sent']), null);
 });
 
+/** The app, with a function that fills both texts when the page loads. */
+function loading() {
+  const config = app();
+  config.dependencies.push(dependency(3, { targets: [[0, 'load']], inputs: [], outputs: [1, 2] }));
+  config.page[''].dependencies.push(3);
+  return config;
+}
+
+test('what somebody has typed or sent is not overwritten because the page was loaded again', async () => {
+  const shelf = new Shelf();
+  const tab = tabOn(shelf, ['random']);
+  tab.edit(loading());
+  await tab.session('random');
+  assert.deepEqual(tab.spare(3), []);
+  const filled = tab.begin({ key: 'k', fn: 3, body: '{}', data: [] });
+  tab.ended(filled, ['default', 'shown'], false);
+  tab.begin({ key: 'l', fn: 0, body: '{}', data: ['default'] });
+  const untouched = tabOn(shelf, ['random']);
+  untouched.edit(loading());
+  assert.deepEqual(untouched.spare(3), [], 'sent as it was shown');
+  untouched.typed(1, 'typed');
+  const touched = tabOn(shelf, ['random']);
+  touched.edit(loading());
+  assert.deepEqual(touched.spare(3), [0]);
+  assert.deepEqual(touched.spare(3), [], 'once: later it is called for another reason');
+  touched.showed(3, ['default', 'now'], [0]);
+  assert.deepEqual(touched.memory.values[1], { value: 'typed' });
+  assert.deepEqual(touched.memory.values[2], { value: 'now' });
+});
+
+test('what runs because the page was loaded is not called once more, and has no double', async () => {
+  const shelf = new Shelf();
+  const tab = tabOn(shelf, ['random']);
+  tab.edit(loading());
+  await tab.session('random');
+  tab.opened(tab.begin({ key: 'k', fn: 3, body: '{}', data: [] }), 'e3');
+  const config = loading();
+  const again = tabOn(shelf, ['random']);
+  again.edit(config);
+  await again.session('x');
+  assert.equal(config.dependencies.length, 4);
+  assert.equal(again.answerTo(3, [])?.begun?.id, 'e3');
+  assert.equal(again.answerTo(3, []), null);
+  const copy = tabOn(shelf, []);
+  copy.edit(loading());
+  await copy.session('x');
+  assert.equal(copy.answerTo(3, []), null, 'a copy calls its own');
+});
+
 // --- The badge
 
 test('a word is said while there is trouble, and one when it is over', () => {

@@ -119,13 +119,18 @@ class Event:
     async def _record(self, message: dict[str, Any]) -> None:
         recording, recorded = self._recording, self._recorded
         assert recording is not None
+<<<<<<< HEAD
         for kept in recorded.take(message):
             await _put(kept, recording)
         outcome = recorded.outcome
+=======
+        for kept in self._recorded.take(message):
+            kept.record(recording)
+            await recording.room()  # a large value comes in many
+        outcome = self._recorded.outcome
+>>>>>>> e4d831afba133b42a5567798c8463a1c913ff9fb
         if outcome is not None:
             self.end(RunState(outcome.state), outcome.error)
-        else:
-            await recording.room()
 
     def give_up(self, error: Exception) -> None:
         """It can't be recorded any more: Gradio need not go on with it, and its readers are told why."""

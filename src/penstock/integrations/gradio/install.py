@@ -24,6 +24,7 @@ from .launching import is_mounted, late
 from .merging import merge
 from .middleware import GradioMiddleware
 from .options import Options
+from .rendering import announce
 from .runs import RecordingApp
 from .service import Service
 
@@ -75,6 +76,7 @@ def install(options: Options, make_app: MakeApp) -> None:
             hardened = _hardened(App.create_app, options, make_app)
             setattr(hardened, MARK, Installed(options))
             App.create_app = staticmethod(hardened)
+            announce()
 
 
 def _can_be_hardened(App: Any) -> bool:  # noqa: N803 - a class

@@ -13,9 +13,22 @@ from ...errors import PenstockError
 from ...server.refusing import refuse
 from . import heartbeat, restart
 from .data import read_messages, read_simple
-from .inner import API, JSON, Answer, call, prefix_of, read_body, refusal, request_scope, respond, route_of
+from .inner import (
+    API,
+    JSON,
+    Answer,
+    call,
+    object_in,
+    prefix_of,
+    read_body,
+    refusal,
+    request_scope,
+    respond,
+    route_of,
+)
 from .joins import join
 from .page import with_script
+from .rendering import EARLY, with_cookie
 from .service import Service
 
 __all__ = ["GradioMiddleware"]
@@ -29,7 +42,11 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
 
-_POST, _GET, _READ = frozenset({"POST"}), frozenset({"GET"}), frozenset({"GET", "HEAD"})
+POLICY_VIOLATION = 1008
+"""The code with which a WebSocket is closed to whom it is not for."""
+
+_POST, _GET, _SOCKET = frozenset({"POST"}), frozenset({"GET"}), frozenset({"WEBSOCKET"})
+_READ = _GET | {"HEAD"}
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
@@ -41,7 +58,7 @@ ROUTES = tuple(
         (_GET, rf"{API}/queue/data/?", "_data"),
         (_GET, rf"{API}/call/.+/[^/]+", "_simple"),
         (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
-        (_GET, rf"{API}/stream/[^/]+/?", "_socket"),
+        (_SOCKET, rf"{API}/stream/[^/]+/?", "_socket"),
         (_READ, rf"{API}/stream/[^/]+/.+", "_media"),
         (frozenset[str](), rf"{PENSTOCK}/session/.+", "_session"),
         (frozenset[str](), OWN.pattern, "_session"),
@@ -76,7 +93,8 @@ class GradioMiddleware:
         if handler is None:
             await self._page(scope, receive, send)
         elif OWN.fullmatch(route):
-            await service.guard(_below(scope), receive, send)  # it lets in whom it may, and files to anybody
+            told = with_cookie(service.owners, scope, send) if route == EARLY else send
+            await service.guard(_below(scope), receive, told)  # it lets in whom it may, and files to anybody
         else:
             await self._handle(handler, scope, receive, send)
 
@@ -124,18 +142,17 @@ class GradioMiddleware:
             await respond(await join(self._service, scope, body, asking), send)
 
     async def _direct(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
-        """A call past the queue, which uses the state of the session that it names."""
-        if not _is_json(scope):
+        """A call past the queue: it uses the state of the session that it names, or goes on with its event."""
+        if _is_upload(scope):
             await self._app(scope, receive, send)
             return
         body = await read_body(receive)
         if body is None:
             return
-        name = _object(body).get("session_hash")
-        if name is not None and not self._service.may_use(str(name), asking):
-            await respond(refusal(404, "Session not found."), send)
-        else:
+        if self._may_act(object_in(body), asking):
             await self._app(scope, _again(body, receive), send)
+        else:
+            await respond(refusal(404, "Session not found."), send)
 
     async def _data(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         await read_messages(self._service, scope, receive, send, asking)
@@ -158,13 +175,11 @@ class GradioMiddleware:
         service, body = self._service, await read_body(receive)
         if body is None:
             return
-        given = _object(body)
-        event = service.sessions.event(str(given.get("event_id")))
-        # Gradio takes any event out of its line, whichever session it is told.
-        named = [given.get("session_hash"), None if event is None else event.session_hash]
-        if not all(name is None or service.may_use(str(name), asking) for name in named):
+        given = object_in(body) or {}
+        if not self._may_act(given, asking):
             await respond(refusal(404, "Session not found."), send)
             return
+        event = service.sessions.event(str(given.get("event_id")))
         if event is not None:
             body = msgspec.json.encode(given | {"event_id": event.inner_id})
         inner = request_scope(scope, "POST", f"{API}/cancel", headers=JSON)
@@ -183,10 +198,23 @@ class GradioMiddleware:
             return
         path = "/".join([f"{API}/stream/{event.inner_id}", *rest])
         body = await read_body(receive)
-        if body is not None:
-            await respond(
-                await call(service.inner, request_scope(scope, "POST", path, headers=JSON), body), send
-            )
+        if body is None:
+            return
+        if not self._may_act(object_in(body), asking):
+            await respond(refusal(404, "Session not found."), send)
+            return
+        inner = request_scope(scope, "POST", path, headers=JSON)
+        await respond(await call(service.inner, inner, body), send)
+
+    def _may_act(self, given: dict[str, Any] | None, asking: str | None) -> bool:
+        """Whether the session and the event that a request names are the asker's.
+
+        Gradio takes any event that it is told, whichever session it is of.
+        """
+        given, service = given or {}, self._service
+        event = service.sessions.event(str(given.get("event_id")))
+        named = [given.get("session_hash"), None if event is None else event.session_hash]
+        return all(name is None or service.may_use(str(name), asking) for name in named)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """WebSocket /stream/{event_id}: chunks, too, in Gradio 5."""
@@ -196,7 +224,20 @@ class GradioMiddleware:
             await refuse(Response(status_code=404), scope, receive, send)
             return
         path = prefix_of(scope) + MEDIA + event.inner_id
-        await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+        checked = self._checked(receive, asking)
+        await self._app({**scope, "path": path, "raw_path": path.encode()}, checked, send)
+
+    def _checked(self, receive: Receive, asking: str | None) -> Receive:
+        """What comes over a WebSocket, up to a message that names somebody else's session."""
+
+        async def receiving() -> Message:
+            message = await receive()
+            said = message.get("bytes") or (message.get("text") or "").encode(errors="replace")
+            if message["type"] == "websocket.receive" and not self._may_act(object_in(said), asking):
+                return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
+            return message
+
+        return receiving
 
     async def _media(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """GET /stream/{session_hash}/…: sound and pictures that an event streams."""
@@ -240,9 +281,10 @@ def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_json(scope: Scope) -> bool:
-    headers = dict(scope["headers"])
-    return not headers.get(b"content-type", b"").startswith(b"multipart/")
+def _is_upload(scope: Scope) -> bool:
+    """Whether it is certainly a form: files are not gathered here."""
+    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+    return bool(kinds) and all(kind.lower().startswith(b"multipart/form-data") for kind in kinds)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
@@ -253,14 +295,6 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return parts.pop() if parts else await receive()
 
     return receiving
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return given if isinstance(given, dict) else {}
 
 
 def _may_be_page(route: str) -> bool:

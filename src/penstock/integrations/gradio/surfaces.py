@@ -104,6 +104,24 @@ TABLE = (
         lambda app: isinstance(getattr(app, "tokens", None), dict) and hasattr(app, "cookie_id"),
     ),
     Surface(
+        "App.auth, App.auth_dependency",
+        "whether a login is required: only then is Gradio asked who somebody is (logins.py)",
+        "it is asked at each request",
+        lambda app: hasattr(app, "auth") and hasattr(app, "auth_dependency"),
+    ),
+    Surface(
+        "Blocks.expects_oauth, oauth.OAUTH_CLIENT_SECRET, utils.get_space, session[oauth_info]",
+        "who has logged in with an account elsewhere (logins.py)",
+        "his browser's cookie owns what he begins",
+        None,
+    ),
+    Surface(
+        "Blocks.ssr_mode, Blocks.share",
+        "telling that Gradio has put a proxy of its own in front, which makes every request local (logins.py)",
+        "the console's other checks stand alone",
+        lambda app: hasattr(app.blocks, "ssr_mode") or hasattr(app.blocks, "share"),
+    ),
+    Surface(
         "Blocks._queue, Queue.pending_messages_per_session, Queue.pending_event_ids_session",
         "the mailboxes of sessions: those that are in use are kept, whatever their number",
         "a session is cut off by the 2,000th after it",
@@ -158,6 +176,12 @@ TABLE = (
         "Queue.pending_messages_per_session",
         "a generator waits while what it has yielded is on its way into the store (room.py)",
         "it does not wait",
+        None,
+    ),
+    Surface(
+        "the functions of /queue/join and /queue/data, App.auth, App.auth_dependency, data_classes.PredictBody",
+        "joining and hearing without the way through HTTP (direct.py looks for them itself)",
+        "the way through HTTP is gone",
         None,
     ),
     Surface(

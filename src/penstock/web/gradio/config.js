@@ -95,6 +95,11 @@ export function propsOf(output) {
   );
 }
 
+/** @param {Config} config @param {number} fn @returns {boolean} whether it is called by itself when the page loads */
+export function isLoad({ dependencies }, fn) {
+  return dependencies.find(({ id }) => id === fn)?.targets.some(([, name]) => name === 'load') ?? false;
+}
+
 /** @param {Config} config @returns {Map<number, Component>} those that are seen; nobody's password is kept */
 export function seenIn({ components }) {
   const seen = components.filter(({ type, props }) => !UNSEEN.includes(type) && props.type !== 'password');

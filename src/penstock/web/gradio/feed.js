@@ -9,8 +9,10 @@ import { Speaker } from './messages.js';
  * @property {any} about what its owner knows it by
  * @property {boolean} folded whether it began before this page: its state first, then what follows
  * @property {{heard: number, hasBase: boolean}} told what the page has heard of it: where the next speaker goes on
+ * @property {boolean} based whether what is generated comes as changes from now on
  * @property {boolean} completed whether the page has been told its end
  * @property {any[]|null} outputs the latest
+ * @property {number[]} spared places of outputs that the page is not shown
  * @property {import('../client/subscription.js').Subscription|null} subscription null while nobody reads
  *
  * @typedef {object} Listener
@@ -97,9 +99,9 @@ export class Feed {
    * Read an event to its end.
    * @param {string} id
    * @param {any} about
-   * @param {boolean} [folded]
+   * @param {{folded?: boolean, spared?: number[]}} options
    */
-  add(id, about, folded = false) {
+  add(id, about, { folded = false, spared = [] }) {
     /** @type {Entry} */
     const entry = {
       id,
@@ -108,6 +110,8 @@ export class Feed {
       told: { heard: 0, hasBase: false },
       completed: false,
       outputs: null,
+      spared,
+      based: false,
       subscription: null,
     };
     this.entries.get(id)?.subscription?.close();
@@ -166,7 +170,7 @@ export class Feed {
   /** @param {Entry} entry @param {any} message */
   #tell(entry, message) {
     if (entry.completed) return;
-    this.say(message);
+    this.say(entry.spared.length ? sparing(entry, message) : message);
     if (message.msg !== 'process_completed') return;
     entry.completed = true;
     entry.outputs = lastOutputs(entry.subscription?.fold) ?? message.output?.data ?? null;
@@ -239,4 +243,20 @@ async function pass(response, tell) {
     }
   }
   throw new TypeError('The stream ended before its events.');
+}
+
+/** @type {object} of Gradio's: nothing about an output changes */
+const NOTHING = { __type__: 'update' };
+
+/** @param {any[]} data @param {number[]} places @param {any} [instead] @returns {any[]} */
+export const without = (data, places, instead = NOTHING) =>
+  data.map((value, place) => (places.includes(place) ? instead : value));
+
+/** @param {Entry} entry @param {any} message */
+function sparing(entry, message) {
+  if (!Array.isArray(message.output?.data)) return message;
+  const isChange = message.msg === 'process_generating' && entry.based;
+  entry.based ||= message.msg === 'process_generating';
+  const data = without(message.output.data, entry.spared, isChange ? [] : NOTHING);
+  return { ...message, output: { ...message.output, data } };
 }

@@ -22,6 +22,8 @@ const BODY_UNITS = 128 * 1024;
  * @property {boolean} [failed]
  * @property {boolean} [lost] its outputs are too large to be kept here
  *
+ * @typedef {{units: number, props: Record<string, any>, given: boolean}} Shown `given`: its value is somebody's, no output's
+ *
  * @typedef {Pick<Storage, 'getItem'|'setItem'|'removeItem'>} Shelf
  */
 
@@ -30,8 +32,7 @@ export class Memory {
   session = '';
   print = '';
   /** @type {Begun[]} oldest first */ events = [];
-  /** @type {Map<string, {units: number, props: Record<string, any>}>} by component; written longest ago first */ #values =
-    new Map();
+  /** @type {Map<string, Shown>} by component; written longest ago first */ #values = new Map();
   #units = 0;
   #dirty = false;
 
@@ -63,7 +64,8 @@ export class Memory {
     if (Array.isArray(about?.events)) this.events = about.events.filter(isBegun);
     if (!Array.isArray(values)) return;
     for (const pair of values)
-      if (Array.isArray(pair) && typeof pair[1] === 'object' && pair[1]) this.show(String(pair[0]), pair[1]);
+      if (Array.isArray(pair) && typeof pair[1] === 'object' && pair[1])
+        this.show(String(pair[0]), pair[1], pair[2] === true);
   }
 
   /** @returns {import('./config.js').Values} what components showed last */
@@ -71,20 +73,38 @@ export class Memory {
     return Object.fromEntries([...this.#values].map(([id, { props }]) => [id, props]));
   }
 
+  /** @returns {string[]} components whose values are somebody's */
+  get given() {
+    return [...this.#values].flatMap(([id, { given }]) => (given ? [id] : []));
+  }
+
+  /**
+   * Somebody gives a component this value, or sends it with it.
+   * @param {string} id
+   * @param {any} value
+   * @param {any} [built] as the app has it
+   */
+  give(id, value, built) {
+    const before = this.#values.get(id);
+    const known = before && 'value' in before.props ? before.props.value : built;
+    this.show(id, { value }, before?.given || JSON.stringify(known) !== JSON.stringify(value));
+  }
+
   /**
    * A component shows this now.
    * @param {string} id
    * @param {Record<string, any>} props
+   * @param {boolean} [given] whether its value is somebody's
    * @returns {boolean} whether it could be kept
    */
-  show(id, props) {
+  show(id, props, given = false) {
     const before = this.#values.get(id);
     const merged = { ...before?.props, ...props };
     const units = JSON.stringify(merged).length;
     this.#values.delete(id);
     this.#units -= before?.units ?? 0;
     if (units > VALUE_UNITS) return false;
-    this.#values.set(id, { units, props: merged });
+    this.#values.set(id, { units, props: merged, given: given || (before?.given === true && !('value' in props)) });
     this.#units += units;
     while (this.#units > VALUES_UNITS) this.#forgetOldest();
     this.#later();
@@ -101,13 +121,13 @@ export class Memory {
    * Outputs have come to these components.
    * @param {number[]} ids
    * @param {any[]} outputs
-   * @param {(id: number) => boolean} isSeen
+   * @param {(id: number, place: number) => boolean} isSeen
    * @returns {boolean} whether all could be kept
    */
   showOutputs(ids, outputs, isSeen) {
     let kept = true;
     ids.forEach((id, place) => {
-      if (place < outputs.length && isSeen(id)) kept = this.show(String(id), propsOf(outputs[place])) && kept;
+      if (place < outputs.length && isSeen(id, place)) kept = this.show(String(id), propsOf(outputs[place])) && kept;
     });
     return kept;
   }
@@ -174,7 +194,7 @@ export class Memory {
     this.#dirty = false;
     this.#put(
       'values',
-      [...this.#values].map(([id, { props }]) => [id, props]),
+      [...this.#values].map(([id, { props, given }]) => [id, props, ...(given ? [true] : [])]),
     );
   }
 

@@ -1,6 +1,6 @@
 // What a page that is loaded again takes over from the one before it: a plan, and what becomes of it. No DOM, no network.
 
-import { addDouble, followersOf } from './config.js';
+import { addDouble, followersOf, isLoad } from './config.js';
 
 /**
  * @typedef {import('./config.js').Config} Config
@@ -53,6 +53,10 @@ export class Doubles {
    */
   constructor(config, taken) {
     for (const { begun, follow } of taken) {
+      if (isLoad(config, begun.fn)) {
+        if (begun.state !== 'done') this.#answers.set(begun.fn, { fn: begun.fn, root: begun.fn, begun });
+        continue; // it is called by itself when the page loads
+      }
       const made = addDouble(config, begun.fn, follow);
       if (!made) continue;
       for (const [id, fn] of made.doubles)
@@ -67,6 +71,14 @@ export class Doubles {
   /** @param {number} fn @returns {Answer|undefined} undefined: no double */
   of(fn) {
     return this.#answers.get(fn);
+  }
+
+  /**
+   * A function that is called by itself when the page loads is answered for once.
+   * @param {number} fn
+   */
+  used(fn) {
+    if (this.#answers.get(fn)?.fn === fn) this.#answers.delete(fn);
   }
 
   /** @param {number} fn @returns {number} what is called on the server */

@@ -1,7 +1,7 @@
 // One session as a page uses it: what Gradio's page asks for it, and what it is given.
 
 import { untilAnswered } from './again.js';
-import { Feed } from './feed.js';
+import { Feed, without } from './feed.js';
 import { endless, Presence } from './presence.js';
 import { jsonResponse } from './routes.js';
 
@@ -109,14 +109,15 @@ export class Visit {
     this.tab?.called(fn, asked.data ?? []);
     const response = await this.around.fetch(url, { ...init, body });
     const { data } = response.ok ? await response.clone().json() : { data: null };
-    this.tab?.showed(fn, data);
-    return response;
+    const spared = this.tab?.spare(fn) ?? [];
+    this.tab?.showed(fn, data, spared);
+    return data && spared.length ? jsonResponse({ ...(await response.json()), data: without(data, spared) }) : response;
   }
 
   /** @param {string} url @param {RequestInit} init @param {Begun} begun @param {number} root */
   #resume(url, init, begun, root) {
     if (!begun.id) return this.#send(url, init, /** @type {string} */ (begun.body), begun.key, begun);
-    this.feed.add(begun.id, { begun, root }, true);
+    this.feed.add(begun.id, { begun, root }, { folded: true });
     this.#changed();
     return eventIs(begun.id);
   }
@@ -157,7 +158,7 @@ export class Visit {
     if (recorded) {
       const { event_id: id } = await response.clone().json();
       if (begun) this.tab?.opened(begun, id);
-      this.feed.add(id, { begun, root: -1 });
+      this.feed.add(id, { begun, root: -1 }, { spared: begun ? this.tab?.spare(begun.fn) : [] });
       return response;
     }
     if (begun) this.tab?.memory.drop(begun);
@@ -191,8 +192,8 @@ export class Visit {
   }
 
   /** @param {import('./feed.js').Entry} entry @param {boolean} failed */
-  #ended({ about: { begun }, outputs }, failed) {
-    if (begun) this.tab?.ended(begun, outputs, failed);
+  #ended({ about: { begun }, outputs, spared }, failed) {
+    if (begun) this.tab?.ended(begun, outputs, failed, spared);
     this.#changed();
   }
 
