@@ -119,16 +119,10 @@ class Event:
     async def _record(self, message: dict[str, Any]) -> None:
         recording, recorded = self._recording, self._recorded
         assert recording is not None
-<<<<<<< HEAD
         for kept in recorded.take(message):
             await _put(kept, recording)
-        outcome = recorded.outcome
-=======
-        for kept in self._recorded.take(message):
-            kept.record(recording)
             await recording.room()  # a large value comes in many
-        outcome = self._recorded.outcome
->>>>>>> e4d831afba133b42a5567798c8463a1c913ff9fb
+        outcome = recorded.outcome
         if outcome is not None:
             self.end(RunState(outcome.state), outcome.error)
 

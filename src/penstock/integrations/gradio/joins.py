@@ -12,7 +12,7 @@ from ...errors import PenstockError
 from ...models import RunRecord
 from .direct import JOIN
 from .events import Event
-from .inner import API, JSON, Answer, call, object_in, refusal, request_scope, route_of
+from .inner import API, JSON, Answer, call, refusal, request_scope, route_of
 from .kept import Request, input_of
 from .owners import username_of
 from .service import Service
@@ -83,14 +83,10 @@ async def _join(service: Service, scope: Scope, asked: Join) -> Answer:
 
 def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:
     """None for what Gradio will refuse in its own words."""
-<<<<<<< HEAD
     body, exact = _read(raw)
     route = route_of(scope)
-=======
-    body, route = object_in(raw), route_of(scope)
->>>>>>> e4d831afba133b42a5567798c8463a1c913ff9fb
     simple = route.startswith(SIMPLE)
-    if body is None or not isinstance(body.get("session_hash"), str | None):
+    if not isinstance(body, dict) or not isinstance(body.get("session_hash"), str | None):
         return None
     if not simple and (not isinstance(body.get("data"), list) or body.get("session_hash") is None):
         return None
