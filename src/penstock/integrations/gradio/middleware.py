@@ -46,7 +46,7 @@ POLICY_VIOLATION = 1008
 """The code with which a WebSocket is closed to whom it is not for."""
 
 _POST, _GET, _SOCKET = frozenset({"POST"}), frozenset({"GET"}), frozenset({"WEBSOCKET"})
-_READ = frozenset({"GET", "HEAD"})
+_READ = _GET | {"HEAD"}
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
