@@ -37,6 +37,7 @@ class Records(Protocol):
     async def fail(self, run_id: str, error: dict[str, Any]) -> None: ...
     def tell(self, run_id: str, status: dict[str, Any]) -> None: ...
     async def cancel_inner(self, event: "Event") -> None: ...
+    async def ending(self, event: "Event") -> None: ...
 
 
 class Event:
@@ -114,6 +115,8 @@ class Event:
     async def _record(self, message: dict[str, Any]) -> None:
         recording = self._recording
         assert recording is not None
+        if message["msg"] == "process_completed":
+            await self._records.ending(self)
         for kept in self._recorded.take(message):
             kept.record(recording)
         outcome = self._recorded.outcome
@@ -147,6 +150,8 @@ class Event:
     async def _stop(self, reason: str) -> None:
         with contextlib.suppress(Exception):
             await self._records.cancel_inner(self)
+        if reason != "shutdown":  # what is interrupted leaves no traces: it may begin again
+            await self._records.ending(self)
         self.end(RunState.INTERRUPTED if reason == "shutdown" else RunState.CANCELLED)
 
     def _finish(self) -> None:

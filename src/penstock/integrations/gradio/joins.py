@@ -54,6 +54,8 @@ async def join(service: Service, scope: Scope, raw: bytes, owner: str | None) ->
     if not service.may_use(asked.session_hash, owner):
         return refusal(404, "Session not found.")
     try:
+        if asked.session_hash is not None:
+            await service.states.restore(asked.session_hash, owner)
         return await (_by_key if asked.key else _by_gradio)(service, scope, asked)
     except PenstockError as error:
         answer = refusal(503, f"The event can't be kept: {error.message} {error.hint}".strip())

@@ -23,6 +23,7 @@ from .owners import Owners, may_read, owner_after
 from .pump import Pump
 from .runs import RecordingApp, Runs
 from .sessions import Session, Sessions
+from .states import States
 from .surfaces import Surfaces, detect
 
 __all__ = ["Service"]
@@ -43,6 +44,7 @@ class Service:
     inner: ASGIApp
     surfaces: Surfaces
     runs: Runs
+    states: States
     owners: Owners
     guard: ASGIApp
 
@@ -87,6 +89,7 @@ class Service:
         self._started_at = time.monotonic()
         self.runs = Runs(self._app, self.surfaces, gradio)
         await self.runs.start(self._left, self.wake.set)
+        self.states = States(gradio, self.runs.values, self.surfaces.label)
         self.owners = Owners(gradio, inner)
         given = self.options
         self.guard = Guard(
@@ -197,6 +200,12 @@ class Service:
         """As `Runs.tell`."""
         self.runs.tell(run_id, status)
 
+    async def ending(self, event: Event) -> None:
+        """Nothing more comes of an event: keep what it has done to its session's state, before that is told."""
+        session = self.sessions.find(event.session_hash)
+        if session is not None and session.hash != event.id:  # else it has a session for itself alone
+            await self.states.save(session.hash, session.owner, event.fn_index)
+
     async def cancel_inner(self, event: Event) -> None:
         """Have Gradio cancel an event."""
         session = self.sessions.find(event.session_hash)
@@ -245,6 +254,7 @@ class Service:
         """Nobody came back: what runs for it is stopped as when a client leaves plain Gradio."""
         pending = session.pending
         self.sessions.end(session)
+        await self.states.over(session.hash, session.owner)
         for event in pending:
             with contextlib.suppress(PenstockError):
                 await self.runs.cancel(event.id, "abandoned")
