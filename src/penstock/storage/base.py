@@ -34,7 +34,16 @@ from ..models import (
     Tally,
 )
 
-__all__ = ["ANYTHING", "EVERY_RUN", "Listener", "RunStore", "Store", "StreamStore", "WorkerSign"]
+__all__ = [
+    "ANYTHING",
+    "EVERY_RUN",
+    "Listener",
+    "RunStore",
+    "Store",
+    "StreamStore",
+    "ValueStore",
+    "WorkerSign",
+]
 
 ANYTHING = Intake()
 """Any number of runs, repeated or not."""
@@ -282,8 +291,23 @@ class RunStore(Protocol):
         ...
 
 
-class Store(StreamStore, RunStore, Protocol):
-    """Both contracts, and a life."""
+class ValueStore(Protocol):
+    """Values by name that outlive the process and belong to no run: what a session has to be given back, say."""
+
+    async def keep(self, name: str, value: bytes | None, until_ms: int, now_ms: int) -> None:
+        """Keep a value until `until_ms`, in place of what had the name; None: the name has none from now on.
+
+        Calls are carried out in order. Values whose time is over are dropped with it. Raises StoreError.
+        """
+        ...
+
+    async def kept(self, name: str, now_ms: int) -> bytes | None:
+        """The value of that name, or None where there is none whose `until_ms` lies ahead."""
+        ...
+
+
+class Store(StreamStore, RunStore, ValueStore, Protocol):
+    """The contracts, and a life."""
 
     async def open(self) -> None:
         """Make it ready. Calling again after an error tries again. Raises StoreError."""

@@ -38,6 +38,7 @@ class Records(Protocol):
     async def fail(self, run_id: str, error: dict[str, Any], state: RunState) -> None: ...
     def tell(self, run_id: str, status: dict[str, Any]) -> None: ...
     async def cancel_inner(self, event: "Event") -> None: ...
+    async def ending(self, event: "Event") -> None: ...
 
 
 class Event:
@@ -122,6 +123,8 @@ class Event:
     async def _record(self, message: dict[str, Any]) -> None:
         recording, recorded = self._recording, self._recorded
         assert recording is not None
+        if message["msg"] == "process_completed":
+            await self._records.ending(self)
         for kept in recorded.take(message):
             await _put(kept, recording)
             await recording.room()  # a large value comes in many
@@ -170,6 +173,8 @@ class Event:
 
     async def _stop(self, reason: str) -> None:
         await self._cancelled()
+        if reason != "shutdown":  # what is interrupted leaves no traces: it may begin again
+            await self._records.ending(self)
         self.end(RunState.INTERRUPTED if reason == "shutdown" else RunState.CANCELLED)
 
     def _finish(self) -> None:

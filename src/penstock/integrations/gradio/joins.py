@@ -73,6 +73,7 @@ async def _join(service: Service, scope: Scope, asked: Join) -> Answer:
     try:
         if name is None:
             return await how(service, scope, asked)
+        await service.states.restore(name, asked.owner)
         with service.session(name, asked.owner, scope).held():
             return await how(service, scope, asked)
     except PenstockError as error:

@@ -1,5 +1,6 @@
 """What stands between Gradio's clients and Gradio: every request that touches a stream, a session or the page."""
 
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...errors import PenstockError
+from ...errors import PenstockError, StoreError
 from ...server.refusing import refuse
 from . import heartbeat, restart
 from .data import read_messages, read_simple
@@ -152,10 +153,36 @@ class GradioMiddleware:
         body = await read_body(receive)
         if body is None:
             return
-        if self._may_act(object_in(body), asking):
-            await self._app(scope, _again(body, receive), send)
-        else:
+        given = object_in(body)
+        name = (given or {}).get("session_hash")
+        if not self._may_act(given, asking):
             await respond(refusal(404, "Session not found."), send)
+        elif isinstance(name, str):
+            index = (given or {}).get("fn_index")
+            await self._in_session(name, index, (scope, _again(body, receive), send), asking)
+        else:
+            await self._app(scope, _again(body, receive), send)
+
+    async def _in_session(
+        self, name: str, fn_index: Any, request: tuple[Scope, Receive, Send], asking: str | None
+    ) -> None:
+        """A direct call of a session, whose state is kept before its client hears of the end."""
+        (scope, receive, send), service, answered = request, self._service, False
+
+        async def answer(message: Message) -> None:
+            nonlocal answered
+            if not answered:
+                answered = True
+                owner = service.sessions.owner_of(name, asking)
+                await service.states.save(name, owner, fn_index if isinstance(fn_index, int) else None)
+            await send(message)
+
+        try:
+            await service.states.restore(name, asking)
+        except PenstockError as error:
+            await self._closed(error, scope, receive, send)
+        else:
+            await self._app(scope, receive, answer)
 
     async def _data(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         await read_messages(self._service, scope, receive, send, asking)
@@ -169,6 +196,8 @@ class GradioMiddleware:
         if not service.may_use(name, asking):
             await respond(refusal(404, "Session not found."), send)
             return
+        with contextlib.suppress(StoreError):  # whatever the session does first asks again
+            await service.states.restore(name, asking)  # for what it does when it is over
         session = service.session(name, asking, scope)
         heart = service.attend(session, scope)
         await heartbeat.stay(session, heart, receive, send, service.surfaces.heartbeat_s)

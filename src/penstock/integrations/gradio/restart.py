@@ -115,6 +115,7 @@ def _taken_over(service: Service, request: Request) -> bool:
 
 
 async def _join(service: Service, request: Request, kept: Kept) -> tuple[Answer, str | None]:
+    await service.states.restore(request.session_hash, request.owner)
     scope = _scope_of(service, request)
     with service.surfaces.login_as(service.gradio, request.username) as cookies:
         if cookies is None:  # its person has to come back first

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from ...errors import UnknownRun
 from ...events import AnyEvent, Folded
 from ...models import RunRecord, RunState
+from ...storage.base import ValueStore
 from .events import Recording
 from .functions import Dependency
 from .kept import kept_in
@@ -68,6 +69,12 @@ class Runs:
     def server(self) -> Any:
         """Penstock's own server."""
         return self._services.server
+
+    @property
+    def values(self) -> ValueStore:
+        """Where values are kept that belong to no run."""
+        store: ValueStore = self._services.store
+        return store
 
     # Functions
 

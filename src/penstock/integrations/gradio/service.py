@@ -24,6 +24,7 @@ from .owners import Owners, may_read, owner_after
 from .pump import Pump
 from .runs import RecordingApp, Runs
 from .sessions import Session, Sessions
+from .states import States
 from .surfaces import Surfaces, detect
 
 __all__ = ["Service"]
@@ -60,6 +61,7 @@ class Service:
     inner: ASGIApp
     surfaces: Surfaces
     runs: Runs
+    states: States
     owners: Owners
     short: Direct | None
     guard: ASGIApp
@@ -121,6 +123,7 @@ class Service:
         except BaseException:
             self._failed_at = time.monotonic()
             raise
+        self.states = States(gradio, self.runs.values, self.surfaces.label)
         self.owners = Owners(gradio, inner)
         self.short = direct(gradio, inner)
         given = self.options
@@ -252,6 +255,12 @@ class Service:
         """As `Runs.tell`."""
         self.runs.tell(run_id, status)
 
+    async def ending(self, event: Event) -> None:
+        """Nothing more comes of an event: keep what it has done to its session's state, before that is told."""
+        session = self.sessions.find(event.session_hash)
+        if session is not None and session.hash != event.id:  # else it has a session for itself alone
+            await self.states.save(session.hash, session.owner, event.fn_index)
+
     async def cancel_inner(self, event: Event) -> None:
         """Have Gradio cancel an event, and no other."""
         session = self.sessions.find(event.session_hash)
@@ -310,6 +319,7 @@ class Service:
 
     async def _end(self, session: Session, pump: Pump | None) -> None:
         pending = session.pending
+        await self.states.over(session.hash, session.owner)
         stops = [self.hold(self.runs.cancel(event.id, "abandoned")) for event in pending]
         if stops:
             await asyncio.wait(stops, timeout=ABANDON_S)

@@ -197,6 +197,12 @@ TABLE = (
         None,
     ),
     Surface(
+        "StateHolder.session_data, SessionState.state_data, SessionState._state_ttl, BlockFunction.*",
+        "gr.State values that have a JSON form are given back after a restart (stateful.py looks itself)",
+        "they begin at their defaults after a restart",
+        None,
+    ),
+    Surface(
         "window.gradio_config",
         "restoring inputs and attaching to what runs, after a reload (the page looks itself)",
         "a reloaded page begins anew",

@@ -30,43 +30,23 @@ from ...protocol.runs import may_become
 from ..base import ANYTHING, EVERY_RUN, Listener, WorkerSign
 from ..intake import already_running, check_room
 from ..listeners import tell_all
-from .audience import Audience
-from .lineup import OVERDUE_MS, Lineup
+from .holding import Kept, Sign
+from .lineup import OVERDUE_MS
 from .lists import read_runs
 from .log import Log
 
 __all__ = ["MemoryStore"]
 
 
-class _Sign(msgspec.Struct, frozen=True):
-    worker: str
-    expires_at_ms: int
-
-
-class _Kept:
-    """All that a store holds."""
-
-    __slots__ = ("audience", "keys", "lineup", "logs", "paces", "runs", "signs")
-
-    def __init__(self) -> None:
-        self.logs: dict[str, Log] = {}
-        self.runs: dict[str, RunRecord] = {}  # in order of submission
-        self.lineup = Lineup()
-        self.keys: dict[tuple[str, str | None], str] = {}
-        self.signs: dict[str, _Sign] = {}
-        self.paces: dict[str, Pace] = {}
-        self.audience = Audience(self.runs)
-
-
 class MemoryStore:
     """Nothing survives the process."""
 
     def __init__(self) -> None:
-        self._open: _Kept | None = _Kept()
+        self._open: Kept | None = Kept()
         self._listeners: list[Listener] = []
 
     @property
-    def _kept(self) -> _Kept:
+    def _kept(self) -> Kept:
         if self._open is None:
             raise StoreUnavailable("The store has been closed.", hint="What it held is gone; make another.")
         return self._open
@@ -375,7 +355,7 @@ class MemoryStore:
     # Workers
 
     async def sign(self, worker: str, expires_at_ms: int) -> None:
-        self._kept.signs[worker] = _Sign(worker, expires_at_ms)
+        self._kept.signs[worker] = Sign(worker, expires_at_ms)
 
     async def leave(self, worker: str) -> None:
         self._kept.signs.pop(worker, None)
@@ -387,7 +367,7 @@ class MemoryStore:
         known = running | self._kept.audience.workers | self._kept.lineup.holders
         return [
             *self._kept.signs.values(),
-            *(_Sign(worker, 0) for worker in sorted(known - self._kept.signs.keys())),
+            *(Sign(worker, 0) for worker in sorted(known - self._kept.signs.keys())),
         ]
 
     async def take_over(self, worker: str, lost: WorkerSign) -> list[Claimed]:
@@ -397,3 +377,11 @@ class MemoryStore:
         await self.leave(lost.worker)
         theirs = [run for run in self._kept.lineup.running if run.worker == lost.worker]
         return [self._lease(self._change(run.id, worker=worker), worker) for run in theirs]
+
+    # Values
+
+    async def keep(self, name: str, value: bytes | None, until_ms: int, now_ms: int) -> None:
+        self._kept.values.keep(name, value, until_ms, now_ms)
+
+    async def kept(self, name: str, now_ms: int) -> bytes | None:
+        return self._kept.values.kept(name, now_ms)

@@ -241,3 +241,16 @@ FROM (
     SELECT stream_id, max(rowid) AS row, max(last_seq) AS last_seq FROM chunks NOT INDEXED
     WHERE rowid > :row GROUP BY stream_id
 ) AS c JOIN streams AS s ON s.id = c.stream_id;
+
+-- name: keep
+INSERT INTO kept (name, value, until_ms) VALUES (:name, :value, :until_ms)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, until_ms = excluded.until_ms;
+
+-- name: drop_kept
+DELETE FROM kept WHERE name = :name;
+
+-- name: drop_over
+DELETE FROM kept WHERE until_ms <= :now_ms;
+
+-- name: kept
+SELECT value FROM kept WHERE name = :name AND until_ms > :now_ms;

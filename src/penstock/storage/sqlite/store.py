@@ -38,7 +38,7 @@ from ...models import (
 )
 from ..base import ANYTHING, EVERY_RUN, Listener, WorkerSign
 from ..listeners import tell_all, tell_chunks
-from . import claims, lists, records, work
+from . import claims, lists, records, values, work
 from .connection import schema_version
 from .file import StoreFile
 from .readers import Readers
@@ -290,3 +290,11 @@ class SqliteStore:
             lambda connection: work.take_over(connection, worker, lost.worker, lost.expires_at_ms)
         )
         return claimed
+
+    # Values
+
+    async def keep(self, name: str, value: bytes | None, until_ms: int, now_ms: int) -> None:
+        await self._write(lambda connection: values.keep(connection, name, value, until_ms, now_ms))
+
+    async def kept(self, name: str, now_ms: int) -> bytes | None:
+        return await self._read(lambda connection: values.kept(connection, name, now_ms))

@@ -39,6 +39,7 @@ from . import (
     shared,
     stopping,
     streams,
+    values,
     waiting,
     watching,
     workers,
@@ -74,6 +75,7 @@ CHECKS: dict[str, Check] = _checks_of(
     stopping,
     watching,
     workers,
+    values,
 )
 """Name to check, for one store."""
 

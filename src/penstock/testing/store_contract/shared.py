@@ -42,6 +42,7 @@ __all__ = [
     "starting_holds_between_stores",
     "stops_reach_the_other",
     "the_other_is_woken",
+    "values_hold_between_stores",
 ]
 
 
@@ -236,3 +237,11 @@ async def readers_are_counted_over_both(one: Store, other: Store) -> None:
     await other.watch("v", {"r": False}, 9000)
     assert await one.abandoned(9499, 9000) == []
     assert await one.abandoned(9500, 9000) == await other.abandoned(9500, 9000) == ["r"]
+
+
+async def values_hold_between_stores(one: Store, other: Store) -> None:
+    for value in (b"one", b"two"):
+        await one.keep("a", value, 2000, 1000)
+        assert await other.kept("a", 1000) == value
+    await other.keep("a", None, 2000, 1000)
+    assert await one.kept("a", 1000) is None
