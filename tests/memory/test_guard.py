@@ -71,7 +71,7 @@ async def test_what_was_freed_in_small_pieces_is_returned_to_the_system(
     thread.join()
     await until(lambda: guard.tight)
     del kept[:-1]
-    await until(lambda: not guard.tight)
+    await until(lambda: not guard.tight, deadline_s=45)
 
 
 async def test_a_ring_that_only_a_collection_frees_is_freed(guards: Callable[[int], MemoryGuard]) -> None:

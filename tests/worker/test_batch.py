@@ -174,7 +174,8 @@ async def test_an_error_is_tried_again_for_each(kind: str, either: "Bench", toge
             raise ValueError
         return words
 
-    runs = await together(either, getattr(Calls(fail_once), kind), "abc", max_wait_ms=50, retries=1)
+    full = {"max_batch_size": 3, "max_wait_ms": 20_000}  # all in one call, however slow the machine
+    runs = await together(either, getattr(Calls(fail_once), kind), "abc", retries=1, **full)
     assert await outcomes(runs) == [WELL] * 3
     assert [(await either.services.queue.get(run.id)).attempt for run in runs] == [2] * 3
 
