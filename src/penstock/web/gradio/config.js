@@ -18,6 +18,7 @@
  * @property {boolean} trigger_only_on_success
  * @property {boolean} trigger_only_on_failure
  * @property {string} [connection]
+ * @property {number|null} [render_id] of one that makes components
  *
  * @typedef {object} Config
  * @property {Component[]} components
@@ -95,6 +96,11 @@ export function propsOf(output) {
   return Object.fromEntries(
     Object.entries(output).filter(([name]) => name !== '__type__' && !FORBIDDEN.includes(name)),
   );
+}
+
+/** @param {Config} config @param {number} fn @returns {boolean} whether it makes components: a page that is loaded has them made */
+export function isRender({ dependencies }, fn) {
+  return (dependencies.find(({ id }) => id === fn)?.render_id ?? null) !== null;
 }
 
 /** @param {Config} config @param {number} fn @returns {boolean} whether it is called by itself when the page loads */

@@ -1,6 +1,6 @@
 // What a page that is loaded again takes over from the one before it: a plan, and what becomes of it. No DOM, no network.
 
-import { addDouble, followersOf, isLoad } from './config.js';
+import { addDouble, followersOf, isLoad, isRender } from './config.js';
 
 /**
  * @typedef {import('./config.js').Config} Config
@@ -26,6 +26,7 @@ import { addDouble, followersOf, isLoad } from './config.js';
 export function toTake(config, events) {
   return events.flatMap((begun, place) => {
     if (begun.state === 'sent' && !begun.body) return [];
+    if (isRender(config, begun.fn)) return [];
     if (begun.state === 'done' && !begun.id) return []; // it had no place in the queue
     if (begun.state !== 'done') return [{ begun, follow: true }];
     const follow = isUnfollowed(config, begun, events.slice(place + 1));

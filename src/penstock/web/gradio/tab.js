@@ -1,7 +1,7 @@
 // This tab's own page: which session it goes on with, what its components began with, and the events that it has begun.
 // Everything here is a convenience: where it can't be had, the page reconnects, and begins anew when it is loaded again.
 
-import { applyValues, isKnown, isLoad, nameElements, printOf, seenIn } from './config.js';
+import { applyValues, isKnown, isLoad, isRender, nameElements, printOf, seenIn } from './config.js';
 import { Doubles, toTake } from './restore.js';
 
 /**
@@ -127,7 +127,8 @@ export class Tab {
   // Components that begin with what they showed may say that they have changed: that was answered before.
   /** @param {number} fn @param {any[]} data */
   #repeated(fn, data) {
-    if (!this.config || !this.restored || !this.#own || this.isTouched() || isLoad(this.config, fn)) return null;
+    if (!this.config || !this.restored || !this.#own || this.isTouched()) return null;
+    if (isLoad(this.config, fn) || isRender(this.config, fn)) return null;
     const id = this.#before.get(`${fn} ${sumOf(data)}`);
     const begun = id && this.memory.events.find((one) => one.id === id);
     return begun ? { begun, root: -1 } : null;
