@@ -53,7 +53,20 @@ async def _submit_until(until: float, submit: Submit, took_s: list[float]) -> No
         took_s.append(time.perf_counter() - started)
 
 
-async def _round(server: Server, clients: Clients, count: int, seconds: float) -> Round:
+async def submitted(server: Server, clients: Clients, count: int, total: int) -> None:
+    """So many runs by so many clients."""
+    left = iter(range(total))
+
+    async def some(submit: Submit) -> None:
+        for _ in left:
+            await submit()
+
+    async with clients(server, count) as submits:
+        await asyncio.gather(*map(some, submits))
+
+
+async def measured(server: Server, clients: Clients, count: int, seconds: float) -> Round:
+    """What so many clients come to in this time."""
     took_s: list[float] = []
     async with asyncio.timeout(seconds + STUCK_S), clients(server, count) as submits:
         server_s, load_s, started = server.cpu_s(), time.process_time(), time.perf_counter()
@@ -69,8 +82,8 @@ async def _round(server: Server, clients: Clients, count: int, seconds: float) -
 
 
 async def _rounds(server: Server, clients: Clients, seconds: float) -> dict[int, Round]:
-    await _round(server, clients, max(CLIENTS), WARM_UP_S)
-    return {count: await _round(server, clients, count, seconds) for count in CLIENTS}
+    await measured(server, clients, max(CLIENTS), WARM_UP_S)
+    return {count: await measured(server, clients, count, seconds) for count in CLIENTS}
 
 
 def measure(

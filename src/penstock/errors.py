@@ -7,6 +7,7 @@ PenstockError
 │   ├── Unauthorized         401  unauthorized
 │   ├── ForbiddenHost        403  forbidden_host
 │   ├── ForbiddenOrigin      403  forbidden_origin
+│   ├── NotOperator          403  not_operator (inside a Gradio app)
 │   ├── UnknownFunction      404  unknown_function
 │   ├── UnknownRun           404  unknown_run
 │   ├── NotFound             404  not_found
@@ -49,7 +50,7 @@ from typing import Any, ClassVar
 __all__ = [
     "AlreadyRunning", "BadCursor", "BadRequest", "BadYield", "BodyTooLarge", "BufferFull", "ClientError",
     "ConfigError", "ConnectionLost", "EventTooLarge", "Fenced", "ForbiddenHost", "ForbiddenOrigin",
-    "InvalidInput", "MemoryLimit", "MethodNotAllowed", "NotAStore", "NotFound", "NotWaiting",
+    "InvalidInput", "MemoryLimit", "MethodNotAllowed", "NotAStore", "NotFound", "NotOperator", "NotWaiting",
     "PenstockError", "ProtocolError", "QueueFull", "RequestError", "RunFailed", "ServerClosing",
     "StoreCorrupt", "StoreError", "StoreFull", "StoreLocked", "StoreTooNew", "StoreUnavailable",
     "Unauthorized", "UnknownFunction", "UnknownRun", "UnknownUpload", "UnsupportedMedia", "UnsupportedTus",
@@ -114,6 +115,13 @@ class ForbiddenOrigin(RequestError):
     """A page of another site wanted to open a WebSocket."""
 
     code = "forbidden_origin"
+    status = 403
+
+
+class NotOperator(RequestError):
+    """Somebody who is logged in asked for what only operators may have."""
+
+    code = "not_operator"
     status = 403
 
 

@@ -1,10 +1,6 @@
-"""Gradio apps that lose nothing: one line hardens any existing app.
+"""Gradio apps that lose nothing: `penstock.gradio.install()` hardens any existing app, in one line.
 
-import penstock.gradio
-
-penstock.gradio.install()
-...
-demo.launch()
+Before or after the app is made, but before it is launched or mounted.
 """
 
 from collections.abc import Iterable

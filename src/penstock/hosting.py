@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from . import gradio as door
 from .app import STARTED
 from .errors import ConfigError, PenstockError
-from .integrations.gradio.install import installed
+from .integrations.gradio.install import close_all, installed
 from .integrations.gradio.launching import in_place_of_its_server, never_block
 from .settings import Settings, load
 
@@ -232,6 +232,7 @@ class Host:
 
     async def drain(self) -> None:
         """Take no more runs, and send the readers away; what runs goes on."""
+        close_all()
         for app in list(STARTED):
             await app.drain()
 

@@ -1,6 +1,6 @@
 """A program that uses a Gradio client, for the tests: it is told stories, and tells what happens in lines of JSON.
 
-python client_story.py URL penstock|stock
+python client_story.py URL penstock|stock|USER:PASSWORD
 """
 
 import json
@@ -71,6 +71,11 @@ def fetch(client: Any, event_id: str) -> None:
     tell("status", code=job.status().code.name, success=job.status().success)
 
 
+def size(client: Any, megabytes: int) -> None:
+    """How much of a large output comes."""
+    tell("size", value=len(client.predict(megabytes * 1_000_000, "", api_name="/large")["text"]))
+
+
 def cancel(client: Any, _: str) -> None:
     """A job that is cancelled; another one after it."""
     job = client.submit(100_000, "", api_name="/count")
@@ -91,20 +96,21 @@ def one_by_one(client: Any, times: str) -> None:
     tell("state", value=[client.predict(api_name="/visits") for _ in range(3)])
 
 
-STORIES: dict[str, Callable[[Any, str], None]] = {
-    story.__name__: story for story in (count, several, fetch, cancel, one_by_one)
+STORIES: dict[str, Callable[[Any, Any], None]] = {
+    story.__name__: story for story in (count, several, fetch, size, cancel, one_by_one)
 }
 
 
 def main(url: str, kind: str) -> None:
-    if kind == "penstock":
-        import penstock.gradio
-
-        client: Any = penstock.gradio.Client(url, verbose=False)
-    else:
+    if kind == "stock":
         import gradio_client
 
-        client = gradio_client.Client(url, verbose=False)
+        client: Any = gradio_client.Client(url, verbose=False)
+    else:
+        import penstock.gradio
+
+        user, _, password = kind.partition(":")
+        client = penstock.gradio.Client(url, verbose=False, auth=(user, password) if password else None)
     tell("ready")
     for line in sys.stdin:
         story, argument = json.loads(line)

@@ -19,7 +19,7 @@ def note(name: str, **what: object) -> None:
         notes.write(json.dumps(what) + "\n")
 
 
-def hurries(name: str) -> float:
+def paced(name: str) -> float:
     """Seconds that a story pauses from now on, if it was told so meanwhile."""
     path = NOTES / f"{name}.pause"
     return float(path.read_text()) if path.exists() else 0
@@ -35,7 +35,7 @@ def story(prompt: str) -> Iterator[str]:
             said.append(f"word{step}")
             note(name, at=step)
             yield " ".join(said)
-            time.sleep(hurries(name) or float(pause_s))
+            time.sleep(paced(name) or float(pause_s))
         note(name, at="end")
     finally:
         note(name, at="closed")

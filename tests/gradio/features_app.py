@@ -61,8 +61,8 @@ def steps(count: float, progress: gr.Progress = gr.Progress()) -> str:  # noqa: 
     return "stepped"
 
 
-def tracked(count: float, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> str:  # noqa: ARG001, B008
-    from tqdm import tqdm
+def tracked(count: float, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> str:  # noqa: B008
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
     for _ in tqdm(range(int(count)), desc="Tracking"):
         time.sleep(0.15)
@@ -91,7 +91,7 @@ def written(text: str) -> str:
     return str(path)
 
 
-@CACHED
+@CACHED  # type: ignore[untyped-decorator]
 def costly(number: float) -> float:
     note("costly", number)
     return number + 1
@@ -105,16 +105,10 @@ def check(number: float) -> Any:
     return gr.validate(number > 0, "It must be more than nothing")
 
 
-class Pieces(gr.Audio):
-    """Streams bytes as they are, for machines that can't encode any."""
-
-    is_template = True
-
-    async def stream_output(
-        self, value: bytes | None, output_id: str, first_chunk: bool  # noqa: ARG002
-    ) -> tuple[MediaStreamChunk | None, Any]:
-        file = FileData(path=output_id, is_stream=True, orig_name="sound.mp3").model_dump()
-        return value and MediaStreamChunk(data=value, duration=0.5, extension=".aac"), file
+async def as_it_is(value: bytes | None, output_id: str, _: bool) -> tuple[MediaStreamChunk | None, Any]:
+    """A piece of streamed sound, on machines that can't encode any."""
+    file = FileData(path=output_id, is_stream=True, orig_name="sound.mp3").model_dump()
+    return (MediaStreamChunk(data=value, duration=0.5, extension=".aac") if value else None), file
 
 
 def sound(count: float) -> Iterator[bytes]:
@@ -136,6 +130,12 @@ def once(name: str) -> str:
     return name
 
 
+def slowly(text: str) -> str:
+    note("typed", text)
+    time.sleep(0.3)
+    return text
+
+
 def later(so_far: str) -> str:
     return f"{so_far}."
 
@@ -148,7 +148,7 @@ def chat(message: str, history: list[Any]) -> Iterator[str]:
 
 
 def boxes(count: float, store: gr.State) -> None:
-    @gr.render(inputs=count)
+    @gr.render(inputs=count)  # type: ignore[untyped-decorator]
     def draw(many: float) -> None:
         for number in range(int(many)):
             box = gr.Textbox(label=f"Box {number}", elem_id=f"box-{number}")
@@ -177,7 +177,9 @@ def clients() -> None:
     next(button).click(written, text, file, api_name="written")
     next(button).click(costly, number, count, api_name="costly")
     next(button).click(checked, number, result, api_name="checked", validator=check)
-    next(button).click(sound, number, Pieces(streaming=True), api_name="sound")
+    pieces = gr.Audio(streaming=True)
+    pieces.stream_output = as_it_is
+    next(button).click(sound, number, pieces, api_name="sound")
 
 
 def chains() -> None:
@@ -203,8 +205,7 @@ def buttons() -> None:
         once, name, echoed, trigger_mode="multiple", concurrency_limit=3
     )
     typed, last = gr.Textbox(elem_id="typed"), gr.Textbox(elem_id="last")
-    typed.input(lambda text: (note("typed", text), time.sleep(0.3), text)[-1], typed, last,
-        trigger_mode="always_last")
+    typed.input(slowly, typed, last, trigger_mode="always_last")
     mine = gr.State(0, delete_callback=lambda value: note("deleted", value))
     gr.Button("Mine", elem_id="mine").click(lambda n: (n + 1, str(n + 1)), mine, [mine, states])
     timer = gr.Timer(0.4)
@@ -222,7 +223,11 @@ def buttons() -> None:
 
 
 def camera() -> None:
-    image, so_far, frames = gr.Image(sources="webcam", streaming=True, elem_id="camera"), gr.State(0), gr.Textbox(elem_id="frames")
+    image, so_far, frames = (
+        gr.Image(sources="webcam", streaming=True, elem_id="camera"),
+        gr.State(0),
+        gr.Textbox(elem_id="frames"),
+    )
     image.stream(seen_frames, [image, so_far], [so_far, frames], stream_every=0.2, time_limit=20)
 
 
@@ -239,7 +244,12 @@ with gr.Blocks(title="Features") as demo:
     with gr.Tab("Chat"):
         gr.ChatInterface(chat, api_name="chat")
     with gr.Tab("Interface"):
-        gr.Interface(lambda name: f"Hello, {name}", gr.Textbox(elem_id="who"), gr.Textbox(elem_id="hello"), api_name="hello")
+        gr.Interface(
+            lambda name: f"Hello, {name}",
+            gr.Textbox(elem_id="who"),
+            gr.Textbox(elem_id="hello"),
+            api_name="hello",
+        )
     demo.load(lambda: "loaded", None, loaded)
     demo.unload(lambda: note("unload", "left"))
 

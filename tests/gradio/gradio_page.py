@@ -177,7 +177,8 @@ def _begun(chance: random.Random) -> Any:
         [
             None,
             "",
-            "Hello" * chance.randint(1, 30),
+            "Hello, this is long. " * chance.randint(1, 30),
+            "And so is this one, by itself. " * 30,
             [],
             [{"role": "user", "content": "Hi", "metadata": None}],
             {"path": "/tmp/a.png", "url": "http://x/file=/tmp/a.png", "meta": {"_type": "gradio.FileData"}},

@@ -55,7 +55,9 @@ class Page:
     async def shows(self, where: str, text: str = "", wait_s: float = WAIT_S) -> str:
         """Wait until it has this text, or any, and return it."""
         wanted = f"=== {quoted(text)}" if text else "!== ''"
-        return str(await self.tab.until(f"(text => text {wanted} && text)({_value(where)} ?? '')", wait_s, where))
+        return str(
+            await self.tab.until(f"(text => text {wanted} && text)({_value(where)} ?? '')", wait_s, where)
+        )
 
     async def says(self, text: str) -> None:
         """Words anywhere on the page."""
@@ -63,7 +65,8 @@ class Page:
 
     async def turn_to(self, name: str) -> None:
         """A tab of the app's."""
-        find = f"[...document.querySelectorAll('button[role=tab]')].find(one => one.innerText.trim() === {quoted(name)})"
+        tabs = "[...document.querySelectorAll('button[role=tab]')]"
+        find = f"{tabs}.find((one) => one.innerText.trim() === {quoted(name)})"
         await self.tab.until(f"{find} && ({find}.click(), true)", WAIT_S)
 
     async def another(self) -> "Page":
@@ -145,7 +148,9 @@ async def trigger_once(page: Page) -> int:
 @feature
 async def trigger_multiple(page: Page) -> int:
     await page.type("name", "begun-often")
-    await page.tab.page.evaluate("for (let i = 0; i < 3; i += 1) document.querySelector('button#multiple').click()")
+    await page.tab.page.evaluate(
+        "for (let i = 0; i < 3; i += 1) document.querySelector('button#multiple').click()"
+    )
     await until(lambda: len(page.noted("begun-often")) == 3, WAIT_S, "it runs three times")
     await page.shows("echoed", "begun-often")
     return len(page.noted("begun-often"))
@@ -264,7 +269,8 @@ async def interface(page: Page) -> str:
     await page.type("who", "Ada")
     await page.tab.until(
         "(button => button && (button.click(), true))([...document.querySelectorAll('button')]"
-        ".find((one) => one.innerText.trim() === 'Submit' && one.offsetParent))", WAIT_S
+        ".find((one) => one.innerText.trim() === 'Submit' && one.offsetParent))",
+        WAIT_S,
     )
     return await page.shows("hello")
 

@@ -4,7 +4,10 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import pytest
+
 from penstock.events import AnyEvent, End, Folded, Json, Log, Progress, Replace, Reset, decode_message, encode
+from penstock.integrations.gradio import messages as recording
 from penstock.integrations.gradio.messages import Recorded, Speaker
 from penstock.protocol.coalesce import Fold, coalesce
 from penstock.worker.frames import Frames
@@ -45,8 +48,21 @@ class Logbook:
         self.events.append(again)
 
 
-def record(messages: Sequence[Message], *, log: Logbook | None = None, simple: bool = False) -> Logbook:
-    log = log or Logbook()
+def record(
+    messages: Sequence[Message],
+    *,
+    log: Logbook | None = None,
+    simple: bool = False,
+    large_bytes: int = recording.LARGE_BYTES,
+) -> Logbook:
+    """large_bytes: values above it are kept in parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "LARGE_BYTES", large_bytes)
+        patch.setattr(recording, "PART_CHARS", large_bytes // 3)
+        return _record(messages, log or Logbook(), simple=simple)
+
+
+def _record(messages: Sequence[Message], log: Logbook, *, simple: bool) -> Logbook:
     recorded = Recorded(simple=simple)
     for message in messages:
         for kept in recorded.take(message):

@@ -133,9 +133,9 @@ class Scene:
     async def shows(self, tab: Tab, where: str, text: str, deadline_s: float = 30) -> None:
         await tab.until(f"{LOOK}[{quoted(where.replace('-', '_'))}] === {quoted(text)}", deadline_s)
 
-    def hurry(self) -> None:
-        """The story may go on fast."""
-        (self.notes / f"{self.name}.pause").write_text("0.1")
+    def pace(self, pause_s: float = 0.1) -> None:
+        """The story goes on faster, or slower, than it began."""
+        (self.notes / f"{self.name}.pause").write_text(str(pause_s))
 
     # --- The proof ---
 
@@ -143,14 +143,16 @@ class Scene:
         """What the generator did."""
         return did(self.notes, name or self.name)
 
-    async def settle(self, tab: Tab) -> dict[str, Any]:
+    async def settle(
+        self, tab: Tab, has_all: Callable[[dict[str, Any]], bool] | None = None
+    ) -> dict[str, Any]:
         """The page has everything, or nothing more comes."""
         loop = asyncio.get_running_loop()
-        last: tuple[Any, Any] = (None, None)
-        now, since, end = (None, None), loop.time(), loop.time() + DEADLINE_S
+        now: tuple[dict[str, Any] | None, Did] = None, Did()
+        last, since, end = now, loop.time(), loop.time() + DEADLINE_S
         while loop.time() < end:
             now = (await self.look(tab), self.ran())
-            if now[0] and now[0]["told"] == text_of(STEPS) and now[0]["words"] == str(STEPS):
+            if now[0] and (has_all or has_story)(now[0]):
                 break
             if now != last:
                 last, since = now, loop.time()
@@ -169,9 +171,9 @@ class Scene:
             return look
         return None
 
-    async def examine(self, tab: Tab) -> Seen:
+    async def examine(self, tab: Tab, look: dict[str, Any] | None = None) -> Seen:
         """What the page shows in the end, and whether it still works."""
-        look = await self.settle(tab)
+        look = look or await self.settle(tab)
         counted, presses = await self._tries(tab)
         self.before["loads"] += self.loads
         return seen(look, self.before, STEPS, self.ran(), state=counted > self.counted, presses=presses)
@@ -197,6 +199,11 @@ class Scene:
         return int(number)
 
 
+def has_story(look: dict[str, Any]) -> bool:
+    """The whole of it, and what comes after it."""
+    return bool(look["told"] == text_of(STEPS) and look["words"] == str(STEPS))
+
+
 async def play(
     chosen: Disturbance, chromium: Chromium, server: GradioServer, notes: Path, name: str, times: Times, *,
     hardened: bool,
@@ -210,7 +217,9 @@ async def play(
             return done if done is not None else await judged(scene)
         except BaseException as error:
             for tab in scene.tabs:
-                error.add_note(f"{tab.page.url}: {await scene.look(tab)}; console: {tab.bugs[-3:] + tab.troubles[-5:]}")
+                error.add_note(
+                    f"{tab.page.url}: {await scene.look(tab)}; console: {tab.bugs[-3:] + tab.troubles[-5:]}"
+                )
             raise
         finally:
             for tab in scene.tabs:

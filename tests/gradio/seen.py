@@ -12,7 +12,8 @@ if (window === top && location.protocol.startsWith('http')) {
   sessionStorage.faultyLoads = 1 + Number(sessionStorage.faultyLoads ?? 0);
   const look = () => document.querySelectorAll('[data-testid="toast-body"]').forEach((toast) => {
     const told = new Set(JSON.parse(sessionStorage.faultyTold ?? '[]'));
-    sessionStorage.faultyTold = JSON.stringify([...told.add(toast.innerText.split('\\n').reduce((a, b) => b.length > a.length ? b : a).trim())]);
+    const longest = toast.innerText.split('\\n').reduce((a, b) => b.length > a.length ? b : a).trim();
+    sessionStorage.faultyTold = JSON.stringify([...told.add(longest)]);
   });
   addEventListener('DOMContentLoaded', () =>
     new MutationObserver(look).observe(document.body, { childList: true, subtree: true }));
@@ -111,7 +112,9 @@ class Seen:
 
     def _messages(self) -> str:
         """The first sentence of each."""
-        sentences = dict.fromkeys(" ".join(text.split()).partition(". ")[0].rstrip(".") for text in self.messages)
+        sentences = dict.fromkeys(
+            " ".join(text.split()).partition(". ")[0].rstrip(".") for text in self.messages
+        )
         return "".join(f'; "{sentence}"' for sentence in sentences)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Self
 
 import httpx
@@ -40,7 +40,7 @@ class Session:
         event_id: str = answer.json()["event_id"]
         return event_id
 
-    async def messages(self, **query: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    async def messages(self, **query: str) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """What is said until the stream is closed, each with the cursor that came with it."""
         params = {"session_hash": self.hash, **query}
         async with (
@@ -76,10 +76,10 @@ class Session:
         """Hold a heartbeat."""
         async with self.http.stream("GET", f"/gradio_api/heartbeat/{self.hash}") as answer:
             assert answer.status_code == 200
-            lines = answer.aiter_lines()  # let go, it would close the connection
+            lines = aiter(answer.aiter_lines())
             await anext(lines)
             yield
-            await lines.aclose()
+            del lines  # let go earlier, it would close the connection
 
 
 def texts(said: list[dict[str, Any]]) -> list[Any]:

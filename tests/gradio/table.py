@@ -1,24 +1,27 @@
 """Writes the table in docs/gradio.md: `python -m tests.gradio.table`, from the root.
 
-    python -m tests.gradio.table [--only stock|hardened] [--version 6.31.0] [--row "page reloaded"] [--short]
+python -m tests.gradio.table [--only stock|hardened] [--version newest] [--row "page reloaded"] [--short]
 """
 
 import argparse
 import asyncio
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..browser.chromium import launched
 from . import disturbances  # noqa: F401 - they say what there is
-from .scene import DISTURBANCES, LONG, SHORT
-from .server import VERSIONS
+from .scene import DISTURBANCES, LONG, SHORT, Times
+from .server import VERSIONS, find_python
 from .stage import REOPENING, Cell, Stage
 
-__all__ = ["DOC", "cells_in", "document"]
+__all__ = ["DOC", "cells_in", "document", "line_in"]
 
 DOC = Path(__file__).parents[2] / "docs" / "gradio.md"
 
@@ -28,20 +31,37 @@ END = "<!-- The table's end -->"
 CHANCE = re.compile(r"\b(?!0 |60 )\d+ (?=of 60)|(?<=killed at )\d+")
 """Numbers that are others each time: where in the story it happened."""
 
+TESTED = "With Gradio "
+
 COLUMNS = {"stock": False, "hardened": True}
 
 
-def document(text: str, cells: Mapping[Cell, str]) -> str:
+def document(text: str, cells: Mapping[Cell, str], tested: str) -> str:
     """The page with its table made anew."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    rows = [f"| {name} | {' | '.join(_cell(cells, name, hard) for hard in COLUMNS.values())} |" for name in DISTURBANCES]
+    rows = [
+        f"| {name} | {' | '.join(_cell(cells, name, hard) for hard in COLUMNS.values())} |"
+        for name in DISTURBANCES
+    ]
     lines = ["| disturbance | stock Gradio | hardened |", "| --- | --- | --- |", *rows]
-    return "\n".join([f"{head}{BEGIN}", "", *lines, "", f"{END}{tail}"])
+    return "\n".join([f"{head}{BEGIN}", "", tested, "", *lines, "", f"{END}{tail}"])
+
+
+def line_in(text: str) -> str:
+    """The page's line that says with which versions it was made."""
+    return next(line for line in text.splitlines() if line.startswith(TESTED))
+
+
+def tested() -> str:
+    """The same, of the versions that are here."""
+    ask = "import importlib.metadata as m; print(m.version('gradio'), end='')"
+    said = [subprocess.check_output([find_python(version), "-c", ask], text=True) for version in VERSIONS]
+    return f"{TESTED}{', '.join(said[:-1])} and {said[-1]}, the newest."
 
 
 def _cell(cells: Mapping[Cell, str], name: str, hardened: bool) -> str:
-    """Versions that agree, but for chance, are said together, with the newest's words; all of them: without names."""
+    """Versions that agree, but for chance, are said together, in the newest's words; all of them without names."""
     agreeing: dict[str, list[str]] = {}
     said: dict[str, str] = {}
     for version in VERSIONS:
@@ -75,39 +95,52 @@ def _results(cell: str) -> Iterable[tuple[str, str]]:
             yield from ((version, part) for version in VERSIONS)
 
 
-async def results(cells: Sequence[Cell], short: bool) -> dict[Cell, str]:
-    program = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
+async def results(cells: Sequence[Cell], times: Times) -> dict[Cell, str]:
+    """What became of each; without those that failed."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     found: dict[Cell, str] = {}
     with TemporaryDirectory() as folder:
         profile, scenes = Path(folder, "profile"), Path(folder, "scenes")
         scenes.mkdir()
-        async with launched(program, profile, extension=REOPENING) as chromium, Stage(chromium, scenes, SHORT if short else LONG) as stage:
+        async with (
+            launched(program, profile, extension=REOPENING) as chromium,
+            Stage(chromium, scenes, times) as stage,
+        ):
             stage.begin(cells)
             for cell in cells:
-                try:
+                with _telling(cell):
                     found[cell] = await stage.outcome(cell)
-                except Exception as error:  # noqa: BLE001 - the others go on
-                    notes = getattr(error, "__notes__", [])
-                    print(f"{cell}: {type(error).__name__}: {error} {notes}", file=sys.stderr)
-                else:
-                    print(f"{cell.version} {'hardened' if cell.hardened else 'stock'}, {cell.disturbance}: {found[cell]}", flush=True)
+                    print(*cell, found[cell], sep=" · ", flush=True)
     return found
 
 
-def main() -> int:
+@contextmanager
+def _telling(cell: Cell) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the others go on
+        print(*cell, f"{error!r} {getattr(error, '__notes__', '')}", sep=" · ", file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.gradio.table")
     parser.add_argument("--only", choices=COLUMNS)
     parser.add_argument("--version", choices=VERSIONS)
     parser.add_argument("--row", choices=list(DISTURBANCES), action="append")
     parser.add_argument("--short", action="store_true", help="short times; writes nothing")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = _arguments()
     columns = [hardened for name, hardened in COLUMNS.items() if given.only in (None, name)]
     versions = [version for version in VERSIONS if given.version in (None, version)]
-    cells = [Cell(row, version, hardened) for row in given.row or DISTURBANCES for version in versions for hardened in columns]
-    found = asyncio.run(results(cells, given.short))
+    cells = [Cell(*cell) for cell in product(given.row or DISTURBANCES, versions, columns)]
+    found = asyncio.run(results(cells, SHORT if given.short else LONG))
     if not given.short:
         text = DOC.read_text(encoding="utf-8")
-        DOC.write_text(document(text, cells_in(text) | found), encoding="utf-8")
+        rest = {cell: result for cell, result in cells_in(text).items() if cell not in cells}
+        DOC.write_text(document(text, rest | found, tested()), encoding="utf-8")
     return int(len(found) < len(cells))
 
 

@@ -44,11 +44,16 @@ def fail(n, gate):
 def visit(visits):
     return visits + 1, visits + 1
 
+def large(n, gate):
+    yield {"text": "a"}
+    yield {"text": "b" * int(n)}
+
 with gr.Blocks() as demo:
     n, gate, out, visits = gr.Number(), gr.Textbox(), gr.Textbox(), gr.State(0)
     gr.Button().click(count, [n, gate], out, api_name="count", concurrency_limit=1)
     gr.Button().click(again, [n, gate], out, api_name="again")
     gr.Button().click(fail, [gate, gate], out, api_name="fail")
+    gr.Button().click(large, [n, gate], gr.JSON(), api_name="large")
     gr.Button().click(visit, visits, [out, visits], api_name="visits")
 demo.launch()
 """
@@ -191,6 +196,13 @@ def test_a_job_is_fetched_by_another_process(server: GradioServer, client: Telle
     assert unknown[-1]["type"] == "UnknownRun"
 
 
+def test_an_output_of_any_size_arrives(client: Teller) -> None:
+    megabytes = [1, 18]
+    assert [client.told("size", count)[0]["value"] for count in megabytes] == [
+        count * 1_000_000 for count in megabytes
+    ]
+
+
 def test_a_cancelled_job_stops(server: GradioServer, client: Teller) -> None:
     (server.folder / "stopped").unlink(missing_ok=True)
     story = client.play("cancel")
@@ -210,7 +222,7 @@ def test_jobs_one_by_one_are_as_with_the_stock_client(server: GradioServer, clie
 
 
 def test_jobs_survive_a_server_that_is_killed(server: GradioServer, client: Teller) -> None:
-    story = client.play("several", 50)
+    story = client.play("several", 24)
     had = find(story, "running")["outputs"]
     server.kill()
     server.start()
@@ -218,7 +230,7 @@ def test_jobs_survive_a_server_that_is_killed(server: GradioServer, client: Tell
     assert len(had) > 2
     assert ran["type"] == "AppError"
     assert "restart" in ran["message"]
-    assert [line.get("value") for line in others] == [counted(50), counted(50)]
+    assert [line.get("value") for line in others] == [counted(24), counted(24)]
 
 
 def test_a_server_without_penstock_is_met_as_the_stock_client_does(tmp_path: Path) -> None:
@@ -234,6 +246,19 @@ def test_a_server_without_penstock_is_met_as_the_stock_client_does(tmp_path: Pat
         proxy.cut_all()
         assert find(story, "error")["type"] == "CancelledError"
     assert lines["results"]["value"] == [counted(n) for n in range(1, 4)]
+
+
+def test_a_login_is_made_again_after_a_restart(tmp_path: Path) -> None:
+    app = APP.replace("demo.launch()", "demo.launch(auth=('ada', 'lovelace'))")
+    with (
+        GradioServer("newest", app, cwd=tmp_path) as server,
+        Teller("newest", server.url, "ada:lovelace") as client,
+    ):
+        story = client.play("several", 24)
+        find(story, "running")
+        server.kill()
+        server.start()
+        assert [line["value"] for line in story if line["kind"] == "result"] == [counted(24), counted(24)]
 
 
 def test_the_module_is_had_without_gradio_client() -> None:

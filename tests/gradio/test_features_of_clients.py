@@ -80,7 +80,11 @@ TRACKED = {"result": "tracked", "seen": True, "units": [[10, "steps", "Tracking"
 
 EXPECTED = {
     "value": 8,
-    "generator": {"pieces": list(("w", "we", "wei", "weir")), "result": "weir", "outputs": ["w", "we", "wei", "weir"]},
+    "generator": {
+        "pieces": ["w", "we", "wei", "weir"],
+        "result": "weir",
+        "outputs": ["w", "we", "wei", "weir"],
+    },
     "state": [1, 2, 3, 1],
     "cancelled": {"first": 1, "stopped": True, "done": True},
     "batch": [1, 2, 3, 4, 5],
@@ -242,7 +246,9 @@ def test_the_simple_calls_work(wire: Wire) -> None:
 
 def test_a_streamed_sound_is_a_playlist_of_its_pieces(wire: Wire) -> None:
     messages = wire.run("sound", 3)
-    streaming = [message for message in messages if message["msg"] in ("process_streaming", "process_generating")]
+    streaming = [
+        message for message in messages if message["msg"] in ("process_streaming", "process_generating")
+    ]
     (file,) = next(message["output"]["data"] for message in streaming)
     playlist = wire.http.get(file["url"]).raise_for_status().text
     assert playlist.startswith("#EXTM3U")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.events import AnyEvent, decode_message, encode
+from penstock.events import AnyEvent, Json, Replace, decode_message, encode
 from penstock.integrations.gradio.diffs import applied
 from penstock.integrations.gradio.messages import Speaker
 from penstock.protocol.coalesce import Fold
@@ -26,7 +26,11 @@ VECTORS = json.loads((ROOT / "tests" / "vectors" / "gradio.json").read_text(enco
 
 CHANCE = st.randoms(use_true_random=False)
 
+PATIENT = settings(deadline=None)
+"""A machine that does other things besides takes longer, which is no failure."""
 
+
+@PATIENT
 @given(CHANCE)
 def test_what_was_not_merged_is_said_as_gradio_said_it(chance: random.Random) -> None:
     messages = said_by_gradio(chance)
@@ -49,19 +53,23 @@ def _plain(message: Message) -> Message:
     return {**message, "output": output, "eta": None}
 
 
+@PATIENT
 @given(CHANCE)
 def test_however_it_is_merged_and_cut_a_page_comes_to_the_same(chance: random.Random) -> None:
     messages = said_by_gradio(chance)
-    log = record(messages).events
+    log = record(messages, large_bytes=_large(chance)).events
     page, original = Page(), Page()
     for message in messages:
         original.hear(message) if message["msg"] != "estimation" else None
     told_until: dict[Any, int] = {}
+    data_at = _data_after(log)
     cuts = chance.randint(0, 4)
     for row in readings(log, chance, cuts):
         for told in row:
             for message in told.said:
                 page.hear(message)
+                if message["msg"] in ("process_generating", "process_streaming") and message is told.said[-1]:
+                    assert page.data == data_at[told.event.seq]
                 for state in message.get("output", {}).get("changed_state_ids") or ():
                     told_until[state] = told.event.seq
     assert page.shown == original.shown
@@ -80,18 +88,50 @@ def test_however_it_is_merged_and_cut_a_page_comes_to_the_same(chance: random.Ra
         assert all(len(page.told[state]) <= len(original.told[state]) for state in page.told)
 
 
+def _data_after(log: Sequence[AnyEvent]) -> dict[int, Any]:
+    """What a page has after each event."""
+    fold, data = Fold(), {0: None}
+    for event in log:
+        fold.apply(event)
+        value = _value(fold)
+        data[event.seq] = data[event.seq - 1] if value is None else value["output"].get("data")
+    return data
+
+
+def _value(fold: Fold) -> Any:
+    """The last value, also where it is in parts."""
+    parts = [event.value for event in fold.events if isinstance(event, Json) and _is_part(event)]
+    last = next((e for e in reversed(fold.events) if isinstance(e, Replace) or _is_part(e)), None)
+    if not parts or isinstance(last, Replace):
+        return fold.value
+    count = parts[-1]["parts"]
+    if parts[-1]["part"] + 1 < count:
+        return None
+    return json.loads("".join(part["text"] for part in parts[-count:]))
+
+
+def _is_part(event: AnyEvent) -> bool:
+    return isinstance(event, Json) and "penstock" in event.value
+
+
+def _large(chance: random.Random) -> int:
+    """Some values, or all, are too large for one event."""
+    return chance.choice([1 << 20, 1 << 20, 700, 300])
+
+
 def _last_change(log: Sequence[AnyEvent], state: Any) -> int:
     """The event with which a state was last said to have changed."""
     last = count = 0
     fold = Fold()
     for event in log:
         fold.apply(event)
-        value = fold.value or {}
+        value = _value(fold) or {}
         now = value.get("penstock", {}).get("states", {}).get(str(state), 0)
         last, count = (event.seq, now) if now > count else (last, count)
     return last
 
 
+@PATIENT
 @given(CHANCE)
 def test_a_run_that_begins_again_is_said_again(chance: random.Random) -> None:
     first, second = said_by_gradio(chance), said_by_gradio(chance)
@@ -129,9 +169,13 @@ def test_diffs_of_each_version_are_applied_as_its_client_does(version: str) -> N
 
 
 PAIRS = """
-import json, random, sys
-from gradio.utils import diff
+import ast, importlib.util, json, pathlib, random
 from gradio_client.utils import apply_diff
+# Its own source, without the seconds that it takes to import.
+(folder,) = importlib.util.find_spec("gradio").submodule_search_locations
+utils = ast.parse((pathlib.Path(folder) / "utils.py").read_text(encoding="utf-8"))
+utils.body = [node for node in utils.body if getattr(node, "name", "") == "diff"]
+exec(compile(utils, "utils.py", "exec"))
 chance = random.Random(6)
 def value(depth):
     kind = 3 if depth == 3 else chance.randrange(5 if depth else 3)
@@ -164,7 +208,7 @@ def test_the_page_says_the_same(needs: Callable[[str], str], tmp_path: Path) -> 
     rows = []
     for seed in range(300):
         chance = random.Random(seed)
-        log = record(said_by_gradio(chance)).events
+        log = record(said_by_gradio(chance), large_bytes=_large(chance)).events
         for row in readings(log, chance, 2):
             told = [[json.loads(encode(told.event)), told.said] for told in row]
             rows += [[*row[0].reader, told]] if row else []

@@ -206,6 +206,8 @@ async def test_nobody_joins_anothers_session_feeds_it_stops_it_or_says_that_it_i
             ("call/keep", {**join, "data": ["x"]}),
             ("run/direct", {**join, "fn_index": DIRECT}),
             ("api/direct", {**join, "fn_index": DIRECT}),
+            ("run/slow", {"data": [""], "session_hash": own, "event_id": event}),  # its next value
+            ("component_server", {"data": 1, "component_id": 1, "fn_name": "x", "session_hash": ann.hash}),
             ("cancel", stop),
             ("cancel", stop | {"session_hash": own}),
             (f"stream/{event}", join),
@@ -230,6 +232,25 @@ async def test_a_session_state_is_its_owners_only(server: GradioServer) -> None:
             answer = await other.http.post(f"/gradio_api/{path}", json=body)
             assert SECRET not in answer.text
             assert answer.status_code == 404
+
+
+async def test_what_only_gradios_parser_takes_is_looked_at_as_well(server: GradioServer) -> None:
+    async with two(server, "browser") as (ann, other):
+        await ann.join(KEEP, SECRET)
+        assert SECRET in json.dumps(await ann.read())
+        body = {"data": ["x", float("nan")], "fn_index": DIRECT, "session_hash": ann.hash}
+        text = json.dumps(body)
+        json_kind, form = ("Content-Type", "application/json"), ("Content-Type", "multipart/form-data")
+        for path in ("run/direct", "queue/join"):
+            for raw in (
+                text.encode(),
+                text.encode("utf-16"),
+                text.replace("NaN", "null").encode("utf-8-sig"),
+            ):
+                for kinds in ([json_kind], [json_kind, form]):
+                    headers = [*kinds, *ELSEWHERE.items()]
+                    answer = await other.http.post(f"/gradio_api/{path}", content=raw, headers=headers)
+                    assert answer.status_code == 404, (path, raw, answer.text)
 
 
 async def test_without_a_login_nothing_of_an_app_with_one_is_answered_or_done(server: GradioServer) -> None:

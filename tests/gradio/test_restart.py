@@ -32,6 +32,9 @@ with gr.Blocks() as demo:
 demo.launch()
 """
 
+EACH = {"rate": 0}
+"""No two updates become one: tests count them."""
+
 TEN = "".join(f"{number} " for number in range(10))
 
 
@@ -45,7 +48,7 @@ async def test_what_waited_goes_on_and_what_ran_is_interrupted(
 ) -> None:
     gate = tmp_path / "gate"
     async with (
-        GradioServer(version, program(idempotent=False), cwd=tmp_path) as server,
+        GradioServer(version, program(idempotent=False), options=EACH, cwd=tmp_path) as server,
         Session(server.url) as session,
     ):
         began = await session.join(0, 10, str(gate))
@@ -66,7 +69,7 @@ async def test_what_waited_goes_on_and_what_ran_is_interrupted(
 async def test_an_idempotent_function_runs_again(version: str, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     async with (
-        GradioServer(version, program(idempotent=True), cwd=tmp_path) as server,
+        GradioServer(version, program(idempotent=True), options=EACH, cwd=tmp_path) as server,
         Session(server.url) as session,
     ):
         event = await session.join(0, 10, str(gate))
@@ -81,7 +84,7 @@ async def test_an_idempotent_function_runs_again(version: str, tmp_path: Path) -
 
 async def test_a_finished_event_is_still_told_after_a_restart(version: str, tmp_path: Path) -> None:
     async with (
-        GradioServer(version, program(idempotent=False), cwd=tmp_path) as server,
+        GradioServer(version, program(idempotent=False), options=EACH, cwd=tmp_path) as server,
         Session(server.url) as session,
     ):
         async with session.present():

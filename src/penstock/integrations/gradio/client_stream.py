@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 import httpx
@@ -41,13 +42,17 @@ Message = dict[str, Any]
 _chance = secrets.SystemRandom().random
 
 
-class Inbox(deque[Message | None]):
-    """What has come of one event and was not taken; None says that it was cancelled.
+class Cancelled(dict[str, Any]):
+    """The output of a cancelled event, which is nothing at all: gradio_client would call it a missing key."""
 
-    gradio_client's older versions take it by `pop(0)`.
-    """
+    def __missing__(self, name: str) -> Any:
+        raise CancelledError
 
-    def pop(self, index: int = -1) -> Message | None:
+
+class Inbox(deque[Message]):
+    """What has come of one event and was not taken: gradio_client's older versions take it by `pop(0)`."""
+
+    def pop(self, index: int = -1) -> Message:
         return super().popleft() if index == 0 else super().pop()
 
 
@@ -124,6 +129,7 @@ class MessageStream:
         self._awaited: dict[str, None] = {}  # in order
         self._done: OrderedDict[str, None] = OrderedDict()
         self._cursor = ""
+        self._heard = 0
         self._is_read = False
 
     def expect(self, event_id: str) -> None:
@@ -141,32 +147,30 @@ class MessageStream:
     # The thread
 
     def _read(self) -> None:
-        patience = Patience(self._retry_for_s)
-        is_renewed = False
-        while not self._is_over():
+        patience, may_renew = Patience(self._retry_for_s), True
+        while self._is_wanted():
             outcome, hint_s = self._connect(patience)
-            if self._is_over():
-                return
-            if outcome == 401 and not is_renewed and self._renew():
-                is_renewed = True
-                continue
-            is_renewed = False
-            if outcome is None:
+            if outcome == 401 and may_renew:
+                may_renew = False
+                outcome = None if self._renew() else outcome
+            if outcome is None or not self._awaited:
                 continue
             decision = patience.decide(outcome, time.monotonic(), _chance(), hint_s=hint_s)
-            if decision.action is not Action.WAIT:
+            may_renew = may_renew or outcome != 401
+            if decision.action is Action.WAIT:
+                time.sleep(decision.wait_s)
+            else:
                 self._give_up(f"{LOST}: {outcome}.")
-                return
-            time.sleep(decision.wait_s)
+                patience = Patience(self._retry_for_s)
 
-    def _is_over(self) -> bool:
+    def _is_wanted(self) -> bool:
         with self._lock:
             self._is_read = bool(self._awaited)
-            return not self._is_read
+            return self._is_read
 
     def _connect(self, patience: Patience) -> tuple[int | Trouble | None, float | None]:
         """Read one connection to its end. What that was, None for one that told all, and when to ask again."""
-        cursor = self._cursor
+        before = self._heard
         try:
             with self._opened() as response:
                 self._take(response, patience)
@@ -174,8 +178,8 @@ class MessageStream:
             return refused.status, refused.hint_s
         except _Unknown:
             self._give_up(UNKNOWN)
-        except _Closed:  # and yet something is awaited: it was joined in this moment
-            return None if self._cursor != cursor else Trouble.ENDED, None
+        except _Closed:  # and if yet something is awaited, it was joined in this moment
+            return None if self._heard > before else Trouble.ENDED, None
         except httpx.RequestError as error:
             return trouble_of(error), None
         except (ProtocolError, ValueError):
@@ -199,17 +203,18 @@ class MessageStream:
                 raise ProtocolError("The server sent no event stream.", hint="A proxy may have answered.")
             yield response
 
-    def _query(self) -> list[tuple[str, str]]:
+    def _query(self) -> httpx.QueryParams:
         with self._lock:
             unknown = [event_id for event_id in self._awaited if f"{event_id}@" not in self._cursor]
         named = [("event", event_id) for event_id in unknown[-MOST_NAMED:]]
-        return [("session_hash", self._session_hash), ("cursor", ""), *named]
+        return httpx.QueryParams([("session_hash", self._session_hash), ("cursor", ""), *named])
 
     def _take(self, response: httpx.Response, patience: Patience) -> None:
         decoder, began = Decoder(), time.monotonic()
         for chunk in response.iter_bytes():
             for message in decoder.feed(chunk):
                 if self._hear(json.loads(message.data)):
+                    self._heard += 1
                     patience.progressed()
                 if message.own_id:
                     self._cursor = message.id
@@ -228,9 +233,9 @@ class MessageStream:
         if event_id is None or event_id in self._done or (self._only not in (None, event_id)):
             return False
         is_end = kind == "process_completed"
-        # A cancelled one ends with nothing at all, which gradio_client would call a missing key.
-        is_cancelled = is_end and message.get("success") and not message.get("output")
-        self._inboxes.setdefault(event_id, Inbox()).append(None if is_cancelled else message)
+        if is_end and message.get("success") and not message.get("output"):
+            message["output"] = Cancelled()
+        self._inboxes.setdefault(event_id, Inbox()).append(message)
         if is_end:
             with self._lock:
                 self._finish(event_id)
@@ -248,7 +253,6 @@ class MessageStream:
             awaited = list(self._awaited)
             for event_id in awaited:
                 self._finish(event_id)
-            self._is_read = False
         for event_id in awaited:
             output = {"error": reason}
             ending = {"msg": "process_completed", "event_id": event_id, "output": output, "success": False}

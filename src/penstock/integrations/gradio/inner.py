@@ -1,6 +1,7 @@
 """Calling the application that the middleware stands in front of, without a connection."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ __all__ = [
     "JSON",
     "Answer",
     "call",
+    "json_in",
+    "object_in",
     "prefix_of",
     "read_body",
     "refusal",
@@ -88,6 +91,22 @@ async def read_body(receive: Callable[[], Awaitable[Message]]) -> bytes | None:
         body += message.get("body", b"")
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def json_in(body: bytes) -> tuple[Any, bool]:
+    """What Gradio will read of a body, and whether it is JSON: it reads NaN and UTF-16, too."""
+    for decode in (msgspec.json.decode, json.loads):
+        try:
+            return decode(body), decode is msgspec.json.decode
+        except (ValueError, RecursionError):
+            continue
+    return None, False
+
+
+def object_in(body: bytes) -> dict[str, Any] | None:
+    """The object that Gradio will take from a body; None where there is none in it."""
+    given, _ = json_in(body)
+    return given if isinstance(given, dict) else None
 
 
 def _receive_of(body: bytes, leave: asyncio.Event) -> Callable[[], Awaitable[Message]]:

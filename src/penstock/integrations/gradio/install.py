@@ -8,7 +8,10 @@ passed there is documented: `app_kwargs`, with `middleware` and `lifespan`.
 import asyncio
 import contextlib
 import functools
+import inspect
+import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
@@ -21,10 +24,11 @@ from .launching import is_mounted, late
 from .merging import merge
 from .middleware import GradioMiddleware
 from .options import Options
+from .rendering import announce
 from .runs import RecordingApp
 from .service import Service
 
-__all__ = ["OLDEST_VERSION", "install", "installed"]
+__all__ = ["OLDEST_VERSION", "close_all", "install", "installed"]
 
 OLDEST_VERSION = (5, 0)
 """Older ones speak another protocol, and no longer import with today's libraries."""
@@ -32,7 +36,12 @@ OLDEST_VERSION = (5, 0)
 MARK = "__penstock__"
 """On `App.create_app`: what was installed. Gradio keeps it, so that it outlives a reload of this module."""
 
+log = logging.getLogger("penstock")
+
 _lock = threading.Lock()
+
+_services: "weakref.WeakSet[Service]" = weakref.WeakSet()
+"""All that were made in this process, for a server that leaves."""
 
 MakeApp = Callable[[Options, bool], RecordingApp]
 
@@ -41,7 +50,6 @@ class Installed(NamedTuple):
     """What stands in `App.create_app`."""
 
     options: Options
-    create_app: Callable[..., Any]
 
 
 def installed() -> Options | None:
@@ -61,14 +69,31 @@ def install(options: Options, make_app: MakeApp) -> None:
     App = _gradio_app()  # noqa: N806 - a class
     with _lock:
         before = _found()
-        if before is None:
-            _require_time()
-            create_app = App.create_app
-            hardened = _hardened(create_app, options, make_app)
-            setattr(hardened, MARK, Installed(options, create_app))
-            App.create_app = staticmethod(hardened)
-        elif vars(before.options) != vars(options):
+        if before is not None and vars(before.options) != vars(options):
             raise _other(vars(before.options), vars(options))
+        if before is None and _can_be_hardened(App):
+            _require_time()
+            hardened = _hardened(App.create_app, options, make_app)
+            setattr(hardened, MARK, Installed(options))
+            App.create_app = staticmethod(hardened)
+            announce()
+
+
+def _can_be_hardened(App: Any) -> bool:  # noqa: N803 - a class
+    """An unknown version without the seam is left as it is: it must not be us who breaks the app."""
+    create_app = getattr(App, "create_app", None)
+    if create_app is not None and "app_kwargs" in inspect.signature(create_app).parameters:
+        return True
+    log.warning(
+        "This Gradio makes its apps in a way that is not known; it is left as it is: %s.", surfaces.SUPPORTED
+    )
+    return False
+
+
+def close_all() -> None:
+    """This server leaves: have those who read find the next one."""
+    for service in tuple(_services):
+        service.close()
 
 
 def _gradio_app() -> Any:
@@ -79,7 +104,7 @@ def _gradio_app() -> Any:
         if error.name is not None and error.name.partition(".")[0] != "gradio":
             raise  # Gradio is there; what it needs is not
         raise ConfigError("Gradio is not installed.", hint="pip install 'penstock[gradio]'") from error
-    if surfaces.numbers(gradio.__version__) < OLDEST_VERSION or not hasattr(App, "create_app"):
+    if surfaces.numbers(gradio.__version__) < OLDEST_VERSION:
         hint = f"Gradio {surfaces.SUPPORTED} is supported."
         raise ConfigError(f"Penstock can't harden Gradio {gradio.__version__}.", hint=hint)
     return App
@@ -88,7 +113,7 @@ def _gradio_app() -> Any:
 def _found() -> Installed | None:
     from gradio.routes import App
 
-    found: Installed | None = getattr(App.create_app, MARK, None)
+    found: Installed | None = getattr(getattr(App, "create_app", None), MARK, None)
     return found
 
 
@@ -113,22 +138,32 @@ def _other(before: dict[str, Any], now: dict[str, Any]) -> ConfigError:
 
 
 def _hardened(create_app: Callable[..., Any], options: Options, make_app: MakeApp) -> Callable[..., Any]:
+    signature = inspect.signature(create_app)
+
     @functools.wraps(create_app)
-    def hardened(blocks: Any, *args: Any, app_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
-        service = Service(options, make_app(options, is_mounted(blocks)))
-        given = dict(app_kwargs or {})  # the caller may use his again
-        given["lifespan"] = _lifespan(service, given.get("lifespan"))
-        own = Middleware(GradioMiddleware, service=service)
-        if (app := kwargs.get("app")) is None:
-            given["middleware"] = [*(given.get("middleware") or ()), own]
-        else:
-            _put_into(app, own)
-        made = create_app(blocks, *args, app_kwargs=given, **kwargs)
+    def hardened(*args: Any, **kwargs: Any) -> Any:
+        given = dict(signature.bind(*args, **kwargs).arguments)
+        service = Service(options, make_app(options, is_mounted(given["blocks"])))
+        _services.add(service)
+        _add(service, given)
+        made = create_app(**given)
         if surfaces.mend(made):
-            merge(blocks, options.rate)
+            merge(made.blocks, options.rate)
         return made
 
     return hardened
+
+
+def _add(service: Service, given: dict[str, Any]) -> None:
+    """The middleware and the lifespan, to the arguments of `create_app`."""
+    own = Middleware(GradioMiddleware, service=service)
+    app_kwargs = dict(given.get("app_kwargs") or {})  # the caller may use his again
+    app_kwargs["lifespan"] = _lifespan(service, app_kwargs.get("lifespan"))
+    if given.get("app") is None:
+        app_kwargs["middleware"] = [*(app_kwargs.get("middleware") or ()), own]
+    else:
+        _put_into(given["app"], own)
+    given["app_kwargs"] = app_kwargs
 
 
 def _put_into(app: Any, own: Middleware) -> None:
@@ -146,9 +181,8 @@ def _lifespan(service: Service, users: Callable[[Any], Any] | None) -> Callable[
         async with contextlib.AsyncExitStack() as stack:
             state = None if users is None else await stack.enter_async_context(users(app))
             stack.push_async_callback(service.stop)
-            waking = asyncio.create_task(_wake(app))
+            stack.callback(asyncio.create_task(_wake(app)).cancel)
             yield state
-            waking.cancel()
 
     return lifespan
 
@@ -169,4 +203,5 @@ async def _wake(app: Any) -> None:
         "client": ("127.0.0.1", 0),
         "server": ("127.0.0.1", 80),
     }
-    await call(app, scope)
+    with contextlib.suppress(Exception):  # of another's middleware, to which this request is strange
+        await call(app, scope)

@@ -8,6 +8,9 @@ What a merge would lose of the messages in between is cumulative too, under `MOR
 - `render`: the last `render_config` and how many there were; the message's own is null.
 - `effects`: what earlier updates (`gr.update`, `gr.skip`) did to an output that its last value does not do again.
 - `before`: of `process_completed`, the message before it, without data. `bare`: the data are that message's.
+
+A value that is too large for one event is kept as several: `{"penstock": "part", "part", "parts", "text"}`, whose
+texts together are its JSON.
 """
 
 from collections.abc import Iterable
@@ -18,7 +21,7 @@ import msgspec
 from ...errors import ProtocolError
 from ...events import Replace
 from .diffs import applied
-from .speaker import BARE, BEFORE, EFFECTS, MORE, RENDER, STATES, Speaker
+from .speaker import BARE, BEFORE, EFFECTS, MORE, PART, RENDER, STATES, Speaker
 
 __all__ = ["Kept", "KeptLog", "KeptProgress", "KeptRaw", "KeptValue", "Outcome", "Recorded", "Speaker"]
 
@@ -33,6 +36,12 @@ ABOUT_SESSION = {
     "unexpected_error",
 }
 """Said of a connection or of a place in line: true for a moment, so never stored."""
+
+LARGE_BYTES = 12 * 1024 * 1024
+"""A value whose JSON is larger is kept in parts: one event may have 16 MiB, and Gradio has no such limit."""
+
+PART_CHARS = 1024 * 1024
+"""Of a large value in one event: well within what may wait for the store, however much of it must be escaped."""
 
 
 class Target(Protocol):
@@ -113,6 +122,8 @@ class Recorded:
         self._states: dict[str, int] = {}
         self._render: Message | None = None
         self._effects: list[dict[str, Any]] = []
+        self._size_bytes = 0  # of the value's JSON, at most
+        self._in_parts = False
 
     def take(self, message: Message) -> list[Kept]:
         """What is recorded of one message. Never raises for what a message may be."""
@@ -123,8 +134,22 @@ class Recorded:
             self.eta_s = message.get("eta")
             return []
         if kind == "process_completed" or (kind in _SPOKEN and type(message.get("output")) is dict):
-            return [KeptValue(self._value(message))]
+            return self._kept(self._value(message))
         return [_log(message) or _progress(message) or KeptRaw(_without(message, "event_id"))]
+
+    def _kept(self, value: Message) -> list[Kept]:
+        if self._size_bytes <= LARGE_BYTES:
+            return [KeptValue(value)]
+        text = _encode(value)
+        if not self._in_parts and len(text) <= LARGE_BYTES:
+            self._size_bytes = len(text)
+            return [KeptValue(value)]
+        self._in_parts = True  # to the end: a delta would be made against the last that was whole
+        parts = _cut(text.decode())
+        return [
+            KeptRaw({MORE: PART, "part": place, "parts": len(parts), "text": part})
+            for place, part in enumerate(parts)
+        ]
 
     def _value(self, message: Message) -> Message:
         given = message.get("output")
@@ -145,6 +170,7 @@ class Recorded:
 
     def _keep(self, data: list[Any], *, is_diff: bool) -> None:
         was = self._data or []
+        self._size_bytes += len(_encode(data))
         if is_diff and self._generated and not self._simple:
             if self._is_lost:
                 return
@@ -167,6 +193,7 @@ class Recorded:
         if (config := output.get("render_config")) is not None:
             count = self._render["count"] + 1 if self._render is not None else 1
             self._render = {"count": count, "config": config}
+            self._size_bytes += len(_encode(config))
             output["render_config"] = None
         effects = {str(i): left for i, left in enumerate(self._effects) if left}
         more: Message = {STATES: self._states.copy(), RENDER: self._render, EFFECTS: effects}
@@ -184,6 +211,13 @@ class Recorded:
 
 
 _SPOKEN = {"process_generating", "process_streaming"}
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _cut(text: str) -> list[str]:
+    return [text[start : start + PART_CHARS] for start in range(0, len(text), PART_CHARS)]
 
 
 def _props(value: Any) -> dict[str, Any]:

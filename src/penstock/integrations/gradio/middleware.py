@@ -14,9 +14,22 @@ from ...errors import PenstockError, StoreError
 from ...server.refusing import refuse
 from . import heartbeat, restart
 from .data import read_messages, read_simple
-from .inner import API, JSON, Answer, call, prefix_of, read_body, refusal, request_scope, respond, route_of
+from .inner import (
+    API,
+    JSON,
+    Answer,
+    call,
+    object_in,
+    prefix_of,
+    read_body,
+    refusal,
+    request_scope,
+    respond,
+    route_of,
+)
 from .joins import join
 from .page import with_script
+from .rendering import EARLY, with_cookie
 from .service import Service
 
 __all__ = ["GradioMiddleware"]
@@ -30,7 +43,11 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
 
-_POST, _GET = frozenset({"POST"}), frozenset({"GET", "HEAD"})
+POLICY_VIOLATION = 1008
+"""The code with which a WebSocket is closed to whom it is not for."""
+
+_POST, _GET, _SOCKET = frozenset({"POST"}), frozenset({"GET"}), frozenset({"WEBSOCKET"})
+_READ = frozenset({"GET", "HEAD"})
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
@@ -42,8 +59,8 @@ ROUTES = tuple(
         (_GET, rf"{API}/queue/data/?", "_data"),
         (_GET, rf"{API}/call/.+/[^/]+", "_simple"),
         (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
-        (_GET, rf"{API}/stream/[^/]+/?", "_socket"),
-        (_GET, rf"{API}/stream/[^/]+/.+", "_media"),
+        (_SOCKET, rf"{API}/stream/[^/]+/?", "_socket"),
+        (_READ, rf"{API}/stream/[^/]+/.+", "_media"),
         (frozenset[str](), rf"{PENSTOCK}/session/.+", "_session"),
         (frozenset[str](), OWN.pattern, "_session"),
     )
@@ -61,13 +78,13 @@ class GradioMiddleware:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] not in ("http", "websocket") or self._service.is_elsewhere:
             await self._app(scope, receive, send)
             return
         service, route = self._service, route_of(scope)
         try:
             await service.ready(scope["app"], self._app, restart.watch)
-        except PenstockError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the app is not to be broken by it
             await self._closed(error, scope, receive, send)
             return
         if service.surfaces.mode == "aside":
@@ -77,15 +94,23 @@ class GradioMiddleware:
         if handler is None:
             await self._page(scope, receive, send)
         elif OWN.fullmatch(route):
-            await service.guard(_below(scope), receive, send)  # it lets in whom it may, and files to anybody
+            told = send
+            if route == EARLY:  # of a page that Node has rendered, which nothing here has seen
+                service.seen(await service.owners.of(scope))
+                told = with_cookie(service.owners, scope, send)
+            await service.guard(_below(scope), receive, told)  # it lets in whom it may, and files to anybody
         else:
             await self._handle(handler, scope, receive, send)
 
-    async def _closed(self, error: PenstockError, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _closed(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """The store can't be used: streams are refused, everything else is as it would be without us."""
         if scope["type"] == "http" and self._handler(scope, route_of(scope)) is not None:
-            log.error("The store can't be used: %s %s", error.message, error.hint)
-            await respond(refusal(503, f"{error.message} {error.hint}".strip()), send)
+            known = isinstance(error, PenstockError)
+            said = (
+                f"{error.message} {error.hint}".strip() if isinstance(error, PenstockError) else repr(error)
+            )
+            log.error("Penstock can't be started: %s", said, exc_info=None if known else error)
+            await respond(refusal(503, said), send)
         else:
             await self._app(scope, receive, send)
 
@@ -121,18 +146,18 @@ class GradioMiddleware:
             await respond(await join(self._service, scope, body, asking), send)
 
     async def _direct(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
-        """A call past the queue, which uses the state of the session that it names."""
-        if not _is_json(scope):
+        """A call past the queue: it uses the state of the session that it names, or goes on with its event."""
+        if _is_upload(scope):
             await self._app(scope, receive, send)
             return
         body = await read_body(receive)
         if body is None:
             return
-        given = _object(body)
-        name = given.get("session_hash")
-        if name is not None and not self._service.may_use(str(name), asking):
+        given = object_in(body)
+        name = given and given.get("session_hash")
+        if not self._may_act(given, asking):
             await respond(refusal(404, "Session not found."), send)
-        elif isinstance(name, str):
+        elif given is not None and isinstance(name, str):
             await self._in_session(name, given.get("fn_index"), (scope, _again(body, receive), send), asking)
         else:
             await self._app(scope, _again(body, receive), send)
@@ -166,6 +191,7 @@ class GradioMiddleware:
 
     async def _heartbeat(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         service, name = self._service, route_of(scope).rstrip("/").rsplit("/", 1)[-1]
+        await service.settled(name)
         if not service.may_use(name, asking):
             await respond(refusal(404, "Session not found."), send)
             return
@@ -180,17 +206,19 @@ class GradioMiddleware:
         service, body = self._service, await read_body(receive)
         if body is None:
             return
-        given = _object(body)
-        event = service.sessions.event(str(given.get("event_id")))
-        # Gradio takes any event out of its line, whichever session it is told.
-        named = [given.get("session_hash"), None if event is None else event.session_hash]
-        if not all(name is None or service.may_use(str(name), asking) for name in named):
+        given = object_in(body) or {}
+        if not self._may_act(given, asking):
             await respond(refusal(404, "Session not found."), send)
             return
+        event = service.sessions.event(str(given.get("event_id")))
         if event is not None:
             body = msgspec.json.encode(given | {"event_id": event.inner_id})
         inner = request_scope(scope, "POST", f"{API}/cancel", headers=JSON)
+        session = service.sessions.find(str(given.get("session_hash")))
+        beside = [] if session is None else service.beside(session, given.get("fn_index"), event)
         await respond(await call(service.inner, inner, body), send)
+        for other in beside:  # Gradio has stopped these, too, and tells nobody
+            service.keep(service.cancel_inner(other))
 
     async def _feed(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """POST /stream/{event_id}, and its close: chunks for a streaming input."""
@@ -201,10 +229,23 @@ class GradioMiddleware:
             return
         path = "/".join([f"{API}/stream/{event.inner_id}", *rest])
         body = await read_body(receive)
-        if body is not None:
-            await respond(
-                await call(service.inner, request_scope(scope, "POST", path, headers=JSON), body), send
-            )
+        if body is None:
+            return
+        if not self._may_act(object_in(body), asking):
+            await respond(refusal(404, "Session not found."), send)
+            return
+        inner = request_scope(scope, "POST", path, headers=JSON)
+        await respond(await call(service.inner, inner, body), send)
+
+    def _may_act(self, given: dict[str, Any] | None, asking: str | None) -> bool:
+        """Whether the session and the event that a request names are the asker's.
+
+        Gradio takes any event that it is told, whichever session it is of.
+        """
+        given, service = given or {}, self._service
+        event = service.sessions.event(str(given.get("event_id")))
+        named = [given.get("session_hash"), None if event is None else event.session_hash]
+        return all(name is None or service.may_use(str(name), asking) for name in named)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """WebSocket /stream/{event_id}: chunks, too, in Gradio 5."""
@@ -214,7 +255,20 @@ class GradioMiddleware:
             await refuse(Response(status_code=404), scope, receive, send)
             return
         path = prefix_of(scope) + MEDIA + event.inner_id
-        await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+        checked = self._checked(receive, asking)
+        await self._app({**scope, "path": path, "raw_path": path.encode()}, checked, send)
+
+    def _checked(self, receive: Receive, asking: str | None) -> Receive:
+        """What comes over a WebSocket, up to a message that names somebody else's session."""
+
+        async def receiving() -> Message:
+            message = await receive()
+            said = message.get("bytes") or (message.get("text") or "").encode(errors="replace")
+            if message["type"] == "websocket.receive" and not self._may_act(object_in(said), asking):
+                return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
+            return message
+
+        return receiving
 
     async def _media(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """GET /stream/{session_hash}/…: sound and pictures that an event streams."""
@@ -226,7 +280,7 @@ class GradioMiddleware:
 
     # Penstock's own
 
-    async def _session(self, scope: Scope, _: Receive, send: Send, asking: str | None) -> None:
+    async def _session(self, scope: Scope, _receive: Receive, send: Send, asking: str | None) -> None:
         """What the page asks of its session, and says."""
         name, _slash, act = route_of(scope).removeprefix(f"{PENSTOCK}/session/").partition("/")
         session = self._service.sessions.find(name)
@@ -248,7 +302,8 @@ def _below(scope: Scope) -> Scope:
     """A request as Penstock's own server, mounted here, sees it."""
     found = OWN.fullmatch(route_of(scope))
     assert found is not None
-    mount = prefix_of(scope) + (found[1] or "") + "/penstock"
+    # As a browser sees it: a proxy may have taken the root path off.
+    mount = scope.get("root_path", "").rstrip("/") + (found[1] or "") + "/penstock"
     return {**scope, "root_path": mount, "path": mount + (found[2] or ""), "app": None}
 
 
@@ -258,9 +313,10 @@ def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_json(scope: Scope) -> bool:
-    headers = dict(scope["headers"])
-    return not headers.get(b"content-type", b"").startswith(b"multipart/")
+def _is_upload(scope: Scope) -> bool:
+    """Whether it is certainly a form: files are not gathered here."""
+    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+    return bool(kinds) and all(kind.lower().startswith(b"multipart/form-data") for kind in kinds)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
@@ -271,14 +327,6 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return parts.pop() if parts else await receive()
 
     return receiving
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return given if isinstance(given, dict) else {}
 
 
 def _may_be_page(route: str) -> bool:

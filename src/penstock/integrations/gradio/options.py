@@ -6,6 +6,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...settings import load
+from ...storage import make_store
 
 __all__ = ["Options", "make_options"]
 
@@ -40,6 +41,7 @@ def make_options(given: dict[str, Any]) -> Options:
     if not isinstance(options.console, bool):
         raise ConfigError(f"console is {options.console!r}.", hint="It is True or False.", field="console")
     settings = load({"store": options.store, "rate": options.rate, "token": options.token or None})
+    make_store(settings.store)  # not opened: only an address that means nothing is found now
     return Options(
         **vars(options) | {"store": settings.store, "rate": settings.rate, "token": settings.token}
     )
@@ -54,7 +56,7 @@ def _require_seconds(options: Options) -> None:
             raise ConfigError(f"{name} is {value!r}.", hint=hint, field=name)
 
 
-def _operators(given: str | Iterable[str] | None) -> frozenset[str] | None:
+def _operators(given: object) -> frozenset[str] | None:
     if given is None:
         return None
     names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]

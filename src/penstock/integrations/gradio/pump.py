@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.types import ASGIApp, Scope
 
+from .direct import Direct
 from .inner import API, request_scope, stream
 
 __all__ = ["Pump"]
@@ -27,6 +28,7 @@ class Pump:
 
     hear: is given each message, in order; Gradio waits with the next one while it takes its time.
     lost: is called where Gradio does not know the session any more.
+    short: the short way into Gradio, if there is one.
     """
 
     def __init__(
@@ -37,13 +39,17 @@ class Pump:
         hear: Callable[[dict[str, Any]], Awaitable[None]],
         lost: Callable[[str], None],
         keep: Callable[[Awaitable[None]], None],
+        short: Direct | None = None,
     ) -> None:
         self._app = app
+        self._short = short
+        self._name = session_hash
         self._query = urlencode({"session_hash": session_hash})
         self._pending = pending
         self._hear = hear
         self._lost = lost
         self._keep = keep
+        self._scope: Scope = {}
         self._leave = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._rest = b""
@@ -51,9 +57,10 @@ class Pump:
 
     def ensure(self, scope: Scope) -> None:
         """Read, if that is not under way. scope: a request of the session's, which Gradio lets in."""
+        self._scope = scope
         if self._task is None or self._task.done():
             self._leave = asyncio.Event()
-            self._task = asyncio.create_task(self._run(scope))
+            self._task = asyncio.create_task(self._run())
             self._keep(self._task)
 
     async def leave(self) -> None:
@@ -62,10 +69,10 @@ class Pump:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _run(self, scope: Scope) -> None:
+    async def _run(self) -> None:
         failures = 0
         while self._pending() and not self._leave.is_set():
-            heard = await self._read(scope)
+            heard = await self._read()
             failures = 0 if heard else failures + 1
             if self._said_lost or failures >= MOST_FAILURES:
                 self._lost(self._said_lost or "Gradio gave no more messages.")
@@ -73,12 +80,15 @@ class Pump:
             if not heard:
                 await asyncio.sleep(READ_AGAIN_S)
 
-    async def _read(self, scope: Scope) -> bool:
+    async def _read(self) -> bool:
         """Read until Gradio ends it. Whether it went well."""
         self._rest, self._said_lost = b"", ""
         try:
-            inner = request_scope(scope, "GET", f"{API}/queue/data", self._query)
-            status = await stream(self._app, inner, self._take, self._leave)
+            inner = request_scope(self._scope, "GET", f"{API}/queue/data", self._query)
+            if self._short is not None and self._short.is_open:
+                status = await self._short.stream(inner, self._name, self._take, self._leave)
+            else:
+                status = await stream(self._app, inner, self._take, self._leave)
         except Exception:
             log.debug("Gradio broke off a stream of messages.", exc_info=True)
             return False

@@ -12,12 +12,15 @@ from ...events import AnyEvent, End, Folded, Json, Log, Progress, Replace, Reset
 from ...protocol.delta import apply
 from .diffs import Edits, edits_of
 
-__all__ = ["BARE", "BEFORE", "EFFECTS", "INTERRUPTED", "MORE", "RENDER", "STATES", "Speaker"]
+__all__ = ["BARE", "BEFORE", "EFFECTS", "INTERRUPTED", "MORE", "PART", "RENDER", "STATES", "Speaker"]
 
 MORE = "penstock"
 """The member of a recorded value that is ours; see `messages`."""
 
 STATES, RENDER, EFFECTS, BEFORE, BARE = "states", "render", "effects", "before", "bare"
+
+PART = "part"
+"""Under `MORE`: what stands here is a part of a value that is too large for one event."""
 
 INTERRUPTED = (
     "The server was restarted while this was running. What you see is what had come until then; run it again."
@@ -55,6 +58,7 @@ class Speaker:
         self._position = 0
         self._value: Value | None = None
         self._unsaid: int | None = None  # before this the reader has everything; None: now, too
+        self._parts: list[str] = []  # of a large value that is not complete yet
         self._told: dict[str, int] = {}
         self._told_renders = 0
 
@@ -106,22 +110,35 @@ class Speaker:
             return self._replaced(event)
         if isinstance(event, Reset):
             self._withdraw()
+        said = _plain(event)
+        if said is not None and said.get(MORE) == PART:
+            return self._part(event, said)
         if event.seq <= self._until:
             return []
         if isinstance(event, End):
             return self._end(event)
-        said = _plain(event)
         return [] if said is None else [*self.starts(), self._said(said)]
 
     def _withdraw(self) -> None:
         # The reader keeps what it was shown until other data come, which a run that begins again says whole.
         self._value = self._unsaid = None
+        self._parts = []
         self._told, self._told_renders = {}, 0
 
     def _said(self, message: Message) -> Message:
         return {**message, "event_id": self._event_id}
 
     # Values
+
+    def _part(self, event: AnyEvent, part: Message) -> list[Message]:
+        if part["part"] == 0:
+            self._parts, self._unsaid = [], event.seq - event.n
+        self._parts.append(part["text"])
+        if part["part"] + 1 < part["parts"]:
+            return []
+        begin, value = self._unsaid or 0, msgspec.json.decode("".join(self._parts))
+        self._parts, self._unsaid = [], None
+        return self._replaced(Replace(value, seq=event.seq, n=event.seq - begin))
 
     def _replaced(self, event: Replace) -> list[Message]:
         before, value = self._value, self._value_of(event)
@@ -269,7 +286,7 @@ def _plain(event: AnyEvent) -> Message | None:
     """What stands by itself; None for what is not of Gradio."""
     if isinstance(event, Json):
         value = msgspec.json.decode(event.value) if isinstance(event.value, msgspec.Raw) else event.value
-        return value if type(value) is dict and "msg" in value else None
+        return value if type(value) is dict and ("msg" in value or MORE in value) else None
     if isinstance(event, Progress | Log):
         fields = msgspec.json.decode(event.fields) if isinstance(event.fields, msgspec.Raw) else event.fields
         more = fields if type(fields) is dict else {}

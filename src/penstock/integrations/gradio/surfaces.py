@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from weakref import WeakValueDictionary
@@ -81,7 +82,7 @@ TABLE = (
     Surface(
         "routes.App.create_app",
         "called by launch(), mount_gradio_app(), gr.Server and reload mode alike: takes our middleware in",
-        "install() raises ConfigError",
+        "install() does nothing, and says so",
         None,
     ),
     Surface(
@@ -101,6 +102,24 @@ TABLE = (
         "a login for the moment in which a run of before a restart is submitted again",
         "such a run waits until its user is back",
         lambda app: isinstance(getattr(app, "tokens", None), dict) and hasattr(app, "cookie_id"),
+    ),
+    Surface(
+        "App.auth, App.auth_dependency",
+        "whether a login is required: only then is Gradio asked who somebody is (logins.py)",
+        "it is asked at each request",
+        lambda app: hasattr(app, "auth") and hasattr(app, "auth_dependency"),
+    ),
+    Surface(
+        "Blocks.expects_oauth, oauth.OAUTH_CLIENT_SECRET, utils.get_space, session[oauth_info]",
+        "who has logged in with an account elsewhere (logins.py)",
+        "his browser's cookie owns what he begins",
+        None,
+    ),
+    Surface(
+        "Blocks.ssr_mode, Blocks.share",
+        "telling that Gradio has put a proxy of its own in front, which makes every request local (logins.py)",
+        "the console's other checks stand alone",
+        lambda app: hasattr(app.blocks, "ssr_mode") or hasattr(app.blocks, "share"),
     ),
     Surface(
         "Blocks._queue, Queue.pending_messages_per_session, Queue.pending_event_ids_session",
@@ -163,6 +182,12 @@ TABLE = (
         "StateHolder.session_data, SessionState.state_data, SessionState._state_ttl, BlockFunction.*",
         "gr.State values that have a JSON form are given back after a restart (stateful.py looks itself)",
         "they begin at their defaults after a restart",
+        None,
+    ),
+    Surface(
+        "the functions of /queue/join and /queue/data, App.auth, App.auth_dependency, data_classes.PredictBody",
+        "joining and hearing without the way through HTTP (direct.py looks for them itself)",
+        "the way through HTTP is gone",
         None,
     ),
     Surface(
@@ -259,7 +284,7 @@ def mend(app: Any) -> bool:
     """Mend what can be mended of the app's own line, before it starts: see `line`. Whether it is ours to mend."""
     import gradio
 
-    if _resumes_itself(app, str(gradio.__version__)):
+    if _resumes_itself(str(gradio.__version__)):
         return False
     harden_line(_queue(app))
     return True
@@ -270,7 +295,7 @@ def detect(app: Any) -> Surfaces:
     import gradio
 
     version = str(gradio.__version__)
-    if _resumes_itself(app, version):
+    if _resumes_itself(version):
         _say(f"Gradio {version} resumes streams itself: Penstock stands aside and leaves the app as it is.")
         return Surfaces(version, "aside")
     missing = tuple(one.name for one in TABLE if one.found is not None and not _found(one.found, app))
@@ -311,26 +336,16 @@ def _heartbeat_s() -> float:
 # Gradio's own resuming
 
 
-def _resumes_itself(app: Any, version: str) -> bool:
+def _resumes_itself(version: str) -> bool:
     """Whether its server or its page asks for what was missed; the page is read only of versions not tested."""
-    if any(NATIVE in _names(route) for route in getattr(app, "routes", ()) if _is_stream(route)):
+    from gradio import routes
+
+    if NATIVE in Path(routes.__file__).read_text(encoding="utf-8", errors="replace"):
         return True
     return numbers(version) > NEWEST_TESTED and _page_knows(NATIVE.encode())
 
 
-def _is_stream(route: Any) -> bool:
-    return str(getattr(route, "path", "")).rstrip("/").endswith("/queue/data")
-
-
-def _names(route: Any) -> frozenset[str]:
-    code = getattr(getattr(route, "endpoint", None), "__code__", None)
-    return frozenset() if code is None else frozenset((*code.co_varnames, *code.co_names, *_texts(code)))
-
-
-def _texts(code: Any) -> Iterator[str]:
-    return (one for one in code.co_consts if isinstance(one, str))
-
-
+@cache
 def _page_knows(word: bytes) -> bool:
     import gradio
 

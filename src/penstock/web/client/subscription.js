@@ -23,7 +23,7 @@ const MAX_RATE = 60;
  * @property {string} [after] a cursor, or 'remembered': where this tab stood before it was reloaded. From the start without it
  * @property {number} [rate] updates a second at most, 1 to 60; 0: everything at once and unmerged; 20 by default
  * @property {(event: import('./events.js').StreamEvent) => void} [onEvent] each event once, in order
- * @property {boolean} [folded] `onEvent` begins with the state too, as one `fold` event: what led to it is not told. Not after a cursor
+ * @property {boolean} [folded] `onEvent` begins with the state too, as one `fold` event; not after a cursor
  * @property {(fold: Fold, changed: Changed) => void} [onState] at most once a frame; never while nothing changed
  * @property {(status: import('./events.js').Status) => void} [onStatus] queue position, receipt of a stop
  * @property {(subscription: Subscription) => void} [onConnection] `connection`, `transport`, `draining` or a counter has changed

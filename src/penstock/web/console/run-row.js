@@ -2,7 +2,7 @@
 
 import { h, put, span } from '../client/dom.js';
 import { isLive } from './run-list.js';
-import { runPath } from './router.js';
+import { runPath, withQuery } from './router.js';
 import { ageOf, detailOf, timeOf } from './run-words.js';
 
 const ID_CHARS = 5; // of the end, enough to tell the runs of a screen apart
@@ -28,7 +28,7 @@ export class RunRow {
     this.link = h('a', { tabIndex: -1 });
     this.id = span('id', '');
     this.state = h('span', { className: 'state' });
-    this.session = span('session', '');
+    this.session = h('a', { className: 'session', tabIndex: -1, title: 'Runs of this session' });
     this.detail = span('detail', '');
     this.attempt = span('attempt', '');
     this.time = span('time', '');
@@ -95,6 +95,7 @@ export class RunRow {
     put(this.id, id.slice(-ID_CHARS));
     put(this.state, state);
     put(this.session, session ?? '');
+    this.session.href = withQuery('#/runs', { q: session ?? '' });
     put(this.detail, detailOf(run));
     this.detail.title = run.error?.message ?? '';
     put(this.attempt, attempt > 1 ? `attempt ${attempt}` : '');

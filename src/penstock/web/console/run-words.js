@@ -41,8 +41,12 @@ export function detailOf(run) {
 
 /** @param {any} run @returns {string} how its input begins, without the braces: it tells runs of one function apart */
 export function inputOf({ input_start: text = '' }) {
-  return text.replace(/^\{|\}$/g, '').slice(0, 2 * WORDS);
+  const given = GRADIO.exec(text)?.[1] ?? text.replace(/^\{|\}$/g, '');
+  return given.slice(0, 2 * WORDS);
 }
+
+/** An event of Gradio's: what its components had, and how it came. */
+const GRADIO = /^\{"data":\[(.*?)\],"gradio":\{"session_hash":/s;
 
 /** @param {any} run that waits */
 export function placeOf({ position, eta_s: etaS, priority }) {

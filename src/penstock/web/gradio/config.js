@@ -25,6 +25,7 @@
  * @property {Record<string, {components: number[], dependencies: number[]}>} page
  * @property {{id: number}} layout
  * @property {string} protocol
+ * @property {string|null} [username] of who has logged in
  *
  * @typedef {Record<string, Record<string, any>>} Values component id to property to value
  */
@@ -43,7 +44,10 @@ export function isKnown(config) {
   return (
     config?.protocol === 'sse_v3' &&
     Number.isInteger(config.layout?.id) &&
-    all(config.components, ({ id, type, props }) => Number.isInteger(id) && typeof type === 'string' && isObject(props)) &&
+    all(
+      config.components,
+      ({ id, type, props }) => Number.isInteger(id) && typeof type === 'string' && isObject(props),
+    ) &&
     all(config.dependencies, isDependency) &&
     isObject(config.page) &&
     all(Object.values(config.page), (page) => all(page?.dependencies, Number.isInteger))
@@ -66,14 +70,15 @@ function isDependency(dep) {
 }
 
 /**
- * What tells one app from another: where this differs, ids mean something else.
+ * What tells one app from another, and one user of it: where this differs, ids mean something else, and values are another's.
  * @param {Config} config
  * @returns {string}
  */
-export function printOf({ components, dependencies }) {
+export function printOf({ components, dependencies, username = null }) {
   const parts = [
     components.map(({ id, type }) => `${id}${type}`),
     dependencies.map(({ id, targets, inputs, outputs }) => JSON.stringify([id, targets, inputs, outputs])),
+    [JSON.stringify(username)],
   ];
   let hash = 5381; // djb2: nobody gains by a collision
   for (const char of parts.join('|')) hash = (Math.imul(hash, 33) ^ char.charCodeAt(0)) >>> 0;
@@ -87,7 +92,14 @@ export function printOf({ components, dependencies }) {
  */
 export function propsOf(output) {
   if (!isObject(output) || output.__type__ !== 'update') return { value: output };
-  return Object.fromEntries(Object.entries(output).filter(([name]) => name !== '__type__' && !FORBIDDEN.includes(name)));
+  return Object.fromEntries(
+    Object.entries(output).filter(([name]) => name !== '__type__' && !FORBIDDEN.includes(name)),
+  );
+}
+
+/** @param {Config} config @param {number} fn @returns {boolean} whether it is called by itself when the page loads */
+export function isLoad({ dependencies }, fn) {
+  return dependencies.find(({ id }) => id === fn)?.targets.some(([, name]) => name === 'load') ?? false;
 }
 
 /** @param {Config} config @returns {Map<number, Component>} those that are seen; nobody's password is kept */

@@ -8,10 +8,11 @@ import { Speaker } from './messages.js';
  * @property {string} id
  * @property {any} about what its owner knows it by
  * @property {boolean} folded whether it began before this page: its state first, then what follows
- * @property {number} heard everything up to this seq has been told
- * @property {boolean} hasBase whether the page has been told a value
+ * @property {{heard: number, hasBase: boolean}} told what the page has heard of it: where the next speaker goes on
+ * @property {boolean} based whether what is generated comes as changes from now on
  * @property {boolean} completed whether the page has been told its end
  * @property {any[]|null} outputs the latest
+ * @property {number[]} spared places of outputs that the page is not shown
  * @property {import('../client/subscription.js').Subscription|null} subscription null while nobody reads
  *
  * @typedef {object} Listener
@@ -98,11 +99,21 @@ export class Feed {
    * Read an event to its end.
    * @param {string} id
    * @param {any} about
-   * @param {boolean} [folded]
+   * @param {{folded?: boolean, spared?: number[]}} options
    */
-  add(id, about, folded = false) {
+  add(id, about, { folded = false, spared = [] }) {
     /** @type {Entry} */
-    const entry = { id, about, folded, heard: 0, hasBase: false, completed: false, outputs: null, subscription: null };
+    const entry = {
+      id,
+      about,
+      folded,
+      told: { heard: 0, hasBase: false },
+      completed: false,
+      outputs: null,
+      spared,
+      based: false,
+      subscription: null,
+    };
     this.entries.get(id)?.subscription?.close();
     this.entries.set(id, entry);
     if (this.#body) this.#read(entry);
@@ -119,7 +130,14 @@ export class Feed {
    * @param {string} id
    */
   complete(id) {
-    const output = { data: [], is_generating: false, duration: 0, average_duration: 0, render_config: null, changed_state_ids: [] };
+    const output = {
+      data: [],
+      is_generating: false,
+      duration: 0,
+      average_duration: 0,
+      render_config: null,
+      changed_state_ids: [],
+    };
     this.say({ msg: 'process_completed', event_id: id, output, success: true, title: null });
   }
 
@@ -131,30 +149,28 @@ export class Feed {
 
   /** @param {Entry} entry */
   #read(entry) {
-    const { heard, hasBase } = entry;
-    const speaker = new Speaker(entry.id, { heard, hasBase });
+    const speaker = new Speaker(entry.id, entry.told);
     const subscription = this.client.subscribe(entry.id, {
       rate: 0,
-      folded: entry.folded || heard > 0,
-      onEvent: (event) => this.#take(entry, speaker.say(event), event),
+      folded: entry.folded || entry.told.heard > 0,
+      onEvent: (event) => this.#take(entry, speaker, event),
       onStatus: (status) => speaker.status(status).forEach((message) => this.say(message)),
       onConnection: () => this.#connection(entry),
     });
     entry.subscription = subscription;
   }
 
-  /** @param {Entry} entry @param {any[]} messages @param {any} event */
-  #take(entry, messages, event) {
-    for (const message of messages) this.#tell(entry, message);
-    entry.heard = Math.max(entry.heard, event.seq ?? 0);
+  /** @param {Entry} entry @param {Speaker} speaker @param {any} event */
+  #take(entry, speaker, event) {
+    for (const message of speaker.say(event)) this.#tell(entry, message);
+    entry.told = { heard: speaker.heard, hasBase: speaker.hasBase };
     if (event.type === 'end') this.entries.delete(entry.id);
   }
 
   /** @param {Entry} entry @param {any} message */
   #tell(entry, message) {
     if (entry.completed) return;
-    this.say(message);
-    entry.hasBase ||= message.msg === 'process_generating';
+    this.say(entry.spared.length ? sparing(entry, message) : message);
     if (message.msg !== 'process_completed') return;
     entry.completed = true;
     entry.outputs = lastOutputs(entry.subscription?.fold) ?? message.output?.data ?? null;
@@ -172,7 +188,13 @@ export class Feed {
 
   /** @param {Entry} entry @param {Error} error */
   #fail(entry, error) {
-    this.say({ msg: 'process_completed', event_id: entry.id, output: { error: error.message }, success: false, title: 'Error' });
+    this.say({
+      msg: 'process_completed',
+      event_id: entry.id,
+      output: { error: error.message },
+      success: false,
+      title: 'Error',
+    });
     this.listener.ended(entry, true);
   }
 
@@ -183,7 +205,10 @@ export class Feed {
     this.#through = true;
     this.#wanted = false;
     try {
-      await pass(await this.#ask(), (data) => this.#bodyOf === body && this.#body?.enqueue(encoder.encode(`data: ${data}\n\n`)));
+      await pass(
+        await this.#ask(),
+        (data) => this.#bodyOf === body && this.#body?.enqueue(encoder.encode(`data: ${data}\n\n`)),
+      );
     } catch (error) {
       if (this.#bodyOf === body) this.#body?.error(error);
     }
@@ -218,4 +243,20 @@ async function pass(response, tell) {
     }
   }
   throw new TypeError('The stream ended before its events.');
+}
+
+/** @type {object} of Gradio's: nothing about an output changes */
+const NOTHING = { __type__: 'update' };
+
+/** @param {any[]} data @param {number[]} places @param {any} [instead] @returns {any[]} */
+export const without = (data, places, instead = NOTHING) =>
+  data.map((value, place) => (places.includes(place) ? instead : value));
+
+/** @param {Entry} entry @param {any} message */
+function sparing(entry, message) {
+  if (!Array.isArray(message.output?.data)) return message;
+  const isChange = message.msg === 'process_generating' && entry.based;
+  entry.based ||= message.msg === 'process_generating';
+  const data = without(message.output.data, entry.spared, isChange ? [] : NOTHING);
+  return { ...message, output: { ...message.output, data } };
 }

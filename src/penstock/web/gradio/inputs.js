@@ -58,7 +58,8 @@ export class Inputs {
 
   /** @param {EventTarget} page */
   listen(page) {
-    for (const name of ['input', 'change', 'focusout']) page.addEventListener(name, (event) => this.#heard(event), true);
+    for (const name of ['input', 'change', 'focusout'])
+      page.addEventListener(name, (event) => this.#heard(event), true);
   }
 
   /** @param {Event} event */

@@ -22,6 +22,8 @@ const BODY_UNITS = 128 * 1024;
  * @property {boolean} [failed]
  * @property {boolean} [lost] its outputs are too large to be kept here
  *
+ * @typedef {{units: number, props: Record<string, any>, given: boolean}} Shown `given`: its value is somebody's, no output's
+ *
  * @typedef {Pick<Storage, 'getItem'|'setItem'|'removeItem'>} Shelf
  */
 
@@ -30,7 +32,7 @@ export class Memory {
   session = '';
   print = '';
   /** @type {Begun[]} oldest first */ events = [];
-  /** @type {Map<string, {units: number, props: Record<string, any>}>} by component id; written longest ago first */ #values = new Map();
+  /** @type {Map<string, Shown>} by component; written longest ago first */ #values = new Map();
   #units = 0;
   #dirty = false;
 
@@ -62,7 +64,8 @@ export class Memory {
     if (Array.isArray(about?.events)) this.events = about.events.filter(isBegun);
     if (!Array.isArray(values)) return;
     for (const pair of values)
-      if (Array.isArray(pair) && typeof pair[1] === 'object' && pair[1]) this.show(String(pair[0]), pair[1]);
+      if (Array.isArray(pair) && typeof pair[1] === 'object' && pair[1])
+        this.show(String(pair[0]), pair[1], pair[2] === true);
   }
 
   /** @returns {import('./config.js').Values} what components showed last */
@@ -70,20 +73,38 @@ export class Memory {
     return Object.fromEntries([...this.#values].map(([id, { props }]) => [id, props]));
   }
 
+  /** @returns {string[]} components whose values are somebody's */
+  get given() {
+    return [...this.#values].flatMap(([id, { given }]) => (given ? [id] : []));
+  }
+
+  /**
+   * Somebody gives a component this value, or sends it with it.
+   * @param {string} id
+   * @param {any} value
+   * @param {any} [built] as the app has it
+   */
+  give(id, value, built) {
+    const before = this.#values.get(id);
+    const known = before && 'value' in before.props ? before.props.value : built;
+    this.show(id, { value }, before?.given || JSON.stringify(known) !== JSON.stringify(value));
+  }
+
   /**
    * A component shows this now.
    * @param {string} id
    * @param {Record<string, any>} props
+   * @param {boolean} [given] whether its value is somebody's
    * @returns {boolean} whether it could be kept
    */
-  show(id, props) {
+  show(id, props, given = false) {
     const before = this.#values.get(id);
     const merged = { ...before?.props, ...props };
     const units = JSON.stringify(merged).length;
     this.#values.delete(id);
     this.#units -= before?.units ?? 0;
     if (units > VALUE_UNITS) return false;
-    this.#values.set(id, { units, props: merged });
+    this.#values.set(id, { units, props: merged, given: given || (before?.given === true && !('value' in props)) });
     this.#units += units;
     while (this.#units > VALUES_UNITS) this.#forgetOldest();
     this.#later();
@@ -100,13 +121,14 @@ export class Memory {
    * Outputs have come to these components.
    * @param {number[]} ids
    * @param {any[]} outputs
-   * @param {(id: number) => boolean} isSeen
+   * @param {(id: number, place: number) => boolean} isSeen
    * @returns {boolean} whether all could be kept
    */
   showOutputs(ids, outputs, isSeen) {
     let kept = true;
     ids.forEach((id, place) => {
-      if (place < outputs.length && isSeen(id)) kept = this.show(String(id), propsOf(outputs[place])) && kept;
+      if (outputs[place]?.is_stream) return; // it was there while it ran
+      if (place < outputs.length && isSeen(id, place)) kept = this.show(String(id), propsOf(outputs[place])) && kept;
     });
     return kept;
   }
@@ -130,6 +152,12 @@ export class Memory {
   change(begun, change) {
     Object.assign(begun, change);
     if (begun.state !== 'sent') delete begun.body;
+    this.writeAbout();
+  }
+
+  /** @param {Begun} begun that was begun in another session */
+  keep(begun) {
+    if (!this.events.includes(begun)) this.events.push(begun);
     this.writeAbout();
   }
 
@@ -171,7 +199,10 @@ export class Memory {
 
   writeValues() {
     this.#dirty = false;
-    this.#put('values', [...this.#values].map(([id, { props }]) => [id, props]));
+    this.#put(
+      'values',
+      [...this.#values].map(([id, { props, given }]) => [id, props, ...(given ? [true] : [])]),
+    );
   }
 
   /** @param {string} part @param {any} value */
@@ -195,4 +226,7 @@ export class Memory {
 
 /** @param {any} it */
 const isBegun = (it) =>
-  typeof it?.key === 'string' && typeof it.id === 'string' && Number.isInteger(it.fn) && ['sent', 'open', 'done'].includes(it.state);
+  typeof it?.key === 'string' &&
+  typeof it.id === 'string' &&
+  Number.isInteger(it.fn) &&
+  ['sent', 'open', 'done'].includes(it.state);

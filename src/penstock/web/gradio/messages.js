@@ -30,6 +30,7 @@ export class Speaker {
   /** @type {Value|null} */ #value = null;
   /** @type {Record<string, number>} */ #told = {};
   #toldRenders = 0;
+  /** @type {string[]} */ #parts = []; // of a large value that is not complete yet
   /** @type {number|null} */ #unsaid = null; // before this the reader has everything; null: now, too
 
   /**
@@ -102,15 +103,17 @@ export class Speaker {
   #messages(event) {
     if (event.type === 'replace') return this.#replaced(event);
     if (event.type === 'reset') this.#withdraw();
+    const said = plain(event);
+    if (said?.penstock === 'part') return this.#part(event, said);
     if (event.seq <= this.#until) return [];
     if (event.type === 'end') return this.#end(event);
-    const said = plain(event);
     return said ? [...this.starts(), this.#said(said)] : [];
   }
 
   // The reader keeps what it was shown until other data come, which a run that begins again says whole.
   #withdraw() {
     this.#value = this.#unsaid = null;
+    this.#parts = [];
     this.#told = {};
     this.#toldRenders = 0;
   }
@@ -118,6 +121,21 @@ export class Speaker {
   /** @param {Message} message @returns {Message} */
   #said(message) {
     return { ...message, event_id: this.#eventId };
+  }
+
+  // Of a value that is too large for one event.
+  /** @param {any} event @param {Message} part @returns {Message[]} */
+  #part({ seq, n = 1 }, { part, parts, text }) {
+    if (part === 0) {
+      this.#parts = [];
+      this.#unsaid = seq - n;
+    }
+    this.#parts.push(text);
+    if (part + 1 < parts) return [];
+    const [begin, value] = [this.#unsaid ?? 0, JSON.parse(this.#parts.join(''))];
+    this.#parts = [];
+    this.#unsaid = null;
+    return this.#replaced({ seq, n: seq - begin, value });
   }
 
   /** @param {any} event @returns {Message[]} */
@@ -251,7 +269,7 @@ function withEffects(output, effects) {
 
 /** @param {any} event @returns {Message|null} what stands by itself; null for what is not of Gradio */
 function plain({ type, value, message, level = 'info', fields }) {
-  if (type === 'json') return isObject(value) && 'msg' in value ? value : null;
+  if (type === 'json') return isObject(value) && ('msg' in value || 'penstock' in value) ? value : null;
   if (type === 'log') return { msg: 'log', log: message, level, ...fields };
   return type === 'progress' ? { msg: 'progress', progress_data: [], ...fields } : null;
 }

@@ -48,13 +48,20 @@ const clock = {
     }),
 };
 
+/** @param {() => void} act */
+function whenLoaded(act) {
+  if (document.readyState === 'complete') act();
+  else addEventListener('load', act, { once: true });
+}
+
 /** @param {() => void} write */
 const soon = (write) => setTimeout(write, WRITE_MS);
 
-/** Pages of one app are loaded one by one: each has a memory of its own. */
+/** Pages of one app are loaded one by one: each has a memory of its own. So has each user who logs in: sessions are his. */
 function pageName() {
   const link = new URLSearchParams(location.search).get('deep_link') ?? '';
-  return `penstock-gradio:${BASE}:${location.pathname}:${link}`;
+  const user = /** @type {any} */ (window).gradio_config?.username ?? '';
+  return `penstock-gradio:${BASE}:${location.pathname}:${link}${user && `:${user}`}`;
 }
 
 function makeTab() {
@@ -73,7 +80,8 @@ class Page {
 
   /** @param {boolean} full */
   constructor(full) {
-    const plain = window.fetch.bind(window);
+    const { penstockGradio: early } = /** @type {any} */ (window); // there where Gradio's page is made on the server
+    const plain = early?.plain ?? window.fetch.bind(window);
     if (full) this.tab = this.#restoring();
     const around = {
       client: new Client({ base: BASE }),
@@ -87,6 +95,7 @@ class Page {
     };
     this.wrap = new Wrap(new Routes(BASE), around, this.tab, (response) => this.#configured(response));
     window.fetch = (input, init) => this.wrap.fetch(input, init);
+    early?.open(window.fetch);
     watchPage({ wake: () => this.#wake(), suspend: () => this.#suspend(), resume: () => this.#resume() });
     addEventListener('beforeunload', () => this.#asked());
     addEventListener('pagehide', ({ persisted }) => persisted || this.#left());
@@ -110,7 +119,7 @@ class Page {
     }
     this.inputs.know(seenIn(config).values());
     this.inputs.listen(document);
-    if (tab.restored || tab.doubles?.size) addEventListener('load', () => this.badge.restored(), { once: true });
+    if (tab.restored || tab.doubles?.size) whenLoaded(() => this.badge.restored());
     return true;
   }
 
@@ -166,3 +175,4 @@ class Page {
 
 const { mode } = settings();
 if (mode !== 'aside') new Page(mode === 'full');
+else /** @type {any} */ (window).penstockGradio?.open(/** @type {any} */ (window).penstockGradio.plain);

@@ -76,7 +76,8 @@ export class Presence {
   /** @param {AbortSignal} signal @returns {Promise<boolean>} whether the server wants none */
   async #once(signal) {
     const response = await this.ask(signal);
-    if (!response.ok) return response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status);
+    if (!response.ok)
+      return response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status);
     const reader = response.body?.getReader();
     while (reader && !(await reader.read()).done);
     return false;

@@ -1,6 +1,6 @@
 // What a page that is loaded again takes over from the one before it: a plan, and what becomes of it. No DOM, no network.
 
-import { addDouble, followersOf } from './config.js';
+import { addDouble, followersOf, isLoad } from './config.js';
 
 /**
  * @typedef {import('./config.js').Config} Config
@@ -26,6 +26,7 @@ import { addDouble, followersOf } from './config.js';
 export function toTake(config, events) {
   return events.flatMap((begun, place) => {
     if (begun.state === 'sent' && !begun.body) return [];
+    if (begun.state === 'done' && !begun.id) return []; // it had no place in the queue
     if (begun.state !== 'done') return [{ begun, follow: true }];
     const follow = isUnfollowed(config, begun, events.slice(place + 1));
     return follow || begun.lost ? [{ begun, follow }] : [];
@@ -36,10 +37,7 @@ export function toTake(config, events) {
 function isUnfollowed(config, begun, later) {
   if (later.some(({ fn }) => fn === begun.fn)) return false; // its like has been called again since
   const due = followersOf(config, begun.fn).filter(
-    (one) =>
-      one.backend_fn &&
-      /** @type {any} */ (one).queue !== false &&
-      !(begun.failed ? one.trigger_only_on_success : one.trigger_only_on_failure),
+    (one) => one.backend_fn && !(begun.failed ? one.trigger_only_on_success : one.trigger_only_on_failure),
   );
   return due.length > 0 && due.every(({ id }) => !later.some(({ fn }) => fn === id));
 }
@@ -55,6 +53,10 @@ export class Doubles {
    */
   constructor(config, taken) {
     for (const { begun, follow } of taken) {
+      if (isLoad(config, begun.fn)) {
+        if (begun.state !== 'done') this.#answers.set(begun.fn, { fn: begun.fn, root: begun.fn, begun });
+        continue; // it is called by itself when the page loads
+      }
       const made = addDouble(config, begun.fn, follow);
       if (!made) continue;
       for (const [id, fn] of made.doubles)
@@ -69,6 +71,14 @@ export class Doubles {
   /** @param {number} fn @returns {Answer|undefined} undefined: no double */
   of(fn) {
     return this.#answers.get(fn);
+  }
+
+  /**
+   * A function that is called by itself when the page loads is answered for once.
+   * @param {number} fn
+   */
+  used(fn) {
+    if (this.#answers.get(fn)?.fn === fn) this.#answers.delete(fn);
   }
 
   /** @param {number} fn @returns {number} what is called on the server */

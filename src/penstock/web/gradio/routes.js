@@ -3,14 +3,15 @@
 /**
  * What the page does about a request of Gradio's.
  * `data`: the stream of a session; `join`: an event begins; `heartbeat`: a page is there; `config`: the app, as it is built;
- * `repeatable`: asked twice it does no more than once; `other`: as it is, but for the session's name.
- * @typedef {'data'|'join'|'heartbeat'|'cancel'|'config'|'repeatable'|'other'} Kind
+ * `call`: one without the queue; `repeatable`: asked twice it does no more than once; `other`: as it is, but for the session's name.
+ * @typedef {'data'|'join'|'call'|'heartbeat'|'cancel'|'config'|'repeatable'|'other'} Kind
  */
 
 /** @type {[RegExp, string, Kind][]} path under Gradio's API, method */
 const ROUTES = [
   [/^queue\/data$/, 'GET', 'data'],
   [/^queue\/join$/, 'POST', 'join'],
+  [/^(run|api)\/[^/]+\/?$/, 'POST', 'call'],
   [/^heartbeat\/[^/]+$/, 'GET', 'heartbeat'],
   [/^cancel$/, 'POST', 'cancel'],
   [/^reset$/, 'POST', 'repeatable'],

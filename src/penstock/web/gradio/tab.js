@@ -1,7 +1,7 @@
 // This tab's own page: which session it goes on with, what its components began with, and the events that it has begun.
 // Everything here is a convenience: where it can't be had, the page reconnects, and begins anew when it is loaded again.
 
-import { applyValues, isKnown, nameElements, printOf, seenIn } from './config.js';
+import { applyValues, isKnown, isLoad, nameElements, printOf, seenIn } from './config.js';
 import { Doubles, toTake } from './restore.js';
 
 /**
@@ -17,8 +17,12 @@ export class Tab {
   /** @type {Doubles|null} */ doubles = null;
   /** components that began with another value than the app's */ restored = 0;
   #own = true;
+  /** whether the session is that of a page before this one */ #kept = false;
   /** @type {Promise<string>|null} */ #session = null;
   /** @type {Set<number>} */ #seen = new Set();
+  /** @type {Set<number>} components that somebody had given a value before this page was loaded */ #given = new Set();
+  /** @type {Set<number>} functions that were called because it was loaded */ #loaded = new Set();
+  /** @type {Map<number, any>} values as the app has them */ #built = new Map();
   /** @type {Map<string, string>} what was called last with what, by the page before this one */ #before = new Map();
 
   /**
@@ -46,7 +50,10 @@ export class Tab {
     if (memory.print !== print) memory.reset({ session: memory.session, print });
     this.config = config;
     this.#seen = new Set(seenIn(config).keys());
-    for (const { fn, id, sum, state } of memory.events) if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
+    for (const { fn, id, sum, state } of memory.events)
+      if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
+    this.#given = new Set(memory.given.map(Number));
+    this.#built = new Map([...seenIn(config)].map(([id, { props }]) => [id, props.value]));
     nameElements(config);
     this.restored = applyValues(config, memory.values);
     this.doubles = new Doubles(config, toTake(config, memory.events));
@@ -65,46 +72,65 @@ export class Tab {
   /** @param {string} name */
   async #claim(name) {
     const { memory, claims } = this;
+    this.#kept = memory.session !== '';
     if (!memory.session) {
       memory.session = name;
       memory.writeAbout();
       claims.take(name);
     } else if (!(await claims.take(memory.session))) {
-      this.#own = false;
-      memory.session = this.makeName();
-      memory.events = [];
-      memory.writeAbout();
-      claims.take(memory.session);
+      this.#kept = this.#own = false;
+      this.#begin();
     }
+    return memory.session;
+  }
+
+  /**
+   * The session that this tab had is not its any more: somebody else has logged in, or the browser's cookies were cleared.
+   * @returns {string} another one; '' where it had one of its own
+   */
+  renew() {
+    if (!this.#kept) return '';
+    this.#kept = this.#own = false;
+    return this.#begin();
+  }
+
+  #begin() {
+    const { memory, claims } = this;
+    memory.session = this.makeName();
+    memory.events = [];
+    memory.writeAbout();
+    claims.take(memory.session);
     return memory.session;
   }
 
   /**
    * What answers a call, where it is not to be made.
    * @param {number} fn
-   * @param {any[]} data
+   * @param {any[]|null} data null: only where it is a double's
    * @returns {{begun: Begun|null, root: number} | null} begun null: it is over, with nothing to show
    */
   answerTo(fn, data) {
     const answer = this.doubles?.of(fn);
+    if (answer?.fn === fn) return this.#loads(answer);
     if (answer && (!this.#own || this.doubles?.isVoid(answer))) return { begun: null, root: answer.root };
     if (answer) return answer.begun && { begun: answer.begun, root: answer.root };
-    return this.#repeated(fn, data);
+    return data && this.#repeated(fn, data);
+  }
+
+  // What the page calls by itself when it loads is under way already.
+  /** @param {import('./restore.js').Answer} answer */
+  #loads({ fn, begun, root }) {
+    this.doubles?.used(fn);
+    return this.#own ? { begun, root } : null;
   }
 
   // Components that begin with what they showed may say that they have changed: that was answered before.
   /** @param {number} fn @param {any[]} data */
   #repeated(fn, data) {
-    if (!this.restored || !this.#own || this.isTouched() || this.#isLoad(fn)) return null;
+    if (!this.config || !this.restored || !this.#own || this.isTouched() || isLoad(this.config, fn)) return null;
     const id = this.#before.get(`${fn} ${sumOf(data)}`);
     const begun = id && this.memory.events.find((one) => one.id === id);
     return begun ? { begun, root: -1 } : null;
-  }
-
-  /** @param {number} fn */
-  #isLoad(fn) {
-    const targets = this.config?.dependencies.find(({ id }) => id === fn)?.targets ?? [];
-    return targets.some(([, name]) => name === 'load' || name === 'tick');
   }
 
   /** @param {number} fn @returns {number} what is called on the server */
@@ -118,7 +144,7 @@ export class Tab {
    * @returns {Begun}
    */
   begin({ data, ...sent }) {
-    this.memory.showOutputs(this.#dependency(sent.fn)?.inputs ?? [], data, (id) => this.#seen.has(id));
+    this.#send(sent.fn, data);
     return this.memory.begin({ ...sent, sum: sumOf(data) });
   }
 
@@ -132,11 +158,55 @@ export class Tab {
    * @param {Begun} begun
    * @param {any[]|null} outputs its last
    * @param {boolean} failed
+   * @param {number[]} [spared] places of those that it was not shown
    */
-  ended(begun, outputs, failed) {
-    const ids = this.#dependency(begun.fn)?.outputs ?? [];
-    const kept = this.memory.showOutputs(ids, outputs ?? [], (id) => this.#seen.has(id));
+  ended(begun, outputs, failed, spared = []) {
+    const kept = this.showed(begun.fn, outputs, spared);
     this.memory.change(begun, { state: 'done', ...(failed ? { failed } : {}), ...(kept ? {} : { lost: true }) });
+  }
+
+  /**
+   * A call without the queue is about to be made. It is remembered as something that has been called.
+   * @param {number} fn
+   * @param {any[]} data
+   */
+  called(fn, data) {
+    this.#send(fn, data);
+    this.memory.change(this.memory.begin({ key: '', fn, body: '', sum: '' }), { state: 'done' });
+  }
+
+  /**
+   * Outputs have come.
+   * @param {number} fn
+   * @param {any[]|null} outputs
+   * @param {number[]} spared places of those that the page was not shown
+   * @returns {boolean} whether all could be kept
+   */
+  showed(fn, outputs, spared) {
+    const ids = this.#dependency(fn)?.outputs ?? [];
+    return this.memory.showOutputs(ids, outputs ?? [], (id, place) => this.#seen.has(id) && !spared.includes(place));
+  }
+
+  /**
+   * Outputs of a function that is called because the page was loaded, and to which somebody had given another value before:
+   * that one stays.
+   * @param {number} fn
+   * @returns {number[]} their places; none the second time
+   */
+  spare(fn) {
+    const dependency = this.config && isLoad(this.config, fn) ? this.#dependency(fn) : undefined;
+    if (!dependency || this.#loaded.has(fn)) return [];
+    this.#loaded.add(fn);
+    return dependency.outputs.flatMap((id, place) => (this.#given.has(id) ? [place] : []));
+  }
+
+  // A value that no output has shown is somebody's own.
+  /** @param {number} fn @param {any[]} data */
+  #send(fn, data) {
+    const ids = this.#dependency(fn)?.inputs ?? [];
+    ids.forEach((id, place) => {
+      if (place < data.length && this.#seen.has(id)) this.memory.give(String(id), data[place], this.#built.get(id));
+    });
   }
 
   /**
@@ -145,7 +215,7 @@ export class Tab {
    * @param {any} value
    */
   typed(id, value) {
-    if (this.#seen.has(id)) this.memory.show(String(id), { value });
+    if (this.#seen.has(id)) this.memory.give(String(id), value);
   }
 
   /**

@@ -1,7 +1,7 @@
 // One session as a page uses it: what Gradio's page asks for it, and what it is given.
 
 import { untilAnswered } from './again.js';
-import { Feed } from './feed.js';
+import { Feed, without } from './feed.js';
 import { endless, Presence } from './presence.js';
 import { jsonResponse } from './routes.js';
 
@@ -95,10 +95,29 @@ export class Visit {
     return this.#send(url, init, body, key, this.tab?.begin({ key, fn, body, data: asked.data ?? [] }) ?? null);
   }
 
+  /**
+   * One without the queue. It is made once, whatever comes: nobody knows whether it got through.
+   * @param {string} url
+   * @param {RequestInit} init its body is text
+   */
+  async call(url, init) {
+    const asked = JSON.parse(/** @type {string} */ (init.body));
+    const answer = this.tab?.doubles && this.tab.answerTo(asked.fn_index, null);
+    if (answer) return jsonResponse({ data: [] });
+    const fn = this.tab?.originalOf(asked.fn_index) ?? asked.fn_index;
+    const body = JSON.stringify({ ...asked, fn_index: fn, session_hash: this.hash });
+    this.tab?.called(fn, asked.data ?? []);
+    const response = await this.around.fetch(url, { ...init, body });
+    const { data } = response.ok ? await response.clone().json() : { data: null };
+    const spared = this.tab?.spare(fn) ?? [];
+    this.tab?.showed(fn, data, spared);
+    return data && spared.length ? jsonResponse({ ...(await response.json()), data: without(data, spared) }) : response;
+  }
+
   /** @param {string} url @param {RequestInit} init @param {Begun} begun @param {number} root */
   #resume(url, init, begun, root) {
     if (!begun.id) return this.#send(url, init, /** @type {string} */ (begun.body), begun.key, begun);
-    this.feed.add(begun.id, { begun, root }, true);
+    this.feed.add(begun.id, { begun, root }, { folded: true });
     this.#changed();
     return eventIs(begun.id);
   }
@@ -122,8 +141,12 @@ export class Visit {
     this.#joining += 1;
     this.#changed();
     try {
-      const response = await this.#untilAnswered(() => this.around.fetch(url, { ...init, headers, body }), init.signal);
-      return await this.#joined(response, begun);
+      const used = this.hash;
+      const ask = () => this.around.fetch(url, { ...init, headers, body });
+      const response = await this.#untilAnswered(ask, init.signal);
+      if (response.status !== 404 || !this.#renew(used, begun)) return await this.#joined(response, begun);
+      body = JSON.stringify({ ...JSON.parse(body), session_hash: this.hash });
+      return await this.#joined(await this.#untilAnswered(ask, init.signal), begun);
     } catch (error) {
       if (begun) this.tab?.memory.drop(begun);
       throw error;
@@ -133,13 +156,26 @@ export class Visit {
     }
   }
 
+  // The server knows the session, and as somebody else's.
+  /** @param {string} used @param {Begun|null} begun @returns {boolean} whether there is another by now */
+  #renew(used, begun) {
+    if (this.hash === used) {
+      const session = this.tab?.renew();
+      if (!session) return false;
+      this.hash = session;
+      this.presence.want(false); // the next is that of this one
+    }
+    if (begun) this.tab?.memory.keep(begun);
+    return true;
+  }
+
   /** @param {Response} response @param {Begun|null} begun */
   async #joined(response, begun) {
     const recorded = response.ok && response.headers.get(RECORDED) === '1';
     if (recorded) {
       const { event_id: id } = await response.clone().json();
       if (begun) this.tab?.opened(begun, id);
-      this.feed.add(id, { begun, root: -1 });
+      this.feed.add(id, { begun, root: -1 }, { spared: begun ? this.tab?.spare(begun.fn) : [] });
       return response;
     }
     if (begun) this.tab?.memory.drop(begun);
@@ -173,8 +209,8 @@ export class Visit {
   }
 
   /** @param {import('./feed.js').Entry} entry @param {boolean} failed */
-  #ended({ about: { begun }, outputs }, failed) {
-    if (begun) this.tab?.ended(begun, outputs, failed);
+  #ended({ about: { begun }, outputs, spared }, failed) {
+    if (begun) this.tab?.ended(begun, outputs, failed, spared);
     this.#changed();
   }
 

@@ -13,6 +13,7 @@ import { Visit } from './visit.js';
 const ACTS = {
   data: ({ url, init, visit }, fetch) => visit.data(() => fetch(url, withoutSignal(init)), init.signal),
   join: ({ url, init, visit }) => visit.join(url, init),
+  call: ({ url, init, visit }) => visit.call(url, init),
   heartbeat: ({ visit }) => visit.heartbeat(),
   cancel: ({ url, init, visit }) => visit.cancel(url, init),
   repeatable: ({ url, init, visit }) => visit.repeat(url, init),
@@ -28,6 +29,9 @@ function shield(input) {
   if (input instanceof Request) Object.defineProperty(input, 'signal', { value: new AbortController().signal });
 }
 
+/** What is in them is looked at. @type {Kind[]} */
+const READ = ['join', 'call', 'cancel'];
+
 /** @param {RequestInit} init */
 const withoutSignal = ({ signal: _, ...init }) => init;
 
@@ -38,7 +42,7 @@ const withoutSignal = ({ signal: _, ...init }) => init;
  * @returns {{url: URL, init: RequestInit}|null} null where it can't be had: the body of a Request is not at hand
  */
 function plainly(input, init = {}) {
-  if (!(input instanceof Request)) return { url: new URL(input, document.baseURI), init };
+  if (!(input instanceof Request)) return { url: new URL(input, globalThis.document?.baseURI), init };
   const { url, method, headers, signal, credentials, cache } = input;
   if (method !== 'GET') return null;
   return { url: new URL(url), init: { method, headers, signal, credentials, cache, ...init } };
@@ -77,14 +81,18 @@ export class Wrap {
     const visit = this.#visit(name);
     await visit.ready;
     if (kind === 'data') shield(input);
-    const renamed = { url: renamedUrl(url.href, visit.name, visit.hash), init: this.#renamed(asked.init, visit), visit };
+    const renamed = {
+      url: renamedUrl(url.href, visit.name, visit.hash),
+      init: this.#renamed(asked.init, visit),
+      visit,
+    };
     return ACTS[kind](renamed, this.around.fetch);
   }
 
   /** @param {{url: URL, init: RequestInit}} asked */
   #kindOf({ url, init: { method = 'GET', body } }) {
     const kind = this.routes.kindOf(url, method.toUpperCase());
-    return (kind === 'join' || kind === 'cancel') && typeof body !== 'string' ? null : kind;
+    return kind && READ.includes(kind) && typeof body !== 'string' ? null : kind;
   }
 
   /** @param {RequestInit} init @param {Visit} visit @returns {RequestInit} */

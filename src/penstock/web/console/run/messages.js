@@ -4,7 +4,9 @@ import { h, put, span } from '../../client/dom.js';
 import { TextView } from '../../client/text.js';
 import { FlowList } from './flow.js';
 import { Follow } from './follow.js';
+import { outputsOf } from './gradio.js';
 import { stateOf } from './model.js';
+import { OutputsView } from './outputs.js';
 import { inLine, isThere, problemBlock, valueBlock } from './values.js';
 import { Large, LARGE_UNITS, lightened } from './brief.js';
 import { clockTime, time } from './words.js';
@@ -216,8 +218,9 @@ function value(row, model, view) {
 function latest(row, model, view) {
   const words = h('div', { className: 'text' });
   const told = new TextView(words);
+  const outputs = new OutputsView();
   const other = h('div', {});
-  const body = h('div', { id: row.span ? '' : 'latest' }, words, other);
+  const body = h('div', { id: row.span ? '' : 'latest' }, words, outputs.element, other);
   const step = model.fold.steps.get(row.span);
   const element = h('div', {}, ...(step ? [stepLink(model, step)] : []), body);
   /** @type {any} */ let shown = null;
@@ -225,15 +228,13 @@ function latest(row, model, view) {
     const { item } = row;
     if (item === shown) return;
     shown = item;
-    if (typeof item.value === 'string') {
-      other.replaceChildren();
-      told.replace(item.value);
-    } else {
-      told.clear();
-      other.replaceChildren(
-        valueBlock('Latest value', lightened(item.value), async () => model.fold.replacedOf(row.span)?.value),
-      );
-    }
+    const load = () => model.fold.replacedOf(row.span)?.value;
+    const found = outputsOf(item.value);
+    outputs.draw(found ?? [], (index) => outputsOf(load())?.[index]);
+    if (typeof item.value === 'string') told.replace(item.value);
+    else told.clear();
+    if (typeof item.value === 'string' || found) other.replaceChildren();
+    else other.replaceChildren(valueBlock('Latest value', lightened(item.value), async () => load()));
   };
   return { element, update };
 }
