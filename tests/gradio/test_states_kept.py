@@ -41,7 +41,7 @@ class Store(MemoryStore):
 
 
 class Life:
-    """One life of a server: an app with a `gr.State` for each of these, used by one function, and by another not."""
+    """One life of a server: an app with a `gr.State` for each of these, which one of two functions uses."""
 
     def __init__(self, store: Store, *begin: Any, before: int = 0, **options: Any) -> None:
         import gradio
@@ -79,7 +79,7 @@ def store() -> Store:
     return Store()
 
 
-EXACT = [
+EXACT: list[Any] = [
     None, True, 0, -(10**40), 0.1, -0.0, 1e300, "", "ü\ud83d\x00", [], {}, [[1], {"a": {"": [None, False]}}],
 ]  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_what_has_an_exact_form_comes_back_from_it(value: Any) -> None:
 
 
 class Text(str):
-    pass
+    __slots__ = ()
 
 
 ITSELF: list[Any] = []
@@ -202,10 +202,9 @@ async def test_what_can_not_be_kept_is_named_once(store: Store, caplog: pytest.L
     assert not caplog.records, "nobody has set any"
     for _ in range(2):
         await life.end(1, (1,), 2)
-    assert [one.getMessage() for one in caplog.records] == [
-        f"The gr.State that `use` uses (component {life.parts[1]._id}) is not kept over a restart: "
-        "it has a value of the type builtins.tuple in it."
-    ]
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert f"`use` uses (component {life.parts[1]._id}) is not kept" in line
+    assert "a value of the type builtins.tuple" in line
     assert (await life.again(0, None, object()).join())[:2] == [1, None]
 
 
@@ -282,7 +281,7 @@ async def test_states_of_render_are_left_alone() -> None:
 
         with gradio.Blocks(analytics_enabled=False) as demo:
 
-            @gradio.render()
+            @gradio.render()  # type: ignore[untyped-decorator]
             def draw() -> None:
                 gradio.State(1)
 

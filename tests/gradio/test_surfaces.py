@@ -190,10 +190,12 @@ PRIVATE = (
     "_queue", "pending_messages_per_session", "pending_event_ids_session", "start_progress_updates", "create_app",
     "compute_analytics_summary", "cached_event_analytics_summary", "state_holder", "cookie_id", "start_server",
     "custom_mount_path", "get_heartbeat_rate", "default_concurrency_limit", "call_function", "block_thread",
+    "state_data", "_state_ttl", "session_data",
 )  # fmt: skip
 
 DOORS = {
     "surfaces.py", "line.py", "launching.py", "install.py", "functions.py", "merging.py", "room.py", "direct.py",
+    "stateful.py",
 }  # fmt: skip
 """The modules that touch what is private of Gradio."""
 

@@ -154,12 +154,11 @@ class GradioMiddleware:
         if body is None:
             return
         given = object_in(body)
-        name = (given or {}).get("session_hash")
+        name = given and given.get("session_hash")
         if not self._may_act(given, asking):
             await respond(refusal(404, "Session not found."), send)
-        elif isinstance(name, str):
-            index = (given or {}).get("fn_index")
-            await self._in_session(name, index, (scope, _again(body, receive), send), asking)
+        elif given is not None and isinstance(name, str):
+            await self._in_session(name, given.get("fn_index"), (scope, _again(body, receive), send), asking)
         else:
             await self._app(scope, _again(body, receive), send)
 
