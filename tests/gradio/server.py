@@ -131,6 +131,7 @@ class GradioServer(ServerProcess):
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.version = version
+        self._holder: socket.socket | None = None
         self._own = None if cwd else TemporaryDirectory(prefix="gradio-", ignore_cleanup_errors=True)
         self.folder = cwd or Path(self._own.name if self._own else "")
         self.app = self._write(app)
@@ -207,6 +208,9 @@ class GradioServer(ServerProcess):
     stop = ServerProcess.terminate
 
     def _forget(self) -> None:
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
         if self._own is not None:
             self._own.cleanup()
 
