@@ -17,7 +17,7 @@ from .owners import username_of
 from .service import Service
 from .sessions import Session
 
-__all__ = ["inner_join", "join"]
+__all__ = ["inner_join", "is_join", "join"]
 
 RECORDED = (b"x-penstock", b"1")
 """Says on the answer to a join that the event can be read from the log."""
@@ -92,6 +92,11 @@ def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:
         (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-penstock-key"), None
     )
     return Join(route, body, raw, key, owner, simple, exact)
+
+
+def is_join(route: str) -> bool:
+    """Whether events are begun there. Nothing else is asked for what a run's input says."""
+    return route.rstrip("/") == JOIN or route.startswith(SIMPLE)
 
 
 async def inner_join(service: Service, scope: Scope, route: str, raw: bytes) -> tuple[Answer, str | None]:

@@ -14,7 +14,7 @@ from ...errors import StoreError
 from ...models import RunRecord, RunState
 from .events import Event
 from .inner import API, Answer
-from .joins import inner_join
+from .joins import inner_join, is_join
 from .kept import Kept, Request, kept_in
 from .owners import may_read
 from .service import Service
@@ -82,7 +82,8 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
     now = await service.runs.run(run.id)
     if now is None or now.state is not RunState.QUEUED:
         return True
-    if not request.again or service.runs.index_of(run.function) is None or _taken_over(service, request):
+    known = service.runs.index_of(run.function) is not None and is_join(request.route)
+    if not (request.again and known) or _taken_over(service, request):
         await service.runs.fail(run.id, LOST)
         return True
     await service.settled(request.session_hash)
