@@ -1,8 +1,8 @@
 """Gradio as it is, and with `penstock.gradio.install()`: the same app, side by side in the same run.
 
 - A text of 20,000 tokens, yielded after each, to one client: time to the final text. Goal: 5 times sooner.
-- Events that do nothing, by 50 clients and by 1: how many a second. Goal: 1.5 times as many. Once on a fresh server,
-  and once on one that has had 10,000: Gradio sums up as many with pandas after each event.
+- Events that do nothing, by 50 clients and by 1: how many a second. Goal: 1.5 times as many. Once on a fresh
+  server, and once on one that has had 10,000: Gradio sums up as many with pandas after each event.
 - 20,000 updates of 10 kB for a reader that does not read: what the server's memory grows by. Goal: it does not.
 
 All clients are old ones: they speak Gradio's own protocol, without a cursor. Hardened, everything has been stored

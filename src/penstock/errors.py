@@ -50,7 +50,7 @@ from typing import Any, ClassVar
 __all__ = [
     "AlreadyRunning", "BadCursor", "BadRequest", "BadYield", "BodyTooLarge", "BufferFull", "ClientError",
     "ConfigError", "ConnectionLost", "EventTooLarge", "Fenced", "ForbiddenHost", "ForbiddenOrigin",
-    "InvalidInput", "MemoryLimit", "MethodNotAllowed", "NotAStore", "NotFound", "NotWaiting",
+    "InvalidInput", "MemoryLimit", "MethodNotAllowed", "NotAStore", "NotFound", "NotOperator", "NotWaiting",
     "PenstockError", "ProtocolError", "QueueFull", "RequestError", "RunFailed", "ServerClosing",
     "StoreCorrupt", "StoreError", "StoreFull", "StoreLocked", "StoreTooNew", "StoreUnavailable",
     "Unauthorized", "UnknownFunction", "UnknownRun", "UnknownUpload", "UnsupportedMedia", "UnsupportedTus",

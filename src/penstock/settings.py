@@ -215,6 +215,11 @@ def environment(name: str) -> str:
     return os.environ.get(name, "")
 
 
+def pass_on(name: str, value: str) -> None:
+    """Set an environment variable for the programs that this process starts from now on."""
+    os.environ[name] = value
+
+
 def as_markdown() -> str:
     """All settings as a table; `docs/settings.md` holds it, and a test keeps it true."""
     rows = [f"| `{s.name}` | `{s.flag}` | `{s.variable}` | `{s.default!r}` | {s.help} |" for s in SETTINGS]

@@ -71,6 +71,11 @@ def fetch(client: Any, event_id: str) -> None:
     tell("status", code=job.status().code.name, success=job.status().success)
 
 
+def size(client: Any, megabytes: int) -> None:
+    """How much of a large output comes."""
+    tell("size", value=len(client.predict(megabytes * 1_000_000, "", api_name="/large")["text"]))
+
+
 def cancel(client: Any, _: str) -> None:
     """A job that is cancelled; another one after it."""
     job = client.submit(100_000, "", api_name="/count")
@@ -91,8 +96,8 @@ def one_by_one(client: Any, times: str) -> None:
     tell("state", value=[client.predict(api_name="/visits") for _ in range(3)])
 
 
-STORIES: dict[str, Callable[[Any, str], None]] = {
-    story.__name__: story for story in (count, several, fetch, cancel, one_by_one)
+STORIES: dict[str, Callable[[Any, Any], None]] = {
+    story.__name__: story for story in (count, several, fetch, size, cancel, one_by_one)
 }
 
 

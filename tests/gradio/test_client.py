@@ -44,11 +44,16 @@ def fail(n, gate):
 def visit(visits):
     return visits + 1, visits + 1
 
+def large(n, gate):
+    yield {"text": "a"}
+    yield {"text": "b" * int(n)}
+
 with gr.Blocks() as demo:
     n, gate, out, visits = gr.Number(), gr.Textbox(), gr.Textbox(), gr.State(0)
     gr.Button().click(count, [n, gate], out, api_name="count", concurrency_limit=1)
     gr.Button().click(again, [n, gate], out, api_name="again")
     gr.Button().click(fail, [gate, gate], out, api_name="fail")
+    gr.Button().click(large, [n, gate], gr.JSON(), api_name="large")
     gr.Button().click(visit, visits, [out, visits], api_name="visits")
 demo.launch()
 """
@@ -189,6 +194,13 @@ def test_a_job_is_fetched_by_another_process(server: GradioServer, client: Telle
     assert now[-1] == {"kind": "status", "code": "FINISHED", "success": True}
     assert [line["value"] for line in after if line["kind"] == "result"] == [counted(25)]
     assert unknown[-1]["type"] == "UnknownRun"
+
+
+def test_an_output_of_any_size_arrives(client: Teller) -> None:
+    megabytes = [1, 18]
+    assert [client.told("size", count)[0]["value"] for count in megabytes] == [
+        count * 1_000_000 for count in megabytes
+    ]
 
 
 def test_a_cancelled_job_stops(server: GradioServer, client: Teller) -> None:

@@ -242,6 +242,16 @@ async def test_whoever_sits_at_this_machine_has_all_of_it() -> None:
         )
 
 
+async def test_what_an_operator_runs_again_is_not_run_as_its_user() -> None:
+    async with place() as app, app.client() as here:
+        given = {"text": "a", "gradio": {"session_hash": "anns", "owner": "user:ann", "username": "ann"}}
+        answer = await here.post(f"{API}/runs", json={"function": "echo", "input": given})
+        assert answer.status_code == 202
+        run = (await here.get(f"{API}/runs/{answer.json()['run_id']}")).json()
+        assert run["input"] == {"text": "a"}
+        assert await status(here, "POST", f"{API}/runs", content=b"no JSON") == 415
+
+
 async def test_the_console_is_found_without_the_slash_that_its_addresses_need() -> None:
     async with place() as app, app.client() as here:
         for mount in ("/penstock", "/gradio_api/penstock"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.events import AnyEvent, Json, Replace, decode_message, encode
@@ -26,7 +26,11 @@ VECTORS = json.loads((ROOT / "tests" / "vectors" / "gradio.json").read_text(enco
 
 CHANCE = st.randoms(use_true_random=False)
 
+PATIENT = settings(deadline=None)
+"""A machine that does other things besides takes longer, which is no failure."""
 
+
+@PATIENT
 @given(CHANCE)
 def test_what_was_not_merged_is_said_as_gradio_said_it(chance: random.Random) -> None:
     messages = said_by_gradio(chance)
@@ -49,6 +53,7 @@ def _plain(message: Message) -> Message:
     return {**message, "output": output, "eta": None}
 
 
+@PATIENT
 @given(CHANCE)
 def test_however_it_is_merged_and_cut_a_page_comes_to_the_same(chance: random.Random) -> None:
     messages = said_by_gradio(chance)
@@ -111,7 +116,7 @@ def _is_part(event: AnyEvent) -> bool:
 
 def _large(chance: random.Random) -> int:
     """Some values, or all, are too large for one event."""
-    return chance.choice([1 << 20, 1 << 20, 700, 100])
+    return chance.choice([1 << 20, 1 << 20, 700, 300])
 
 
 def _last_change(log: Sequence[AnyEvent], state: Any) -> int:
@@ -126,6 +131,7 @@ def _last_change(log: Sequence[AnyEvent], state: Any) -> int:
     return last
 
 
+@PATIENT
 @given(CHANCE)
 def test_a_run_that_begins_again_is_said_again(chance: random.Random) -> None:
     first, second = said_by_gradio(chance), said_by_gradio(chance)

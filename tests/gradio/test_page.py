@@ -7,7 +7,7 @@ import pytest
 from penstock.testing import End
 
 from .disturbed import GradioPage, chromium, page, proxy, server
-from .server import VERSIONS, GradioServer
+from .server import VERSIONS
 
 __all__ = ["chromium", "page", "proxy", "server"]
 
@@ -101,19 +101,3 @@ async def test_a_chat_goes_on_in_a_page_that_is_loaded_again(page: GradioPage) -
     await box.press("Enter")
     await page.page.get_by_text("You said and more. " + "y" * 40).wait_for()
     assert await page.page.get_by_text("You said hello. " + "y" * 40).count() == 1
-
-
-async def test_a_restart_keeps_the_page_and_what_was_typed(page: GradioPage, server: GradioServer) -> None:
-    await page.run("before", 100)
-    restarted = asyncio.create_task(asyncio.to_thread(server.restart))
-    await page.says("Reconnecting…")
-    await page.field("Word").fill("typed meanwhile")
-    await page.field("Steps").fill("5")
-    await page.button("Tell").click()
-    await restarted
-    await page.has("Told", "typed meanwhile 5", deadline_s=60)
-    assert await page.is_same()
-    assert (await page.value("Grown")).startswith("before xxxx")
-    assert "restarted while this was running" in " ".join(await page.toasts())
-    await page.run("after", 5)
-    await page.has("Grown", "after xxxxx")

@@ -8,6 +8,7 @@ from penstock.testing import FaultProxy
 from tests.browser.chromium import Chromium
 
 from .disturbed import GradioPage, chromium, opened, page, proxy, server
+from .server import GradioServer
 
 __all__ = ["chromium", "page", "proxy", "server"]
 
@@ -15,6 +16,22 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.parametrize("server", ["newest"], indirect=True),
 ]
+
+
+async def test_a_restart_keeps_the_page_and_what_was_typed(page: GradioPage, server: GradioServer) -> None:
+    await page.run("before", 100)
+    restarted = asyncio.create_task(asyncio.to_thread(server.restart))
+    await page.says("Reconnecting…")
+    await page.field("Word").fill("typed meanwhile")
+    await page.field("Steps").fill("5")
+    await page.button("Tell").click()
+    await restarted
+    await page.has("Told", "typed meanwhile 5", deadline_s=60)
+    assert await page.is_same()
+    assert (await page.value("Grown")).startswith("before xxxx")
+    assert "restarted while this was running" in " ".join(await page.toasts())
+    await page.run("after", 5)
+    await page.has("Grown", "after xxxxx")
 
 
 async def test_a_copy_of_a_tab_has_a_session_of_its_own(page: GradioPage) -> None:
@@ -58,7 +75,7 @@ async def test_a_frozen_tab_and_a_network_that_goes_are_survived(page: GradioPag
     await page.tab.thaw()
     page.proxy.offline()
     await page.tab.offline(True)
-    await page.says("Offline. It goes on when the network is back.")
+    await page.says("Offline. Waiting for the network…")
     await page.tab.offline(False)
     page.proxy.online()
     await page.says("Connected again")
@@ -89,6 +106,19 @@ async def test_what_was_sent_and_not_answered_is_sent_again_by_the_next_page(pag
     page.proxy.flow()
     await page.reload()
     await page.ends("sent", times=1, steps=5)
+
+
+async def test_a_page_whose_cookies_were_cleared_begins_anew(page: GradioPage) -> None:
+    await page.run("before", 5)
+    await page.ends("before", times=1, steps=5)
+    session = (await page.kept())["about"]["session"]
+    await page.page.context.clear_cookies()
+    await page.reload()
+    assert await page.value("Word") == "before"
+    await page.run("after", 5)
+    await page.ends("after", times=1, steps=5)
+    assert (await page.kept())["about"]["session"] != session
+    assert await page.toasts() == []
 
 
 async def test_another_client_in_the_page_is_not_disturbed(page: GradioPage) -> None:

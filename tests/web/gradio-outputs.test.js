@@ -23,11 +23,20 @@ test('an event that failed has none, and what is not of Gradio is shown as ever'
 });
 
 test('a chat is its messages, with the words of each', () => {
-  const content = [{ type: 'text', text: 'One.' }, { type: 'file', file: { path: 'a.png' } }];
-  assert.deepEqual(chatOf([{ role: 'user', content: 'Hello' }, { role: 'assistant', content }]), [
-    { role: 'user', text: 'Hello' },
-    { role: 'assistant', text: 'One.\n{"type":"file","file":{"path":"a.png"}}' },
-  ]);
+  const content = [
+    { type: 'text', text: 'One.' },
+    { type: 'file', file: { path: 'a.png' } },
+  ];
+  assert.deepEqual(
+    chatOf([
+      { role: 'user', content: 'Hello' },
+      { role: 'assistant', content },
+    ]),
+    [
+      { role: 'user', text: 'Hello' },
+      { role: 'assistant', text: 'One.\n{"type":"file","file":{"path":"a.png"}}' },
+    ],
+  );
   for (const value of [null, [], 'words', [['user', 'bot']], [{ role: 'user' }], { role: 'user', content: 'x' }])
     assert.equal(chatOf(value), null);
 });

@@ -134,7 +134,8 @@ test('an app with another component, or another function, is another', () => {
   const other = app();
   other.dependencies[1].outputs = [2];
   assert.equal(printOf(app()), printOf(app()));
-  assert.equal(new Set([app(), more, other].map(printOf)).size, 3);
+  const ada = { ...app(), username: 'ada' };
+  assert.equal(new Set([app(), more, other, ada].map(printOf)).size, 4, 'and so is that of another user');
 });
 
 test('values are begun with, but for states and passwords', () => {
@@ -375,6 +376,25 @@ test('what runs because the page was loaded is not called once more, and has no 
   copy.edit(loading());
   await copy.session('x');
   assert.equal(copy.answerTo(3, []), null, 'a copy calls its own');
+});
+
+test("a session that has become somebody else's is given up, once, and its events with it", async () => {
+  const shelf = new Shelf();
+  const { tab: first } = await usedTab(shelf);
+  assert.equal(first.renew(), '', 'it is its own');
+  const tab = tabOn(shelf, ['random']);
+  tab.edit(app());
+  await tab.session('x');
+  assert.equal(tab.renew(), 'ofitsown');
+  assert.equal(tab.renew(), '');
+  assert.equal(tab.answerTo(3, [])?.begun, null);
+  assert.deepEqual([tab.memory.session, tab.memory.events], ['ofitsown', []]);
+});
+
+test('what was streamed is not kept: its address has gone', () => {
+  const memory = memoryOn(new Shelf());
+  memory.showOutputs([1, 2], [{ is_stream: true, url: 'x.m3u8' }, 'text'], () => true);
+  assert.deepEqual(memory.values, { 2: { value: 'text' } });
 });
 
 // --- The badge

@@ -138,12 +138,14 @@ class _Following:
         """What there is, or after a wait perhaps nothing."""
         subscriber = self._subscriber
         leaving = subscriber.draining  # before the look: what was there then is still told
-        events = self._whole(await self._patiently(subscriber.take))
+        chunks = await self._patiently(subscriber.take)
+        events = self._whole(chunks)
         status = subscriber.untold()
         self.left = leaving and not subscriber.ended
         if events or status is not None or self.left:
             return News(events, self.cursor, status, self.left)
-        if not subscriber.ended and subscriber.position <= self._read:
+        # Pieces of a large event may be all that was read, and the rest is there already.
+        if not chunks and not subscriber.ended and subscriber.position <= self._read:
             await subscriber.news(DOUBT_S)
         return None
 

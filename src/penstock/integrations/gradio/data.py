@@ -58,6 +58,17 @@ class _Wishes:
         self.places = None if given is None else parse_places(given)
         self.awaited = query.get("event", [])
 
+    @property
+    def named(self) -> list[str]:
+        """Events that it asks for."""
+        return [*self.awaited, *(self.places.events if self.places is not None else ())]
+
+    def forget(self, event_id: str) -> None:
+        """It can't have that one."""
+        self.awaited = [one for one in self.awaited if one != event_id]
+        if self.places is not None:
+            self.places.events.pop(event_id, None)
+
 
 async def read_messages(
     service: Service, scope: Scope, receive: Receive, send: Send, asking: str | None
@@ -69,6 +80,7 @@ async def read_messages(
         await respond(refusal(400, f"{error.message} {error.hint}"), send)
         return
     name = wishes.session_hash
+    await service.settled(name)
     if not service.may_use(name, asking) or not await _may_begin(service, wishes, asking):
         await _unknown(send)
         return
@@ -78,12 +90,14 @@ async def read_messages(
 
 async def _may_begin(service: Service, wishes: _Wishes, asking: str | None) -> bool:
     """Whether there is anything to read: a session, or events of one that the asker may read."""
-    named = [*wishes.awaited, *(wishes.places.events if wishes.places is not None else ())]
-    for event_id in named:
+    is_there = service.sessions.find(wishes.session_hash) is not None
+    for event_id in wishes.named:
         run = await service.runs.run(event_id) if await service.may_read(event_id, asking) else None
         if run is None or run.session != wishes.session_hash:
-            return False
-    return bool(named) or service.sessions.find(wishes.session_hash) is not None
+            if not is_there:
+                return False
+            wishes.forget(event_id)  # of before, and no longer kept: what is there can be read all the same
+    return bool(wishes.named) or is_there
 
 
 async def read_simple(
@@ -212,7 +226,7 @@ class Reading:
         heartbeat_s = self._service.surfaces.heartbeat_s
         while not leaving.done():
             self._changed.clear()
-            if self._leaving or self._service.closing:
+            if self._leaving or self._service.closing or self._is_broken():
                 await self._say_leaving()
                 return
             if self._relays and all(relay.done() for relay in self._relays.values()):
@@ -224,6 +238,14 @@ class Reading:
             except TimeoutError:
                 await self._write(HEARTBEAT)
 
+    def _is_broken(self) -> bool:
+        """Whether an event can't be read to its end in this response."""
+        ended = [relay for relay in self._relays.values() if relay.done() and not relay.cancelled()]
+        errors = [error for relay in ended if (error := relay.exception()) is not None]
+        for error in errors:
+            log.error("An event can't be read.", exc_info=error)
+        return bool(errors)
+
     async def _say_leaving(self) -> None:
         """Who has a cursor comes back with it; who has none is told what Gradio says when it stops."""
         if self._given is None:
@@ -232,6 +254,14 @@ class Reading:
     # One event
 
     async def _relay(self, event_id: str) -> None:
+        event = self._session.events.get(event_id)
+        if event is None or await event.is_kept():  # it may be on its way into the store
+            await self._tell(event_id)
+        self._standing.pop(event_id, None)
+        if event is not None and self._given is None and not self._leaving:
+            event.delivered = True
+
+    async def _tell(self, event_id: str) -> None:
         place = None if self._given is None else self._given.events.get(event_id)
         speaker = Speaker(event_id, heard=place.seq, has_base=place.based) if place else Speaker(event_id)
         async with contextlib.aclosing(self._service.runs.read(event_id)) as reading:
@@ -246,9 +276,6 @@ class Reading:
                     continue
                 messages = speaker.say(told.event)
                 await self._say(messages, event_id, Place(told.epoch, speaker.heard, speaker.has_base))
-        self._standing.pop(event_id, None)
-        if (event := self._session.events.get(event_id)) is not None and self._given is None:
-            event.delivered = True
 
     def _stands(self, speaker: Speaker, event_id: str, status: dict[str, Any]) -> list[dict[str, Any]]:
         """Its place in line; and that it has begun, though nothing may come of it for long."""

@@ -6,16 +6,17 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ...errors import StoreError
+from ...errors import BufferFull, PenstockError
 from ...models import RunState
-from .messages import Recorded
+from .messages import Kept, Recorded
+from .patience import patiently
 
 __all__ = ["Event", "Records"]
 
 log = logging.getLogger("penstock")
 
-STORE_AGAIN_S = 0.2
-"""How soon a store that could not be written is tried again: Gradio goes on meanwhile, and its messages wait."""
+SPENT = Recorded()
+"""Of all events that are over. It has nothing, and is given nothing."""
 
 
 class Recording(Protocol):
@@ -34,7 +35,7 @@ class Records(Protocol):
     """What an event needs of the rest."""
 
     async def record(self, run_id: str, on_stop: Callable[[str], None]) -> Recording | None: ...
-    async def fail(self, run_id: str, error: dict[str, Any]) -> None: ...
+    async def fail(self, run_id: str, error: dict[str, Any], state: RunState) -> None: ...
     def tell(self, run_id: str, status: dict[str, Any]) -> None: ...
     async def cancel_inner(self, event: "Event") -> None: ...
 
@@ -73,6 +74,15 @@ class Event:
         self._ending: asyncio.Task[None] | None = None
         self._over: list[Callable[[], None]] = []
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is running, as far as is known here."""
+        return self._recording is not None and not self.over
+
+    async def is_kept(self) -> bool:
+        """Whether the store has it; waits for a join that is under way."""
+        return await asyncio.shield(self._stored)
+
     def stored(self, *, kept: bool = True) -> None:
         """The store has taken it in as a run; or could not."""
         if not self._stored.done():
@@ -98,28 +108,40 @@ class Event:
             if not await self._stored:
                 return False
             self._recording = await self._begin()
-            if self._recording is None:  # stopped while it waited, from the console perhaps
+            if self._recording is None and not self.over:  # stopped while it waited, from the console perhaps
                 self._finish()
-                await self._records.cancel_inner(self)
+                self._cancel_inner()
         return self._recording is not None
 
     async def _begin(self) -> Recording | None:
-        while True:
-            try:
-                return await self._records.record(self.id, self._asked_to_stop)
-            except StoreError as error:
-                log.warning("Event %s can't be recorded yet: %s", self.id, error.message)
-                await asyncio.sleep(STORE_AGAIN_S)
+        record = self._records.record
+        return await patiently(
+            lambda: record(self.id, self._asked_to_stop), f"Event {self.id}", lambda: self.over
+        )
 
     async def _record(self, message: dict[str, Any]) -> None:
-        recording = self._recording
+        recording, recorded = self._recording, self._recorded
         assert recording is not None
-        for kept in self._recorded.take(message):
-            kept.record(recording)
+        for kept in recorded.take(message):
+            await _put(kept, recording)
             await recording.room()  # a large value comes in many
-        outcome = self._recorded.outcome
+        outcome = recorded.outcome
         if outcome is not None:
             self.end(RunState(outcome.state), outcome.error)
+
+    def give_up(self, error: Exception) -> None:
+        """It can't be recorded any more: Gradio need not go on with it, and its readers are told why."""
+        if not self.over:
+            log.error("Event %s can't be recorded: %s", self.id, error, exc_info=error)
+            self._cancel_inner()
+            self.end(RunState.FAILED, _told(error))
+
+    def _cancel_inner(self) -> None:
+        self._stopping = asyncio.create_task(self._cancelled())
+
+    async def _cancelled(self) -> None:
+        with contextlib.suppress(Exception):
+            await self._records.cancel_inner(self)
 
     def end(self, state: RunState, error: dict[str, Any] | None = None) -> None:
         """Nothing more comes: its run ends. Nothing if it has."""
@@ -128,10 +150,13 @@ class Event:
             self._finish()
 
     async def _end(self, state: RunState, error: dict[str, Any] | None) -> None:
-        if self._recording is not None:
-            await self._recording.end(state, error=error)
-        elif await self._stored and error is not None:  # it waits, and nobody has it in a line
-            await self._records.fail(self.id, error)
+        try:
+            if self._recording is not None:
+                await self._recording.end(state, error=error)
+            elif await self._stored and error is not None:  # it waits, and nobody has it in a line
+                await self._records.fail(self.id, error, state)
+        finally:
+            self._recording = self._ending = None  # sessions remember events for long: the last value goes
 
     def leave(self) -> bool:
         """It was ended in the store while it waited. Whether that is news here."""
@@ -144,15 +169,30 @@ class Event:
         self._stopping = asyncio.create_task(self._stop(reason))
 
     async def _stop(self, reason: str) -> None:
-        with contextlib.suppress(Exception):
-            await self._records.cancel_inner(self)
+        await self._cancelled()
         self.end(RunState.INTERRUPTED if reason == "shutdown" else RunState.CANCELLED)
 
     def _finish(self) -> None:
         if not self.over:
             self.over = True
+            self._recorded = SPENT  # the old one holds the last value
             for call in self._over:
                 call()
+            self._over.clear()
+
+
+async def _put(kept: Kept, recording: Recording) -> None:
+    try:
+        kept.record(recording)
+    except BufferFull:  # large values, and a store that is slow
+        await recording.room()
+        kept.record(recording)
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    if isinstance(error, PenstockError):
+        return {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"code": "lost", "message": f"What Gradio said can't be recorded: {error!r}", "hint": ""}
 
 
 def _status(message: dict[str, Any]) -> dict[str, Any]:

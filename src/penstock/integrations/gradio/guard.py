@@ -18,7 +18,7 @@ from ...errors import ForbiddenOrigin, NotFound, NotOperator, PenstockError, Una
 from ...server.auth import Token, is_known_origin, path_of
 from ...server.refusing import error_response, refuse
 from .local import ThisMachine
-from .own import OwnRuns
+from .own import OwnRuns, as_nobodys
 from .owners import Owners, is_foreign, may_read
 
 __all__ = ["Guard", "OwnerOfRun"]
@@ -125,7 +125,7 @@ class Guard:
         if path == "":
             return RedirectResponse(f"{scope['path'].rsplit('/', 1)[-1]}/{_query(scope)}", status_code=307)
         if await self._sees_all(scope):
-            return self._server
+            return self._submit if (scope.get("method"), path) == ("POST", "/api/runs") else self._server
         if (entry := self._entry(scope)) is not None:
             return entry
         if not self._owners.login_required:
@@ -134,6 +134,14 @@ class Guard:
         if not await self._owners.admits(scope):
             return self._owners.refuse
         return self._for_user(scope, path)
+
+    async def _submit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            submission = await as_nobodys(receive)
+        except PenstockError as error:
+            await refuse(error_response(error), scope, receive, send)
+        else:
+            await self._server(scope, submission, send)
 
     def _for_user(self, scope: Scope, path: str) -> ASGIApp:
         if self._operators is None and scope.get("method") in ("GET", "HEAD"):

@@ -13,6 +13,7 @@ __all__ = [
     "JSON",
     "Answer",
     "call",
+    "json_in",
     "object_in",
     "prefix_of",
     "read_body",
@@ -92,18 +93,19 @@ async def read_body(receive: Callable[[], Awaitable[Message]]) -> bytes | None:
             return bytes(body)
 
 
-def object_in(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that Gradio will take from a body; None where there is none in it.
-
-    What a faster parser refuses is parsed by Gradio's: NaN, or UTF-16, would otherwise pass unseen.
-    """
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+def json_in(body: bytes) -> tuple[Any, bool]:
+    """What Gradio will read of a body, and whether it is JSON: it reads NaN and UTF-16, too."""
+    for decode in (msgspec.json.decode, json.loads):
         try:
-            given = json.loads(body)
+            return decode(body), decode is msgspec.json.decode
         except (ValueError, RecursionError):
-            return None
+            continue
+    return None, False
+
+
+def object_in(body: bytes) -> dict[str, Any] | None:
+    """The object that Gradio will take from a body; None where there is none in it."""
+    given, _ = json_in(body)
     return given if isinstance(given, dict) else None
 
 

@@ -1,5 +1,6 @@
 """Joining Gradio's queue: what Gradio accepts is a run in the store before its client is told."""
 
+import asyncio
 import uuid
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from ...errors import PenstockError
 from ...models import RunRecord
 from .direct import JOIN
 from .events import Event
-from .inner import API, JSON, Answer, call, object_in, refusal, request_scope, route_of
+from .inner import API, JSON, Answer, call, json_in, refusal, request_scope, route_of
 from .kept import Request, input_of
 from .owners import username_of
 from .service import Service
@@ -27,7 +28,8 @@ SIMPLE = f"{API}/call/"
 class Join(NamedTuple):
     """What somebody asks for.
 
-    body: the request's object. key: given by a client that may send it again. simple: it came through `/call`.
+    body: the request's object; `exact` where it is JSON, and not only what Gradio reads. key: given by a client
+    that may send it again. simple: it came through `/call`.
     """
 
     route: str
@@ -36,11 +38,17 @@ class Join(NamedTuple):
     key: str | None
     owner: str | None
     simple: bool
+    exact: bool
 
     @property
     def session_hash(self) -> str | None:
         """Its session, where it names one."""
         return self.body.get("session_hash")
+
+    @property
+    def api_name(self) -> str | None:
+        """Its function, where the address names one."""
+        return self.route.rstrip("/").rsplit("/", 1)[-1] if self.simple else None
 
 
 async def join(service: Service, scope: Scope, raw: bytes, owner: str | None) -> Answer:
@@ -52,10 +60,21 @@ async def join(service: Service, scope: Scope, raw: bytes, owner: str | None) ->
     asked = _asked(scope, raw, owner)
     if asked is None:
         return await call(service.inner, request_scope(scope, "POST", route_of(scope), headers=JSON), raw)
-    if not service.may_use(asked.session_hash, owner):
+    # Whoever asks may leave: what Gradio has taken in is recorded all the same.
+    return await asyncio.shield(service.hold(_join(service, scope, asked)))
+
+
+async def _join(service: Service, scope: Scope, asked: Join) -> Answer:
+    name = asked.session_hash
+    await service.settled(name)
+    if not service.may_use(name, asked.owner):
         return refusal(404, "Session not found.")
+    how = _by_key if asked.key else _by_gradio
     try:
-        return await (_by_key if asked.key else _by_gradio)(service, scope, asked)
+        if name is None:
+            return await how(service, scope, asked)
+        with service.session(name, asked.owner, scope).held():
+            return await how(service, scope, asked)
     except PenstockError as error:
         answer = refusal(503, f"The event can't be kept: {error.message} {error.hint}".strip())
         return answer._replace(headers=[*answer.headers, (b"retry-after", b"1")])
@@ -63,16 +82,16 @@ async def join(service: Service, scope: Scope, raw: bytes, owner: str | None) ->
 
 def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:
     """None for what Gradio will refuse in its own words."""
-    body, route = object_in(raw), route_of(scope)
+    (body, exact), route = json_in(raw), route_of(scope)
     simple = route.startswith(SIMPLE)
-    if body is None or not isinstance(body.get("session_hash"), str | None):
+    if not isinstance(body, dict) or not isinstance(body.get("session_hash"), str | None):
         return None
     if not simple and (not isinstance(body.get("data"), list) or body.get("session_hash") is None):
         return None
     key = next(
         (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-penstock-key"), None
     )
-    return Join(route, body, raw, key, owner, simple)
+    return Join(route, body, raw, key, owner, simple, exact)
 
 
 async def inner_join(service: Service, scope: Scope, route: str, raw: bytes) -> tuple[Answer, str | None]:
@@ -96,19 +115,19 @@ async def _by_gradio(service: Service, scope: Scope, asked: Join) -> Answer:
     await service.take_up(session, event, session.scope)
     try:
         await _store(service, scope, asked, event)
-    except PenstockError:
+    except BaseException:
         event.stored(kept=False)
-        await service.cancel_inner(event)
+        service.keep(service.cancel_inner(event))
         raise
     event.stored()
     return _with_id(answer, event.id)
 
 
 async def _store(service: Service, scope: Scope, asked: Join, event: Event) -> RunRecord:
-    request = Request(event.session_hash, asked.route, asked.owner, username_of(asked.owner), event.fn_index)
-    given = input_of(scope, request, asked.body)
-    api_name = asked.route.rstrip("/").rsplit("/", 1)[-1] if asked.simple else None
-    function = service.runs.function(event.session_hash, event.fn_index, api_name)
+    index = asked.body.get("fn_index")
+    request = Request(event.session_hash, asked.route, asked.owner, username_of(asked.owner), index)
+    given = input_of(scope, request, asked.body, exact=asked.exact)
+    function = service.runs.function(event.session_hash, index, asked.api_name)
     return await service.runs.take_in(event.id, function, given, event.session_hash, asked.owner, asked.key)
 
 
@@ -123,10 +142,10 @@ async def _by_key(service: Service, scope: Scope, asked: Join) -> Answer:
     try:
         answer, inner_id = await inner_join(service, scope, asked.route, asked.raw)
     except Exception as error:  # Gradio answers 500, and so do we
-        await service.runs.fail(event.id, _refused(repr(error)))
+        service.keep(service.runs.fail(event.id, _refused(repr(error))))
         raise
     if inner_id is None:
-        await service.runs.fail(event.id, _refused(answer.body.decode(errors="replace")))
+        service.keep(service.runs.fail(event.id, _refused(answer.body.decode(errors="replace"))))
         return answer
     event.inner_id = inner_id
     await service.take_up(session, event, session.scope)
@@ -135,8 +154,10 @@ async def _by_key(service: Service, scope: Scope, asked: Join) -> Answer:
 
 def _begin(service: Service, scope: Scope, asked: Join, event_id: str) -> tuple[Event, Session]:
     session = service.session(asked.session_hash or event_id, asked.owner, scope)
-    event = Event(event_id, session.hash, asked.body.get("fn_index"), service, simple=asked.simple)
-    return event, session
+    index = asked.body.get("fn_index")
+    if index is None:
+        index = service.surfaces.dependency(service.gradio, session.hash, None, asked.api_name).index
+    return Event(event_id, session.hash, index, service, simple=asked.simple), session
 
 
 def _with_id(answer: Answer | None, event_id: str) -> Answer:

@@ -48,8 +48,8 @@ class Kept(msgspec.Struct, frozen=True):
     gradio: Request | None = None
 
 
-def input_of(scope: Scope, request: Request, body: Mapping[str, Any]) -> bytes:
-    """The input of a run that `body` asks for."""
+def input_of(scope: Scope, request: Request, body: Mapping[str, Any], *, exact: bool = True) -> bytes:
+    """The input of a run that `body` asks for. exact: it is JSON; what is not can't be asked for again."""
     rest = {name: value for name, value in body.items() if name != "data" and name not in SECRETS}
     data = body.get("data")
     given = msgspec.structs.replace(
@@ -60,8 +60,8 @@ def input_of(scope: Scope, request: Request, body: Mapping[str, Any]) -> bytes:
         root_path=scope.get("root_path", ""),
         again=not SECRETS & body.keys(),
     )
-    kept = msgspec.json.encode(Kept(data if isinstance(data, list) else [], given))
-    if len(kept) <= INPUT_BYTES:
+    kept = msgspec.json.encode(Kept(data if isinstance(data, list) else [], given)) if exact else b""
+    if kept and len(kept) <= INPUT_BYTES:
         return kept
     return msgspec.json.encode(Kept([], msgspec.structs.replace(given, body={}, again=False)))
 

@@ -123,6 +123,7 @@ class Recorded:
         self._render: Message | None = None
         self._effects: list[dict[str, Any]] = []
         self._size_bytes = 0  # of the value's JSON, at most
+        self._in_parts = False
 
     def take(self, message: Message) -> list[Kept]:
         """What is recorded of one message. Never raises for what a message may be."""
@@ -140,9 +141,10 @@ class Recorded:
         if self._size_bytes <= LARGE_BYTES:
             return [KeptValue(value)]
         text = _encode(value)
-        self._size_bytes = len(text)
-        if len(text) <= LARGE_BYTES:
+        if not self._in_parts and len(text) <= LARGE_BYTES:
+            self._size_bytes = len(text)
             return [KeptValue(value)]
+        self._in_parts = True  # to the end: a delta would be made against the last that was whole
         parts = _cut(text.decode())
         return [
             KeptRaw({MORE: PART, "part": place, "parts": len(parts), "text": part})

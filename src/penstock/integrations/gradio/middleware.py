@@ -45,7 +45,8 @@ MEDIA = f"{API}/stream/"
 POLICY_VIOLATION = 1008
 """The code with which a WebSocket is closed to whom it is not for."""
 
-_POST, _GET, _SOCKET = frozenset({"POST"}), frozenset({"GET", "HEAD"}), frozenset({"WEBSOCKET"})
+_POST, _GET, _SOCKET = frozenset({"POST"}), frozenset({"GET"}), frozenset({"WEBSOCKET"})
+_READ = frozenset({"GET", "HEAD"})
 ROUTES = tuple(
     (methods, re.compile(pattern), name)
     for methods, pattern, name in (
@@ -58,7 +59,7 @@ ROUTES = tuple(
         (_GET, rf"{API}/call/.+/[^/]+", "_simple"),
         (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
         (_SOCKET, rf"{API}/stream/[^/]+/?", "_socket"),
-        (_GET, rf"{API}/stream/[^/]+/.+", "_media"),
+        (_READ, rf"{API}/stream/[^/]+/.+", "_media"),
         (frozenset[str](), rf"{PENSTOCK}/session/.+", "_session"),
         (frozenset[str](), OWN.pattern, "_session"),
     )
@@ -76,13 +77,13 @@ class GradioMiddleware:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] not in ("http", "websocket") or self._service.is_elsewhere:
             await self._app(scope, receive, send)
             return
         service, route = self._service, route_of(scope)
         try:
             await service.ready(scope["app"], self._app, restart.watch)
-        except PenstockError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the app is not to be broken by it
             await self._closed(error, scope, receive, send)
             return
         if service.surfaces.mode == "aside":
@@ -92,16 +93,23 @@ class GradioMiddleware:
         if handler is None:
             await self._page(scope, receive, send)
         elif OWN.fullmatch(route):
-            told = with_cookie(service.owners, scope, send) if route == EARLY else send
+            told = send
+            if route == EARLY:  # of a page that Node has rendered, which nothing here has seen
+                service.seen(await service.owners.of(scope))
+                told = with_cookie(service.owners, scope, send)
             await service.guard(_below(scope), receive, told)  # it lets in whom it may, and files to anybody
         else:
             await self._handle(handler, scope, receive, send)
 
-    async def _closed(self, error: PenstockError, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _closed(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """The store can't be used: streams are refused, everything else is as it would be without us."""
         if scope["type"] == "http" and self._handler(scope, route_of(scope)) is not None:
-            log.error("The store can't be used: %s %s", error.message, error.hint)
-            await respond(refusal(503, f"{error.message} {error.hint}".strip()), send)
+            known = isinstance(error, PenstockError)
+            said = (
+                f"{error.message} {error.hint}".strip() if isinstance(error, PenstockError) else repr(error)
+            )
+            log.error("Penstock can't be started: %s", said, exc_info=None if known else error)
+            await respond(refusal(503, said), send)
         else:
             await self._app(scope, receive, send)
 
@@ -157,6 +165,7 @@ class GradioMiddleware:
 
     async def _heartbeat(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         service, name = self._service, route_of(scope).rstrip("/").rsplit("/", 1)[-1]
+        await service.settled(name)
         if not service.may_use(name, asking):
             await respond(refusal(404, "Session not found."), send)
             return
@@ -177,7 +186,11 @@ class GradioMiddleware:
         if event is not None:
             body = msgspec.json.encode(given | {"event_id": event.inner_id})
         inner = request_scope(scope, "POST", f"{API}/cancel", headers=JSON)
+        session = service.sessions.find(str(given.get("session_hash")))
+        beside = [] if session is None else service.beside(session, given.get("fn_index"), event)
         await respond(await call(service.inner, inner, body), send)
+        for other in beside:  # Gradio has stopped these, too, and tells nobody
+            service.keep(service.cancel_inner(other))
 
     async def _feed(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """POST /stream/{event_id}, and its close: chunks for a streaming input."""
@@ -261,7 +274,8 @@ def _below(scope: Scope) -> Scope:
     """A request as Penstock's own server, mounted here, sees it."""
     found = OWN.fullmatch(route_of(scope))
     assert found is not None
-    mount = prefix_of(scope) + (found[1] or "") + "/penstock"
+    # As a browser sees it: a proxy may have taken the root path off.
+    mount = scope.get("root_path", "").rstrip("/") + (found[1] or "") + "/penstock"
     return {**scope, "root_path": mount, "path": mount + (found[2] or ""), "app": None}
 
 

@@ -1,4 +1,4 @@
-"""The list of runs for somebody who sees only his own."""
+"""What operators ask for: the list of somebody who sees only his own runs, and runs that they begin."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -6,11 +6,12 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .inner import Answer, call
+from ...errors import BodyTooLarge
+from .inner import Answer, call, object_in
 
-__all__ = ["OwnRuns"]
+__all__ = ["OwnRuns", "as_nobodys"]
 
 MOST_PAGES = 20
 """Pages of everybody's runs that are gone through for one of somebody's own: some ten thousand runs at the most.
@@ -21,6 +22,10 @@ PAGE = 500
 
 LIMIT = 50
 """Runs in an answer, where the request does not say."""
+
+
+MOST_BYTES = 64 * 1024 * 1024
+"""Of a submission. The server's own limit is lower; this one is for what is gathered before it."""
 
 
 class OwnRuns:
@@ -56,3 +61,30 @@ class OwnRuns:
 
 def _respond(body: bytes, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
+
+
+async def as_nobodys(receive: Receive) -> Receive:
+    """A submission without what says how Gradio's own events came: whose they are, and under whose name they run.
+
+    So whoever runs a user's event again does so in a session of its own. Raises BodyTooLarge.
+    """
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MOST_BYTES:
+            raise BodyTooLarge(f"The body has over {MOST_BYTES} bytes.", hint="Send a smaller one.")
+    given = object_in(bytes(body))
+    if (
+        given is not None
+        and isinstance(given.get("input"), dict)
+        and given["input"].pop("gradio", None) is not None
+    ):
+        body[:] = msgspec.json.encode(given)
+    left: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+    async def receiving() -> Message:
+        return left.pop() if left else await receive()
+
+    return receiving

@@ -49,6 +49,7 @@ class Pump:
         self._hear = hear
         self._lost = lost
         self._keep = keep
+        self._scope: Scope = {}
         self._leave = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._rest = b""
@@ -56,9 +57,10 @@ class Pump:
 
     def ensure(self, scope: Scope) -> None:
         """Read, if that is not under way. scope: a request of the session's, which Gradio lets in."""
+        self._scope = scope
         if self._task is None or self._task.done():
             self._leave = asyncio.Event()
-            self._task = asyncio.create_task(self._run(scope))
+            self._task = asyncio.create_task(self._run())
             self._keep(self._task)
 
     async def leave(self) -> None:
@@ -67,10 +69,10 @@ class Pump:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _run(self, scope: Scope) -> None:
+    async def _run(self) -> None:
         failures = 0
         while self._pending() and not self._leave.is_set():
-            heard = await self._read(scope)
+            heard = await self._read()
             failures = 0 if heard else failures + 1
             if self._said_lost or failures >= MOST_FAILURES:
                 self._lost(self._said_lost or "Gradio gave no more messages.")
@@ -78,11 +80,11 @@ class Pump:
             if not heard:
                 await asyncio.sleep(READ_AGAIN_S)
 
-    async def _read(self, scope: Scope) -> bool:
+    async def _read(self) -> bool:
         """Read until Gradio ends it. Whether it went well."""
         self._rest, self._said_lost = b"", ""
         try:
-            inner = request_scope(scope, "GET", f"{API}/queue/data", self._query)
+            inner = request_scope(self._scope, "GET", f"{API}/queue/data", self._query)
             if self._short is not None and self._short.is_open:
                 status = await self._short.stream(inner, self._name, self._take, self._leave)
             else:

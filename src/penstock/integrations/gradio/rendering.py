@@ -1,15 +1,14 @@
 """Pages that Gradio's Node server renders (SSR): they pass no middleware, so Node itself puts our scripts in."""
 
-import os
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 from starlette.types import Message, Scope, Send
 
+from ...settings import environment, pass_on
 from .inner import API
 
-__all__ = ["EARLY", "announce", "with_cookie"]
+__all__ = ["EARLY", "announce", "with_cookie", "with_hook"]
 
 HOOK = Path(__file__).parents[2] / "web" / "gradio" / "node.mjs"
 
@@ -19,16 +18,19 @@ EARLY = f"{API}/penstock/web/gradio/early.js"
 OPTIONS = "NODE_OPTIONS"
 
 
-def announce(environment: MutableMapping[str, str] = os.environ) -> None:
+def announce() -> None:
     """Have each Node that this process starts load our hook, which changes Gradio's pages and nothing else.
 
     Gradio starts Node with our environment, before it makes its application, so that nothing later would do. Node
     18.18 or newer, which Gradio itself asks for.
     """
+    pass_on(OPTIONS, with_hook(environment(OPTIONS)))
+
+
+def with_hook(given: str) -> str:
+    """Node's options, and ours after them, once."""
     option = f"--import={HOOK.as_uri()}"
-    given = environment.get(OPTIONS, "")
-    if option not in given.split():
-        environment[OPTIONS] = f"{given} {option}".strip()
+    return given if option in given.split() else f"{given} {option}".strip()
 
 
 def with_cookie(owners: Any, scope: Scope, send: Send) -> Send:

@@ -4,7 +4,8 @@ through Penstock's own API or its console are joined for the first time."""
 import asyncio
 import contextlib
 import logging
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.types import Scope
@@ -25,29 +26,57 @@ log = logging.getLogger("penstock")
 LOOK_S = 1.0
 """How often the line is looked at unasked: whoever has to log in first may be back."""
 
+LOGIN_S = 600.0
+"""How long somebody may take to log in again after a restart, which has forgotten who he was."""
+
 MOST_AT_ONCE = 100
 """Runs taken up in one look, the oldest: Gradio's own line is told of each one by one."""
 
 
+class Waiting(NamedTuple):
+    """A run that is to be joined, and since when, in monotonic seconds."""
+
+    run: RunRecord
+    since_s: float
+
+
 async def watch(service: Service) -> None:
     """Take up waiting runs that nobody has joined, until the service stops."""
-    held: dict[str, RunRecord] = {}
+    held: dict[str, Waiting] = {}
     while True:
         try:
-            held |= {run.id: run for run in await service.runs.waiting(MOST_AT_ONCE)}
-            for run in tuple(held.values()):
-                if await _taken_up(service, run):
-                    del held[run.id]
+            for run in await service.runs.waiting(MOST_AT_ONCE):
+                held[run.id] = Waiting(run, time.monotonic())
+            for waiting in tuple(held.values()):
+                if await _settled(service, waiting):
+                    del held[waiting.run.id]
         except StoreError as error:
             log.warning("Runs that wait for Gradio can't be looked for: %s", error.message)
+        except Exception:  # there will be others
+            log.exception("Runs that wait for Gradio could not be looked for.")
         service.wake.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await service.wake.wait()
 
 
-async def _taken_up(service: Service, run: RunRecord) -> bool:
+async def _settled(service: Service, waiting: Waiting) -> bool:
     """Whether nothing is left to do for it."""
+    run = waiting.run
+    try:
+        settled = await _taken_up(service, run)
+    except StoreError:
+        raise
+    except Exception as error:  # Gradio's, of this one: the others are taken up all the same
+        log.exception("Run %s can't be joined.", run.id)
+        await service.runs.fail(run.id, {"code": "refused", "message": f"Gradio: {error!r}", "hint": ""})
+        return True
+    if not settled and _is_gone(service, waiting):
+        await service.runs.cancel(run.id, "abandoned")
+    return settled
+
+
+async def _taken_up(service: Service, run: RunRecord) -> bool:
     kept = kept_in(run)
     request = kept.gradio or _of_api(service, run)
     now = await service.runs.run(run.id)
@@ -56,7 +85,10 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
     if not request.again or service.runs.index_of(run.function) is None or _taken_over(service, request):
         await service.runs.fail(run.id, LOST)
         return True
-    answer, inner_id = await _join(service, request, kept)
+    await service.settled(request.session_hash)
+    session = service.sessions.find(request.session_hash)
+    with contextlib.nullcontext() if session is None else session.held():
+        answer, inner_id = await _join(service, request, kept)
     if inner_id is None and answer.status in WAIT:
         return False
     if inner_id is None:
@@ -66,6 +98,13 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
     else:
         await _go_on(service, run, request, inner_id)
     return True
+
+
+def _is_gone(service: Service, waiting: Waiting) -> bool:
+    """Whether its page has not come back. What came through Penstock's API has none."""
+    request = kept_in(waiting.run).gradio
+    late = time.monotonic() > waiting.since_s + max(LOGIN_S, service.options.grace_s)
+    return request is not None and late and service.sessions.find(request.session_hash) is None
 
 
 def _taken_over(service: Service, request: Request) -> bool:
@@ -131,7 +170,8 @@ async def _go_on(service: Service, run: RunRecord, request: Request, inner_id: s
     if fresh:
         login = service.surfaces.login_as(service.gradio, request.username)
         scope["headers"] = [*scope["headers"], *(session.closing.enter_context(login) or ())]
-        session.wait()  # whoever it is for comes back within the grace, or is gone
+        if kept_in(run).gradio is not None:  # what came through Penstock's API has no page
+            session.expect()
     simple = "/call/" in request.route
     event = Event(run.id, session.hash, request.fn_index, service, simple=simple)
     event.inner_id = inner_id

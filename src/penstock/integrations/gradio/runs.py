@@ -13,6 +13,7 @@ from ...models import RunRecord, RunState
 from .events import Recording
 from .functions import Dependency
 from .kept import kept_in
+from .patience import patiently
 from .surfaces import Surfaces
 
 __all__ = ["RecordingApp", "Runs", "Told"]
@@ -100,7 +101,8 @@ class Runs:
         queue = self._services.queue
         receipt = await queue.take_in(function, given, run_id=run_id, session=session, key=key)
         run: RunRecord = receipt.run
-        self.remember(run.id, owner if run.id == run_id else None)
+        if run.id == run_id:  # an earlier run is whose it was
+            self.remember(run.id, owner)
         return run
 
     async def record(self, run_id: str, on_stop: Callable[[str], None]) -> Recording | None:
@@ -108,15 +110,17 @@ class Runs:
         recording: Recording | None = await self._services.worker.record(run_id, on_stop)
         return recording
 
-    async def fail(self, run_id: str, error: dict[str, Any]) -> None:
-        """End a run that waits and that Gradio would not take."""
-        recording = await self.record(run_id, lambda _: None)
+    async def fail(self, run_id: str, error: dict[str, Any], state: RunState = RunState.FAILED) -> None:
+        """End a run that waits and that Gradio has not; once the store can be written."""
+        recording = await patiently(lambda: self.record(run_id, lambda _: None), f"The end of run {run_id}")
         if recording is not None:
-            await recording.end(RunState.FAILED, error=error)
+            await recording.end(state, error=error)
 
     async def cancel(self, run_id: str, reason: str) -> None:
-        """Stop a run, wherever it is."""
-        await self._services.queue.cancel(run_id, reason)
+        """Stop a run, wherever it is; once the store can be written. Nothing where there is none (any more)."""
+        with contextlib.suppress(UnknownRun):
+            cancel = self._services.queue.cancel
+            await patiently(lambda: cancel(run_id, reason), f"The stop of run {run_id}")
 
     def tell(self, run_id: str, status: dict[str, Any]) -> None:
         """Tell the readers of a run where it stands in Gradio's line."""

@@ -2,23 +2,23 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.types import ASGIApp, Scope
 
-from ...errors import PenstockError
 from ...models import RunState
 from .direct import Direct, direct
 from .events import Event, Recording
 from .guard import Guard
 from .heartbeat import Heart
-from .inner import API, call, request_scope
+from .inner import API, JSON, call, request_scope
 from .options import Options
 from .owners import Owners, may_read, owner_after
 from .pump import Pump
@@ -28,13 +28,29 @@ from .surfaces import Surfaces, detect
 
 __all__ = ["Service"]
 
+T = TypeVar("T")
+
 log = logging.getLogger("penstock")
 
 EARLY_S = 5.0
 """How long a message waits for its event, whose join is on its way. Then it is of one that was begun past us."""
 
 MOST_STRANGERS = 1024
-"""Events that were begun past us and of which more is not waited for, the latest."""
+"""Events that were begun past us, or are over, and of which more is not waited for, the latest."""
+
+CANCEL_S = 10.0
+"""How long Gradio may take to cancel an event: it waits for the function's next step there."""
+
+ABANDON_S = 2.0
+"""How long the store may take to note that runs were abandoned, before Gradio is told; it goes on being asked."""
+
+START_AGAIN_S = 5.0
+"""How soon a store that could not be opened is tried again. Meanwhile nobody waits for it."""
+
+NO_FUNCTION = -1
+"""No function has this number: what is cancelled under it is the event alone."""
+
+ABANDONED = {"code": "abandoned", "message": "Nobody came back for it.", "hint": ""}
 
 
 class Service:
@@ -58,11 +74,14 @@ class Service:
         """Set when a run may be there that is to be joined."""
         self._app = app
         self._starting: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._started_at = time.monotonic()
         self._pumps: dict[str, Pump] = {}
         self._hearts: dict[str, Heart] = {}
         self._inner_ids: dict[str, Event] = {}
         self._strangers: OrderedDict[str, None] = OrderedDict()
+        self._endings: dict[str, asyncio.Task[None]] = {}
+        self._failed_at = -START_AGAIN_S
         self._taken_up = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -73,14 +92,23 @@ class Service:
 
         gradio: Gradio's app object. begin: what goes on beside everything else until the service stops.
         """
-        if self._starting is None or (self._starting.done() and self._failed(self._starting)):
+        if self._starting is None or (self._failed(self._starting) and self._may_try_again()):
+            self._loop = asyncio.get_running_loop()
             self._starting = asyncio.create_task(self._start(gradio, inner, begin))
-        if not self._starting.done():
+        if not self._starting.done() or self._failed(self._starting):
             await asyncio.shield(self._starting)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it runs in another event loop than this request, as those of a test client have their own."""
+        return self._loop is not None and self._loop is not asyncio.get_running_loop()
 
     @staticmethod
     def _failed(task: asyncio.Task[None]) -> bool:
-        return task.cancelled() or task.exception() is not None
+        return task.done() and (task.cancelled() or task.exception() is not None)
+
+    def _may_try_again(self) -> bool:
+        return time.monotonic() >= self._failed_at + START_AGAIN_S
 
     async def _start(
         self, gradio: Any, inner: ASGIApp, begin: Callable[["Service"], Awaitable[None]]
@@ -88,7 +116,11 @@ class Service:
         self.gradio, self.inner, self.surfaces = gradio, inner, detect(gradio)
         self._started_at = time.monotonic()
         self.runs = Runs(self._app, self.surfaces, gradio)
-        await self.runs.start(self._left, self.wake.set)
+        try:
+            await self.runs.start(self._left, self.wake.set)
+        except BaseException:
+            self._failed_at = time.monotonic()
+            raise
         self.owners = Owners(gradio, inner)
         self.short = direct(gradio, inner)
         given = self.options
@@ -101,14 +133,21 @@ class Service:
             token=given.token,
         )
         self.keep(begin(self))
+        _spare_the_collector()
 
     async def stop(self) -> None:
         """Gradio's server ends: what waits stays in the store, what runs is interrupted."""
         self.close()
         await self._app.stop()  # first: what runs may end within the grace, and the tasks bring what it says
-        for task in tuple(self._tasks):
+        for session in self.sessions:
+            self.sessions.end(session)
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        self._starting, self.closing = None, False
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for kept in (self._pumps, self._hearts, self._inner_ids, self._endings):
+            kept.clear()
+        self._starting, self._loop, self.closing = None, None, False
 
     def close(self) -> None:
         """Gradio takes no more: readers come back to the next server."""
@@ -116,14 +155,19 @@ class Service:
         for session in self.sessions:
             session.news()
 
-    def keep(self, work: Awaitable[Any]) -> None:
-        """Do it beside everything else, until the service stops at the latest."""
+    def hold(self, work: Awaitable[T]) -> asyncio.Future[T]:
+        """Do it, whether or not who asked waits for it, until the service stops at the latest."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+    def keep(self, work: Awaitable[Any]) -> None:
+        """Do it beside everything else, until the service stops at the latest."""
+        self.hold(work).add_done_callback(self._done)
+
+    @staticmethod
+    def _done(task: asyncio.Future[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("A part of the Gradio integration failed.", exc_info=error)
 
@@ -147,6 +191,7 @@ class Service:
 
     def _forget(self, event: Event) -> None:
         self._inner_ids.pop(event.inner_id, None)
+        self._is_stranger(event.inner_id)
 
     def _pump(self, session: Session) -> Pump:
         pump = self._pumps.get(session.hash)
@@ -159,8 +204,12 @@ class Service:
     async def _hear(self, message: dict[str, Any]) -> None:
         event_id = message.get("event_id")
         event = await self._event(event_id) if event_id else None
-        if event is not None:
+        if event is None:
+            return
+        try:
             await event.hear(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the session's other events are heard
+            event.give_up(error)
 
     async def _event(self, inner_id: str) -> Event | None:
         if inner_id not in self._inner_ids and inner_id not in self._strangers:
@@ -172,9 +221,12 @@ class Service:
             async with asyncio.timeout(EARLY_S), self._taken_up:
                 await self._taken_up.wait_for(lambda: inner_id in self._inner_ids)
         except TimeoutError:
-            self._strangers[inner_id] = None
-            if len(self._strangers) > MOST_STRANGERS:
-                self._strangers.popitem(last=False)
+            self._is_stranger(inner_id)
+
+    def _is_stranger(self, inner_id: str) -> None:
+        self._strangers[inner_id] = None
+        if len(self._strangers) > MOST_STRANGERS:
+            self._strangers.popitem(last=False)
 
     def _lost(self, session: Session) -> Callable[[str], None]:
         def lost(why: str) -> None:
@@ -192,26 +244,30 @@ class Service:
         """As `Runs.record`."""
         return await self.runs.record(run_id, on_stop)
 
-    async def fail(self, run_id: str, error: dict[str, Any]) -> None:
+    async def fail(self, run_id: str, error: dict[str, Any], state: RunState) -> None:
         """As `Runs.fail`."""
-        await self.runs.fail(run_id, error)
+        await self.runs.fail(run_id, error, state)
 
     def tell(self, run_id: str, status: dict[str, Any]) -> None:
         """As `Runs.tell`."""
         self.runs.tell(run_id, status)
 
     async def cancel_inner(self, event: Event) -> None:
-        """Have Gradio cancel an event."""
+        """Have Gradio cancel an event, and no other."""
         session = self.sessions.find(event.session_hash)
         if session is not None:
-            given = {
-                "session_hash": session.hash,
-                "fn_index": event.fn_index or 0,
-                "event_id": event.inner_id,
-            }
-            json = [(b"content-type", b"application/json")]
-            scope = request_scope(session.scope, "POST", f"{API}/cancel", headers=json)
-            await call(self.inner, scope, msgspec.json.encode(given))
+            # Gradio cancels all that runs of a function in a session.
+            index = NO_FUNCTION if self.beside(session, event.fn_index, event) else event.fn_index
+            given = {"session_hash": session.hash, "fn_index": index or 0, "event_id": event.inner_id}
+            scope = request_scope(session.scope, "POST", f"{API}/cancel", headers=JSON)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CANCEL_S):
+                    await call(self.inner, scope, msgspec.json.encode(given))
+
+    @staticmethod
+    def beside(session: Session, fn_index: object, event: Event | None) -> list[Event]:
+        """What else runs of a function in a session."""
+        return [one for one in session.pending if one.begun and one.fn_index == fn_index and one is not event]
 
     # Sessions
 
@@ -222,7 +278,7 @@ class Service:
     def session(self, session_hash: str, owner: str | None, scope: Scope) -> Session:
         """The session of that hash; made for its owner where there is none."""
         session = self.sessions.begin(session_hash, owner, scope)
-        session.owner = owner_after(owner, session.owner)
+        session.owner, session.scope = owner_after(owner, session.owner), scope
         session.touched()
         return session
 
@@ -242,21 +298,31 @@ class Service:
         return heart
 
     def _session_over(self, session: Session) -> None:
-        self.keep(self._end(session))
-
-    async def _end(self, session: Session) -> None:
         """Nobody came back: what runs for it is stopped as when a client leaves plain Gradio."""
-        pending = session.pending
+        name = session.hash
         self.sessions.end(session)
+        pump, heart = self._pumps.pop(name, None), self._hearts.pop(name, None)
+        if heart is not None:
+            self.keep(heart.leave())
+        ending = self._endings[name] = asyncio.create_task(self._end(session, pump))
+        self.keep(ending)
+        ending.add_done_callback(lambda _: self._endings.pop(name, None))
+
+    async def _end(self, session: Session, pump: Pump | None) -> None:
+        pending = session.pending
+        stops = [self.hold(self.runs.cancel(event.id, "abandoned")) for event in pending]
+        if stops:
+            await asyncio.wait(stops, timeout=ABANDON_S)
         for event in pending:
-            with contextlib.suppress(PenstockError):
-                await self.runs.cancel(event.id, "abandoned")
-        pump, heart = self._pumps.pop(session.hash, None), self._hearts.pop(session.hash, None)
+            event.end(RunState.CANCELLED, ABANDONED)
         if pump is not None:
             await pump.leave()
-        if heart is not None:
-            await heart.leave()
         self.surfaces.forget_session(self.gradio, session.hash)
+
+    async def settled(self, session_hash: str | None) -> None:
+        """Wait while an earlier session of that hash ends: Gradio clears away what it finds under it."""
+        while (ending := self._endings.get(session_hash or "")) is not None:
+            await asyncio.wait([ending])
 
     # Whose
 
@@ -277,3 +343,13 @@ class Service:
         """Whether somebody may read a run."""
         known, owner = await self.whose(run_id)
         return known and may_read(asking, owner)
+
+
+def _spare_the_collector() -> None:
+    """What is loaded by now stays: the garbage collector need not look at it again.
+
+    Gradio and what it brings are 230,000 objects. To look through them took a quarter of a busy server's time, a
+    tenth of a second each time.
+    """
+    gc.collect()
+    gc.freeze()

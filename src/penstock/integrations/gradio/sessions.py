@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import count, islice
 
 from starlette.types import Scope
 
@@ -16,6 +16,13 @@ KEPT_OWNERS = 10_000
 """Sessions that are over and whose owners are remembered, the latest: as many as Gradio keeps states for. Nobody
 else may go on under their hash, and so come by the state."""
 
+MOST_IDLE = 10_000
+"""Sessions for which nothing runs and to which nobody is connected, while they are waited for: as many as Gradio
+keeps states for. Of more, the oldest are over at once, so that a flood of names does not fill the memory."""
+
+LOOKS = 16
+"""Sessions looked at, the oldest, when there are too many: those in use go to the back."""
+
 KEPT_EVENTS = 256
 """Ended events that a session remembers, the latest: more than a page shows at once. The store has all of them."""
 
@@ -24,7 +31,8 @@ class Session:
     """What one session hash stands for.
 
     owner: whoever began it, see `owners`; None where nobody can be told from another.
-    scope: the request that began it, as what calls to the inner app are made from.
+    scope: its latest request that was let in, as what calls to the inner app are made from.
+    joined: the number of its latest event.
     on_over: called once when nobody has been there for its grace.
     """
 
@@ -40,12 +48,14 @@ class Session:
         self.owner = owner
         self.scope = scope
         self.events: dict[str, Event] = {}
+        self._open: dict[str, Event] = {}
         self.joined = 0
         self.closing = contextlib.ExitStack()
         """What ends with it."""
         self._grace_s, self._close_grace_s = graces_s
         self._on_over = on_over
         self._present = 0
+        self._attended = False  # somebody was connected, or is expected back
         self._left = False
         self._timer: asyncio.TimerHandle | None = None
         self._news: set[Callable[[], None]] = set()
@@ -53,19 +63,25 @@ class Session:
     @property
     def pending(self) -> list[Event]:
         """Events that have not ended."""
-        return [event for event in self.events.values() if not event.over]
+        return list(self._open.values())
 
     @property
     def deserted(self) -> bool:
         """Nobody is there, and whoever was is waited for."""
         return self._timer is not None
 
-    def add(self, event: Event) -> list[Event]:
+    @property
+    def idle(self) -> bool:
+        """Nobody is there, and nothing runs."""
+        return self.deserted and not self.pending
+
+    def add(self, event: Event, number: int) -> list[Event]:
         """One more event. Returns those that it forgets for that, the oldest that have ended."""
-        self.joined += 1
-        event.ordinal = self.joined
+        self.joined = event.ordinal = number
         self.events[event.id] = event
-        event.on_over(self._rested)
+        if not event.over:
+            self._open[event.id] = event
+            event.on_over(lambda: self._closed(event))
         ended = (one for one in self.events.values() if one.over)
         forgotten = list(islice(ended, max(0, len(self.events) - KEPT_EVENTS)))
         for old in forgotten:
@@ -77,6 +93,10 @@ class Session:
         """Have its readers look."""
         for news in tuple(self._news):
             news()
+
+    def _closed(self, event: Event) -> None:
+        self._open.pop(event.id, None)
+        self._rested()
 
     def _rested(self) -> None:
         """Of a client that never connected nothing else would say that it is gone."""
@@ -96,7 +116,14 @@ class Session:
 
     @contextlib.contextmanager
     def present(self) -> Iterator[None]:
-        """Somebody is connected."""
+        """Somebody is connected: once he has left, what runs for him is waited for no longer than him."""
+        self._attended = True
+        with self.held():
+            yield
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """It does not end meanwhile: somebody is connected, or something is being joined."""
         self._present += 1
         self.touched()
         try:
@@ -113,7 +140,12 @@ class Session:
 
     def left(self) -> None:
         """Its page says that it is closed. A reload says so too, and comes back."""
-        self._left = True
+        self._left = self._attended = True
+        self.wait()
+
+    def expect(self) -> None:
+        """It is made again after a restart: whoever it is for comes back within the grace, or is gone."""
+        self._attended = True
         self.wait()
 
     def wait(self) -> None:
@@ -127,6 +159,12 @@ class Session:
 
     def _over(self) -> None:
         self._timer = None
+        if self._attended or not self.pending:  # of a client that only joins, what it began runs to its end
+            self._on_over(self)
+
+    def expire(self) -> None:
+        """There is no room for it: nobody is waited for any more."""
+        self.close()
         self._on_over(self)
 
     def close(self) -> None:
@@ -143,9 +181,10 @@ class Sessions:
     def __init__(self, grace_s: float, close_grace_s: float, on_over: Callable[[Session], None]) -> None:
         self._graces_s = grace_s, close_grace_s
         self._on_over = on_over
-        self._sessions: dict[str, Session] = {}
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._numbers = count(1)
         self._holders: dict[str, Session] = {}
-        self._owners: OrderedDict[str, str | None] = OrderedDict()
+        self._owners: OrderedDict[str, str] = OrderedDict()
 
     def find(self, name: str) -> Session | None:
         """The session of that hash."""
@@ -160,13 +199,25 @@ class Sessions:
         """The session of that hash, made where there is none: then `owner` has it."""
         session = self._sessions.get(name)
         if session is None:
+            self._make_room()
             session = Session(name, owner, scope, self._graces_s, self._on_over)
             self._sessions[name] = session
         return session
 
+    def _make_room(self) -> None:
+        for _ in range(LOOKS):
+            if len(self._sessions) < MOST_IDLE:
+                return
+            name, oldest = next(iter(self._sessions.items()))
+            if oldest.idle:
+                oldest.expire()
+            else:
+                self._sessions.move_to_end(name)
+
     def add(self, session: Session, event: Event) -> None:
         """An event that was joined, or is taken up again after a restart."""
-        for old in session.add(event):
+        # One count for all: a cursor of a session that is over is none in a later one of its name.
+        for old in session.add(event, next(self._numbers)):
             self._holders.pop(old.id, None)
         self._holders[event.id] = session
 
@@ -186,7 +237,9 @@ class Sessions:
             del self._sessions[session.hash]
             for event_id in session.events:
                 self._holders.pop(event_id, None)
-            self._owners[session.hash] = session.owner
+            if session.owner is not None:
+                self._owners[session.hash] = session.owner
+                self._owners.move_to_end(session.hash)
             if len(self._owners) > KEPT_OWNERS:
                 self._owners.popitem(last=False)
 

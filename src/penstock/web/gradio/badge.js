@@ -12,7 +12,7 @@ const STAY_MS = 3_500;
 /** @type {Record<Exclude<Word, 'quiet'>, string>} */
 const WORDS = {
   reconnecting: 'Reconnecting…',
-  offline: 'Offline. It goes on when the network is back.',
+  offline: 'Offline. Waiting for the network…',
   back: 'Connected again',
   restored: 'Restored',
 };

@@ -25,6 +25,7 @@
  * @property {Record<string, {components: number[], dependencies: number[]}>} page
  * @property {{id: number}} layout
  * @property {string} protocol
+ * @property {string|null} [username] of who has logged in
  *
  * @typedef {Record<string, Record<string, any>>} Values component id to property to value
  */
@@ -69,14 +70,15 @@ function isDependency(dep) {
 }
 
 /**
- * What tells one app from another: where this differs, ids mean something else.
+ * What tells one app from another, and one user of it: where this differs, ids mean something else, and values are another's.
  * @param {Config} config
  * @returns {string}
  */
-export function printOf({ components, dependencies }) {
+export function printOf({ components, dependencies, username = null }) {
   const parts = [
     components.map(({ id, type }) => `${id}${type}`),
     dependencies.map(({ id, targets, inputs, outputs }) => JSON.stringify([id, targets, inputs, outputs])),
+    [JSON.stringify(username)],
   ];
   let hash = 5381; // djb2: nobody gains by a collision
   for (const char of parts.join('|')) hash = (Math.imul(hash, 33) ^ char.charCodeAt(0)) >>> 0;

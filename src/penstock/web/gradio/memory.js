@@ -127,6 +127,7 @@ export class Memory {
   showOutputs(ids, outputs, isSeen) {
     let kept = true;
     ids.forEach((id, place) => {
+      if (outputs[place]?.is_stream) return; // it was there while it ran
       if (place < outputs.length && isSeen(id, place)) kept = this.show(String(id), propsOf(outputs[place])) && kept;
     });
     return kept;
@@ -151,6 +152,12 @@ export class Memory {
   change(begun, change) {
     Object.assign(begun, change);
     if (begun.state !== 'sent') delete begun.body;
+    this.writeAbout();
+  }
+
+  /** @param {Begun} begun that was begun in another session */
+  keep(begun) {
+    if (!this.events.includes(begun)) this.events.push(begun);
     this.writeAbout();
   }
 

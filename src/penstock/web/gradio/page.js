@@ -57,10 +57,11 @@ function whenLoaded(act) {
 /** @param {() => void} write */
 const soon = (write) => setTimeout(write, WRITE_MS);
 
-/** Pages of one app are loaded one by one: each has a memory of its own. */
+/** Pages of one app are loaded one by one: each has a memory of its own. So has each user who logs in: sessions are his. */
 function pageName() {
   const link = new URLSearchParams(location.search).get('deep_link') ?? '';
-  return `penstock-gradio:${BASE}:${location.pathname}:${link}`;
+  const user = /** @type {any} */ (window).gradio_config?.username ?? '';
+  return `penstock-gradio:${BASE}:${location.pathname}:${link}${user && `:${user}`}`;
 }
 
 function makeTab() {

@@ -17,6 +17,7 @@ export class Tab {
   /** @type {Doubles|null} */ doubles = null;
   /** components that began with another value than the app's */ restored = 0;
   #own = true;
+  /** whether the session is that of a page before this one */ #kept = false;
   /** @type {Promise<string>|null} */ #session = null;
   /** @type {Set<number>} */ #seen = new Set();
   /** @type {Set<number>} components that somebody had given a value before this page was loaded */ #given = new Set();
@@ -71,17 +72,34 @@ export class Tab {
   /** @param {string} name */
   async #claim(name) {
     const { memory, claims } = this;
+    this.#kept = memory.session !== '';
     if (!memory.session) {
       memory.session = name;
       memory.writeAbout();
       claims.take(name);
     } else if (!(await claims.take(memory.session))) {
-      this.#own = false;
-      memory.session = this.makeName();
-      memory.events = [];
-      memory.writeAbout();
-      claims.take(memory.session);
+      this.#kept = this.#own = false;
+      this.#begin();
     }
+    return memory.session;
+  }
+
+  /**
+   * The session that this tab had is not its any more: somebody else has logged in, or the browser's cookies were cleared.
+   * @returns {string} another one; '' where it had one of its own
+   */
+  renew() {
+    if (!this.#kept) return '';
+    this.#kept = this.#own = false;
+    return this.#begin();
+  }
+
+  #begin() {
+    const { memory, claims } = this;
+    memory.session = this.makeName();
+    memory.events = [];
+    memory.writeAbout();
+    claims.take(memory.session);
     return memory.session;
   }
 

@@ -141,8 +141,12 @@ export class Visit {
     this.#joining += 1;
     this.#changed();
     try {
-      const response = await this.#untilAnswered(() => this.around.fetch(url, { ...init, headers, body }), init.signal);
-      return await this.#joined(response, begun);
+      const used = this.hash;
+      const ask = () => this.around.fetch(url, { ...init, headers, body });
+      const response = await this.#untilAnswered(ask, init.signal);
+      if (response.status !== 404 || !this.#renew(used, begun)) return await this.#joined(response, begun);
+      body = JSON.stringify({ ...JSON.parse(body), session_hash: this.hash });
+      return await this.#joined(await this.#untilAnswered(ask, init.signal), begun);
     } catch (error) {
       if (begun) this.tab?.memory.drop(begun);
       throw error;
@@ -150,6 +154,19 @@ export class Visit {
       this.#joining -= 1;
       this.#changed();
     }
+  }
+
+  // The server knows the session, and as somebody else's.
+  /** @param {string} used @param {Begun|null} begun @returns {boolean} whether there is another by now */
+  #renew(used, begun) {
+    if (this.hash === used) {
+      const session = this.tab?.renew();
+      if (!session) return false;
+      this.hash = session;
+      this.presence.want(false); // the next is that of this one
+    }
+    if (begun) this.tab?.memory.keep(begun);
+    return true;
   }
 
   /** @param {Response} response @param {Begun|null} begun */
