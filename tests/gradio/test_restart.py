@@ -97,3 +97,33 @@ async def test_a_finished_event_is_still_told_after_a_restart(version: str, tmp_
         await asyncio.to_thread(server.start)
         rest = await session.read(cursor=cursor)
     assert rest[-2]["output"]["data"] == [TEN]
+
+
+TWO = """
+import pathlib, time, gradio as gr
+
+def work(gate):
+    while gate and not pathlib.Path(gate).exists():
+        time.sleep(0.02)
+    return "NAME"
+
+with gr.Blocks() as demo:
+    gate, out = gr.Textbox(), gr.Textbox()
+    gr.Button().click(work, gate, out, api_name="work", concurrency_limit=1)
+demo.launch()
+"""
+
+
+async def test_what_waits_for_one_program_is_not_begun_by_another(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(TWO.replace("NAME", name), encoding="utf-8")
+    async with GradioServer("newest", tmp_path / "one.py", cwd=tmp_path) as one, Session(one.url) as session:
+        await session.join(0, str(tmp_path / "gate"))
+        waits = await session.join(0, "")
+        one.kill()
+        async with GradioServer("newest", tmp_path / "two.py", cwd=tmp_path) as two:
+            await until(lambda: waits in two.output, deadline_s=30)
+            assert rows(tmp_path, "SELECT state FROM runs WHERE id = ?", waits) == [("queued",)]
+        await asyncio.to_thread(one.start)
+        said = await session.read(cursor="", event=waits)
+    assert texts([message for message in said if message.get("event_id") == waits])[-1] == "one"

@@ -5,6 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 __all__ = ["Dependency", "dependency", "fit", "idempotent", "is_idempotent"]
@@ -33,7 +34,8 @@ class Dependency:
     name: under which its runs are kept, the same after a restart. concurrency_limit: None is no limit.
     concurrency_id: of those that share a limit; None for a line of its own. generator: it yields.
     streams_media: some output is streamed sound or pictures. connection: "sse", or "stream" for an input that is
-    fed. queue: it waits in line.
+    fed. queue: it waits in line. home: the name of the file that its author wrote it in; empty where that can't be
+    told.
     """
 
     index: int
@@ -48,6 +50,7 @@ class Dependency:
     queue: bool = True
     idempotent: bool = False
     description: str = ""
+    home: str = ""
 
 
 def idempotent(call: F) -> F:
@@ -69,13 +72,25 @@ def idempotent(call: F) -> F:
 
 def is_idempotent(call: Callable[..., Any] | None) -> bool:
     """Whether it, or what it stands for, was marked."""
-    found, seen = [call] if call is not None else [], set()
+    return any(map(_is_marked, _layers(call)))
+
+
+def _layers(call: Callable[..., Any] | None) -> Iterator[Any]:
+    """It, and what it leads to, from the outside in."""
+    found, seen = [call] if call is not None else [], set[int]()
     for _ in range(DEPTH):
-        if any(_is_marked(one) for one in found):
-            return True
+        yield from found
         seen |= set(map(id, found))
         found = [inner for one in found for inner in _below(one) if id(inner) not in seen]
-    return False
+
+
+def _home(call: Callable[..., Any] | None) -> str:
+    """Two programs that share a store may each have a function of the same name."""
+    for one in _layers(call):
+        code = getattr(one, "__code__", None)
+        if code is not None and str(getattr(one, "__module__", "")).partition(".")[0] != "gradio":
+            return PurePath(code.co_filename).name
+    return ""
 
 
 def _is_marked(call: object) -> bool:
@@ -127,6 +142,7 @@ def dependency(
         queue=bool(getattr(function, "queue", True)),
         idempotent=is_idempotent(call),
         description=_description(function, call),
+        home=_home(call),
     )
 
 

@@ -131,9 +131,10 @@ async def _by_gradio(service: Service, scope: Scope, asked: Join) -> Answer:
 
 async def _store(service: Service, scope: Scope, asked: Join, event: Event) -> RunRecord:
     index = asked.body.get("fn_index")
-    request = Request(event.session_hash, asked.route, asked.owner, username_of(asked.owner), index)
-    given = input_of(scope, request, asked.body, exact=asked.exact)
     function = service.runs.function(event.session_hash, index, asked.api_name)
+    home, username = service.runs.home_of(function), username_of(asked.owner)
+    request = Request(event.session_hash, asked.route, asked.owner, username, index, home=home)
+    given = input_of(scope, request, asked.body, exact=asked.exact)
     return await service.runs.take_in(event.id, function, given, event.session_hash, asked.owner, asked.key)
 
 

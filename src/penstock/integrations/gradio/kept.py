@@ -26,7 +26,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the join came.
 
     owner: whose its session is. username: of a login. fn_index: of its function, where it names one.
-    again: whether it can be made again with what is kept.
+    again: whether it can be made again with what is kept. home: the file of the function, see `Dependency`.
     """
 
     session_hash: str
@@ -39,6 +39,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     scheme: str = "http"
     root_path: str = ""
     again: bool = True
+    home: str = ""
 
 
 class Kept(msgspec.Struct, frozen=True):

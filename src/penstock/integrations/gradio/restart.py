@@ -82,6 +82,8 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
     now = await service.runs.run(run.id)
     if now is None or now.state is not RunState.QUEUED:
         return True
+    if _is_strange(service, run, request):
+        return True
     known = service.runs.index_of(run.function) is not None and is_join(request.route)
     if not (request.again and known) or _taken_over(service, request):
         await service.runs.fail(run.id, LOST)
@@ -106,6 +108,16 @@ def _is_gone(service: Service, waiting: Waiting) -> bool:
     request = kept_in(waiting.run).gradio
     late = time.monotonic() > waiting.since_s + max(LOGIN_S, service.options.grace_s)
     return request is not None and late and service.sessions.find(request.session_hash) is None
+
+
+def _is_strange(service: Service, run: RunRecord, request: Request) -> bool:
+    """Another program's, that shares the store and has a function of that name: its own is to begin it."""
+    here = service.runs.home_of(run.function)
+    strange = bool(request.home and here) and request.home != here
+    if strange:
+        text = "Run %s waits for %r of %s, not of %s: give each program a store of its own."
+        log.warning(text, run.id, run.function, request.home, here)
+    return strange
 
 
 def _taken_over(service: Service, request: Request) -> bool:

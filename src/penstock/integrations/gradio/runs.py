@@ -86,6 +86,11 @@ class Runs:
         """The number of a function by its name; None for one that only a session has."""
         return self._indexes.get(function)
 
+    def home_of(self, function: str) -> str:
+        """The name of the file in which a function was written; empty where that can't be told."""
+        found = self._registered.get(function)
+        return "" if found is None else found.home
+
     def _register(self, function: Dependency) -> str:
         if self._registered.get(function.name) == function:
             return function.name
