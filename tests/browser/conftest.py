@@ -31,7 +31,7 @@ async def stage(
     request: pytest.FixtureRequest,
     needs: Callable[[str], str],
 ) -> AsyncIterator[Stage]:
-    """All scenes that tests of this session ask for, already playing."""
+    """All scenes that the module's tests ask for, already playing."""
     seed = int(os.environ.get(VARIABLE) or secrets.randbelow(1_000_000))
     print(f"To repeat this: {VARIABLE}={seed}")
     folder: Path = tmp_path_factory.mktemp("scenes")
@@ -40,7 +40,9 @@ async def stage(
         stage.begin(
             cast("tuple[str, str]", item.callspec.params["cell"])
             for item in request.session.items
-            if isinstance(item, pytest.Function) and {"stage", "cell"} <= set(item.fixturenames)
+            if isinstance(item, pytest.Function)
+            and item.module is request.module
+            and "cell" in item.fixturenames
         )
         yield stage
         await stage.end()

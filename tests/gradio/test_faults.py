@@ -29,7 +29,7 @@ CELLS = [
 async def stage(
     needs: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[Stage]:
-    """All scenes that tests of this session ask for, already playing."""
+    """All scenes that the module's tests ask for, already playing."""
     profile, folder = tmp_path_factory.mktemp("profile"), tmp_path_factory.mktemp("scenes")
     async with (
         launched(needs("chromium"), profile, extension=REOPENING) as chromium,
@@ -38,7 +38,9 @@ async def stage(
         stage.begin(
             cast("Cell", item.callspec.params["cell"])
             for item in request.session.items
-            if isinstance(item, pytest.Function) and {"stage", "cell"} <= set(item.fixturenames)
+            if isinstance(item, pytest.Function)
+            and item.module is request.module
+            and "cell" in item.fixturenames
         )
         yield stage
 
