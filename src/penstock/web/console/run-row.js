@@ -96,6 +96,7 @@ export class RunRow {
     put(this.state, state);
     put(this.session, session ?? '');
     this.session.href = withQuery('#/runs', { q: session ?? '' });
+    this.session.hidden = !session;
     put(this.detail, detailOf(run));
     this.detail.title = run.error?.message ?? '';
     put(this.attempt, attempt > 1 ? `attempt ${attempt}` : '');
