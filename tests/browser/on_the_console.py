@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from penstock.protocol.coalesce import Fold
+from penstock.testing import until
 
 from . import proof
-from .chromium import SLOW_3G, Tab
+from .chromium import DEADLINE_S, SLOW_3G, Tab
 from .nginx import PLAIN, nginx
 from .scene import Scene, disturbance
 
@@ -129,14 +130,18 @@ async def resized(scene: Scene) -> None:
         await gets(tab, 40)
     follows = "document.querySelector('#zoom .scroller')"
     following = f"{follows}.scrollHeight - {follows}.scrollTop - {follows}.clientHeight < 60"
-    await tab.until(following, 5, "the tail is followed")
+    await tab.until(following, DEADLINE_S, "the tail is followed")
     await tab.page.mouse.move(300, 400)
-    await tab.page.mouse.wheel(0, -400)
-    await tab.page.locator("button.new").wait_for(timeout=5000)
+
+    async def scrolled_up() -> bool:  # a page that is busy may not take the first turn of the wheel
+        await tab.page.mouse.wheel(0, -400)
+        return await tab.page.locator("button.new").is_visible()
+
+    await until(scrolled_up, DEADLINE_S)
     await gets(tab, 40)
     assert not await tab.page.evaluate(following)
     await tab.page.locator("button.new").click()
-    await tab.until(following, 5, "the tail is followed again")
+    await tab.until(following, DEADLINE_S, "the tail is followed again")
 
 
 @by_hand("on a phone, locked for a while")
