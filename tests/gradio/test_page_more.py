@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from penstock.testing import FaultProxy
+from penstock.testing import FaultProxy, until
 from tests.browser.chromium import Chromium
 
 from .disturbed import GradioPage, chromium, opened, page, proxy, server
@@ -39,7 +39,11 @@ async def test_a_copy_of_a_tab_has_a_session_of_its_own(page: GradioPage) -> Non
     await page.tab.until("Object.keys(sessionStorage).some(name => name.endsWith(':values'))")
     copy = GradioPage(await page.tab.chromium.opened_by(page.tab, "window.open(location.href)"), page.proxy)
     await copy.ready()
-    assert await copy.value("Word") == "copied"
+
+    async def restored() -> bool:
+        return await copy.value("Word") == "copied"
+
+    await until(restored, 45)
     sessions = {(await one.kept())["about"]["session"] for one in (page, copy)}
     assert len(sessions) == 2
     await page.page.bring_to_front()
