@@ -32,7 +32,7 @@ class Latest:
         self._lock = threading.Lock()
         self._asked = self._stopped = False
         self._given_s: float | None = None
-        self._due_s = float("-inf")
+        self._due_s = self._looked_s = float("-inf")
         self._out: deque[Any] = deque()
         """To be given at once; at most one, and the held one before it."""
         self._unasked: deque[Any] = deque()
@@ -96,6 +96,7 @@ class Latest:
     def ready(self, now_s: float) -> bool:
         """Whether there is something to take."""
         with self._lock:
+            self._looked_s = max(self._looked_s, now_s)
             return (
                 bool(self._out)
                 or self._error is not None
@@ -131,7 +132,8 @@ class Latest:
                 self._held = None
                 return False
             value = self._outputs.whole(parts)
-        holds = hold and parts is not None and now_s < self._due_s
+        # The reader may have looked since the generator's thread did: what it found due is not held any more.
+        holds = hold and parts is not None and max(now_s, self._looked_s) < self._due_s
         fixed = self._outputs.fixed(parts) if holds and parts is not None else None
         if fixed is None:
             self._held = None
