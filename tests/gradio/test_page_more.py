@@ -36,7 +36,8 @@ async def test_a_restart_keeps_the_page_and_what_was_typed(page: GradioPage, ser
 
 async def test_a_copy_of_a_tab_has_a_session_of_its_own(page: GradioPage) -> None:
     await page.run("copied", 80)
-    await page.tab.until("Object.keys(sessionStorage).some(name => name.endsWith(':values'))")
+    kept = "name.endsWith(':values') && value.includes('copied')"
+    await page.tab.until(f"Object.entries(sessionStorage).some(([name, value]) => {kept})")
     copy = GradioPage(await page.tab.chromium.opened_by(page.tab, "window.open(location.href)"), page.proxy)
     await copy.ready()
 
