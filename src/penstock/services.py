@@ -45,7 +45,7 @@ class Services(Protocol):
 
     @property
     def server(self) -> ASGIApp:
-        """The HTTP interface and the console; see docs/api.md."""
+        """The HTTP interface and the console; see docs/PROTOCOL.md."""
         ...
 
     def follow(

@@ -4,14 +4,13 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 import pytest_asyncio
 
 from .chromium import Chromium, launched
 from .servers import probe_server
-from .stage import Stage
+from .stage import Stage, cells_of
 
 VARIABLE = "PENSTOCK_TEST_SEED"
 
@@ -37,12 +36,6 @@ async def stage(
     folder: Path = tmp_path_factory.mktemp("scenes")
     async with probe_server(tmp_path_factory.mktemp("server")) as server:
         stage = Stage(chromium, server, folder, seed, needs)
-        stage.begin(
-            cast("tuple[str, str]", item.callspec.params["cell"])
-            for item in request.session.items
-            if isinstance(item, pytest.Function)
-            and item.module is request.module
-            and "cell" in item.fixturenames
-        )
+        stage.begin(cells_of(request))
         yield stage
         await stage.end()

@@ -4,16 +4,28 @@ import asyncio
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from penstock.testing import ServerProcess
 
 from .chromium import Chromium
 from .scene import DISTURBANCES, Disturbance, play
 
-__all__ = ["Stage"]
+__all__ = ["Stage", "cells_of"]
 
 AT_ONCE = 8
 """Scenes that do something at a time: two cores are busy with them, and deadlines hold."""
+
+
+def cells_of(request: pytest.FixtureRequest) -> list[Any]:
+    """The parameters `cell` of those tests of the module that will run."""
+    return [
+        item.callspec.params["cell"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module and "cell" in item.fixturenames
+    ]
 
 
 class Stage:

@@ -1,12 +1,12 @@
 """Real pages of hardened Gradio apps, disturbed in every way we know, lose nothing: docs/gradio.md in short."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import cast
 
 import pytest
 import pytest_asyncio
 
 from ..browser.chromium import launched
+from ..browser.stage import cells_of
 from . import disturbances  # noqa: F401 - they say what there is
 from .scene import DISTURBANCES, SHORT
 from .server import VERSIONS
@@ -35,13 +35,7 @@ async def stage(
         launched(needs("chromium"), profile, extension=REOPENING) as chromium,
         Stage(chromium, folder, SHORT, apart=False) as stage,
     ):
-        stage.begin(
-            cast("Cell", item.callspec.params["cell"])
-            for item in request.session.items
-            if isinstance(item, pytest.Function)
-            and item.module is request.module
-            and "cell" in item.fixturenames
-        )
+        stage.begin(cells_of(request))
         yield stage
 
 

@@ -21,7 +21,7 @@ import msgspec
 
 from ..errors import ProtocolError
 
-__all__ = ["Delta", "apply", "checked", "diff"]
+__all__ = ["Delta", "Draft", "apply", "checked", "diff"]
 
 Delta = list[list[Any]]
 
@@ -108,7 +108,7 @@ def apply(value: Any, delta: object) -> Any:
     return changed.whole
 
 
-class _Changed:
+class Draft:
     """A value under change: each container is copied once, before the first change in it."""
 
     def __init__(self, value: Any) -> None:
@@ -117,8 +117,17 @@ class _Changed:
 
     @property
     def whole(self) -> Any:
+        """The value as it is by now."""
         return self._top[0]
 
+    def _copy(self, container: Any) -> Any:
+        """A copy that is ours to change."""
+        copy = container.copy()
+        self._own[id(copy)] = copy
+        return copy
+
+
+class _Changed(Draft):
     def do(self, op: str, path: list[Any], given: Any) -> None:
         if op == "set":
             container, key = self._place(path)
@@ -153,9 +162,7 @@ class _Changed:
     def _copied(self, child: Any, path: list[Any]) -> Any:
         if type(child) is not list and type(child) is not dict:
             raise _nowhere(path)
-        copy = child.copy()
-        self._own[id(copy)] = copy
-        return copy
+        return self._copy(child)
 
     def _splice(self, path: list[Any], span: tuple[int, int] | None, given: Any) -> None:
         """Put `given`, None for nothing, in the place of these items; at the end where there is no span."""

@@ -7,7 +7,7 @@ the one at that index) and `delete`. Pure, like everything on the protocol floor
 from typing import Any
 
 from ...errors import ProtocolError
-from ...protocol.delta import apply
+from ...protocol.delta import Draft, apply
 
 __all__ = ["Edits", "applied", "edits_of"]
 
@@ -29,17 +29,7 @@ def applied(value: Any, edits: object) -> Any:
     return edited.whole
 
 
-class _Edited:
-    """A value under change: each container is copied once, before the first change in it."""
-
-    def __init__(self, value: Any) -> None:
-        self._top = [value]
-        self._own: dict[int, Any] = {id(self._top): self._top}  # held, so that no id is given out again
-
-    @property
-    def whole(self) -> Any:
-        return self._top[0]
-
+class _Edited(Draft):
     def do(self, action: str, path: list[Any], given: Any) -> None:
         container, key = self._place(path)
         if action == "replace":
@@ -63,8 +53,7 @@ class _Edited:
         for part in path:
             child = container[key]
             if id(child) not in self._own:
-                child = container[key] = child.copy()
-                self._own[id(child)] = child
+                child = container[key] = self._copy(child)
             container, key = child, part
         return container, key
 

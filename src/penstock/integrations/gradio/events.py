@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ...errors import BufferFull, PenstockError
 from ...models import RunState
+from ...worker import Recording
 from .messages import Kept, Recorded
 from .patience import patiently
 
@@ -17,18 +18,6 @@ log = logging.getLogger("penstock")
 
 SPENT = Recorded()
 """Of all events that are over. It has nothing, and is given nothing."""
-
-
-class Recording(Protocol):
-    """A run that is written: `worker.Recording`."""
-
-    def emit(self, value: object) -> None: ...
-    def progress(self, done: float, total: float | None = None, unit: str = "", **more: Any) -> None: ...
-    def log(self, message: object, level: str = "info", **fields: Any) -> None: ...
-    async def room(self) -> None: ...
-    async def end(
-        self, state: RunState, *, result: object = None, error: dict[str, Any] | None = None
-    ) -> bool: ...
 
 
 class Records(Protocol):

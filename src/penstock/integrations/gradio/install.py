@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from starlette.middleware import Middleware
 
 from ...errors import ConfigError
+from ...services import Host
 from . import surfaces
 from .inner import API, call
 from .launching import is_mounted, late
@@ -25,7 +26,6 @@ from .merging import merge
 from .middleware import GradioMiddleware
 from .options import Options
 from .rendering import announce
-from .runs import RecordingApp
 from .service import Service
 
 __all__ = ["OLDEST_VERSION", "close_all", "install", "installed"]
@@ -43,7 +43,7 @@ _lock = threading.Lock()
 _services: "weakref.WeakSet[Service]" = weakref.WeakSet()
 """All that were made in this process, for a server that leaves."""
 
-MakeApp = Callable[[Options, bool], RecordingApp]
+MakeApp = Callable[[Options, bool], Host]
 
 
 class Installed(NamedTuple):

@@ -5,19 +5,20 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ...errors import UnknownRun
 from ...events import AnyEvent, Folded
 from ...models import RunRecord, RunState
+from ...services import Host
 from ...storage.base import ValueStore
-from .events import Recording
+from ...worker import Recording
 from .functions import Dependency
 from .kept import kept_in
 from .patience import patiently
 from .surfaces import Surfaces
 
-__all__ = ["RecordingApp", "Runs", "Told"]
+__all__ = ["Runs", "Told"]
 
 log = logging.getLogger("penstock")
 
@@ -34,19 +35,10 @@ class Told(NamedTuple):
     leaving: bool = False
 
 
-class RecordingApp(Protocol):
-    """What is needed of `penstock.App`, which the roof gives."""
-
-    @property
-    def recorded(self) -> Callable[..., Any]: ...
-    async def start(self) -> Any: ...
-    async def stop(self) -> None: ...
-
-
 class Runs:
     """The runs of one Gradio app."""
 
-    def __init__(self, app: RecordingApp, surfaces: Surfaces, gradio: Any) -> None:
+    def __init__(self, app: Host, surfaces: Surfaces, gradio: Any) -> None:
         self._app = app
         self._surfaces = surfaces
         self._gradio = gradio
@@ -73,8 +65,7 @@ class Runs:
     @property
     def values(self) -> ValueStore:
         """Where values are kept that belong to no run."""
-        store: ValueStore = self._services.store
-        return store
+        return self._services.store
 
     # Functions
 
@@ -112,15 +103,14 @@ class Runs:
         """Keep an event as a run that waits; with a key that was used, the earlier run. Raises StoreError."""
         queue = self._services.queue
         receipt = await queue.take_in(function, given, run_id=run_id, session=session, key=key)
-        run: RunRecord = receipt.run
+        run = receipt.run
         if run.id == run_id:  # an earlier run is whose it was
             self.remember(run.id, owner)
         return run
 
     async def record(self, run_id: str, on_stop: Callable[[str], None]) -> Recording | None:
         """Begin to write a run; None where it does not wait any more. Raises StoreError."""
-        recording: Recording | None = await self._services.worker.record(run_id, on_stop)
-        return recording
+        return await self._services.worker.record(run_id, on_stop)
 
     async def fail(self, run_id: str, error: dict[str, Any], state: RunState = RunState.FAILED) -> None:
         """End a run that waits and that Gradio has not; once the store can be written."""
@@ -141,15 +131,13 @@ class Runs:
 
     async def waiting(self, limit: int) -> list[RunRecord]:
         """Runs that wait and that nobody has in a line, the oldest first; each is given once."""
-        found: list[RunRecord] = await self._services.queue.waiting_recorded(self._indexes.keys(), limit)
-        return found
+        return await self._services.queue.waiting_recorded(self._indexes.keys(), limit)
 
     # Reading
 
     async def run(self, run_id: str) -> RunRecord | None:
         """One run, or None."""
-        found: RunRecord | None = await self._services.store.run(run_id)
-        return found
+        return await self._services.store.run(run_id)
 
     async def read(self, run_id: str) -> AsyncGenerator[Told, None]:
         """A run from its first event to its end, or to the server's leaving; nothing, where there is none."""

@@ -14,15 +14,17 @@ import msgspec
 from starlette.types import ASGIApp, Scope
 
 from ...models import RunState
+from ...services import Host
+from ...worker import Recording
 from .direct import Direct, direct
-from .events import Event, Recording
+from .events import Event
 from .guard import Guard
 from .heartbeat import Heart
 from .inner import API, JSON, call, request_scope
 from .options import Options
 from .owners import Owners, may_read, owner_after
 from .pump import Pump
-from .runs import RecordingApp, Runs
+from .runs import Runs
 from .sessions import Session, Sessions
 from .states import States
 from .surfaces import Surfaces, detect
@@ -66,7 +68,7 @@ class Service:
     short: Direct | None
     guard: ASGIApp
 
-    def __init__(self, options: Options, app: RecordingApp) -> None:
+    def __init__(self, options: Options, app: Host) -> None:
         self.options = options
         self.sessions = Sessions(options.grace_s, options.close_grace_s, self._session_over)
         self.life = secrets.token_hex(4)
