@@ -12,6 +12,7 @@ import ast
 import html
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ RUN_ALL = "() => { document.querySelectorAll('button.run-one').forEach((button) 
 
 
 # --- The agents ---
+
+parsing = threading.Lock()
+"""Two threads that parse at once may each get a SystemError about its recursion depth, in CPython 3.11."""
 
 
 class Step(NamedTuple):
@@ -115,8 +119,10 @@ def steps_of(name: str, modules: int, pause_s: float) -> Iterator[Step]:
     for path in paths:
         source = path.read_text(encoding="utf-8", errors="replace")
         yield Step("open", f"{path.stem}: {len(source.splitlines()):,} lines")
+        with parsing:
+            tree = ast.parse(source)
         found = 0
-        for step in look(path.stem, ast.parse(source), source):
+        for step in look(path.stem, tree, source):
             found += 1
             yield step
             time.sleep(pause_s / 10)

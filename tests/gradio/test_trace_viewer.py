@@ -38,7 +38,7 @@ def test_three_agents_run_at_once_and_the_last_hundred_steps_are_shown(viewer: G
     kinds = [message["msg"] for message in messages]
     assert kinds[: kinds.index("process_completed")].count("process_starts") == 3
     ends = [message for message in messages if message["msg"] == "process_completed"]
-    assert [end["success"] for end in ends] == [True] * 3, ends
+    assert [end["success"] for end in ends] == [True] * 3, (ends, viewer.output[-3000:])
     traces = {names[end["event_id"]]: end["output"]["data"] for end in ends}
     assert traces["ada"][0].count("<span>") == 100
     assert all("done ·" in counts for _, counts, _ in traces.values())

@@ -1,12 +1,13 @@
 """One Python source file, read without running it: its docstrings, headers and what it exports."""
 
 import ast
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-__all__ = ["Definition", "Import", "Module", "parse"]
+__all__ = ["Definition", "Import", "Module", "parse", "syntax_tree"]
 
 MAX_DOC_CHARS = 16_000
 """Longest docstring kept. The standard library's longest useful one (argparse) has 2,500 characters."""
@@ -51,10 +52,22 @@ class Module(msgspec.Struct, frozen=True):
     imports: tuple[Import, ...]
 
 
+_parsing = threading.Lock()
+
+
+def syntax_tree(source: str) -> ast.Module:
+    """`ast.parse`, by one thread at a time. Raises SyntaxError or ValueError.
+
+    Two at once may each get a SystemError in CPython 3.11, which counts the depth of their trees together.
+    """
+    with _parsing:
+        return ast.parse(source)
+
+
 def parse(path: Path, name: str, shown_path: str) -> Module:
     """Read one file as module `name`. Raises OSError, SyntaxError or UnicodeDecodeError."""
     source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
+    tree = syntax_tree(source)
     lines = source.splitlines()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     statements = list(_top_level(tree.body))

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from .library import Entry
+from .parsed import syntax_tree
 
 __all__ = ["example", "sentences", "signature", "summary"]
 
@@ -125,7 +126,7 @@ def _block(doc: str) -> str:
 def _is_python(code: str) -> bool:
     """It parses and does something: prose of one word parses too."""
     try:
-        body = ast.parse(code).body
+        body = syntax_tree(code).body
     except (SyntaxError, ValueError):
         return False
     return any(
@@ -149,7 +150,7 @@ def _parameters(entry: Entry) -> list[str] | None:
     if not entry.header or entry.kind in ("property", "module"):
         return None
     try:
-        arguments = ast.parse(entry.header.rstrip(": \n") + ": pass").body[0].args  # type: ignore[attr-defined]
+        arguments = syntax_tree(entry.header.rstrip(": \n") + ": pass").body[0].args  # type: ignore[attr-defined]
     except (SyntaxError, ValueError, AttributeError):
         return None
     parts = _written(arguments)
