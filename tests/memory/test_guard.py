@@ -88,7 +88,27 @@ async def test_a_ring_that_only_a_collection_frees_is_freed(
     ring.append(ring)
     await until(lambda: guard.tight)
     del ring
-    await until(lambda: not guard.tight)
+    await until(lambda: not guard.tight, deadline_s=45)
+
+
+async def test_it_looks_as_often_where_a_collection_takes_long() -> None:
+    looks: list[None] = []
+
+    def gauge() -> Reading:
+        looks.append(None)
+        return Reading(2, 1, "of a test")
+
+    heap = [{number: [number]} for number in range(1_000_000)]
+    guard = MemoryGuard(1, gauge)
+    guard.start()
+    try:
+        await until(
+            lambda: len(looks) >= 20, deadline_s=30
+        )  # each after 0.2 s, not after 20 collections' time
+    finally:
+        guard.stop()
+    assert guard.tight_s > 0
+    del heap
 
 
 async def test_with_nothing_set_this_machine_is_watched(guards: Callable[[int | None], MemoryGuard]) -> None:

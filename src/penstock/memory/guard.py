@@ -40,7 +40,10 @@ SPARE_SHARE = 1.1
 RETURN_S = 2.0
 """How often, while memory is tight, what has been freed is returned to the system. The C library keeps it (all
 of 208 MB that a thread had filled in pieces of 2,000 bytes): what has ended would count for ever. That takes
-milliseconds, and a collection before it may stop all threads for a tenth of a second."""
+milliseconds, and a collection before it stops all threads for a quarter of a second with each million objects."""
+
+RETURNING_SHARE = 0.1
+"""Of a core, at most, goes into that."""
 
 
 class MemoryGuard(Pressure):
@@ -63,7 +66,7 @@ class MemoryGuard(Pressure):
         self.reading: Reading | None = None
         self._limit_mb = limit_mb
         self._gauge = gauge or make_gauge(limit_mb)
-        self._returned_at = float("-inf")
+        self._return_at = float("-inf")
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -89,7 +92,10 @@ class MemoryGuard(Pressure):
                 self.look()
             except Exception:
                 log.exception("The memory in use can't be looked at.")
-            wait_s = max(self._next_look_s(), (time.thread_time() - begun_s) / LOOKING_SHARE)
+            look_s = time.thread_time() - begun_s
+            if self.tight:  # by now functions wait: it may take its time
+                self._return()
+            wait_s = max(self._next_look_s(), look_s / LOOKING_SHARE)
 
     def _next_look_s(self) -> float:
         least, most = LOOK_S[0], TIGHT_LOOK_S if self.tight else LOOK_S[1]
@@ -106,8 +112,6 @@ class MemoryGuard(Pressure):
         mark = EASED_SHARE if self.tight else 1.0
         if not self._stopped.is_set():
             self.turn(tight=fullness > mark, spare=fullness <= SPARE_SHARE)
-        if self.tight:  # by now functions wait: it may take its time
-            self._return()
 
     def turn(self, *, tight: bool, spare: bool = False) -> None:
         """See `Pressure.turn`; with a line of log."""
@@ -130,9 +134,11 @@ class MemoryGuard(Pressure):
 
     def _return(self) -> None:
         """Return to the system what has been freed, unless that was done just now."""
-        if time.monotonic() - self._returned_at < RETURN_S:
+        if time.monotonic() < self._return_at:
             return
+        begun_s = time.thread_time()
         gc.collect()
         with contextlib.suppress(Exception):  # only glibc has it
             ctypes.CDLL(None).malloc_trim(0)
-        self._returned_at = time.monotonic()
+        took_s = time.thread_time() - begun_s
+        self._return_at = time.monotonic() + max(RETURN_S, took_s / RETURNING_SHARE)
