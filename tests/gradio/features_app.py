@@ -215,7 +215,6 @@ def buttons() -> None:
     gr.Button("Fail", elem_id="fail").click(lambda: fail("gradio"), None, echoed)
     number = gr.Number(3, elem_id="number")
     gr.Button("Steps", elem_id="steps").click(steps, number, echoed, show_progress="full")
-    gr.Button("Check", elem_id="check").click(checked, number, echoed, validator=check)
     boxes(gr.Number(2, elem_id="boxes"), mine)
     file, read = gr.File(elem_id="file"), gr.Textbox(elem_id="read")
     file.upload(upper, file, read)
@@ -252,6 +251,10 @@ with gr.Blocks(title="Features") as demo:
         )
     demo.load(lambda: "loaded", None, loaded)
     demo.unload(lambda: note("unload", "left"))
+
+with demo.route("Another page", "/another"):
+    asked, right = gr.Number(3, elem_id="asked"), gr.Textbox(elem_id="right")
+    gr.Button("Check", elem_id="check").click(checked, asked, right, validator=check)
 
 if __name__ == "__main__":
     demo.launch(allowed_paths=[str(NOTES)])
