@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .app import App
-from .integrations.gradio.functions import idempotent
 from .integrations.gradio.install import install as _install
-from .integrations.gradio.merging import unmerged
+from .integrations.gradio.merging.merge import unmerged
 from .integrations.gradio.options import Options, make_options
+from .integrations.gradio.seams.functions import idempotent
 from .settings import environment
 
 if TYPE_CHECKING:
-    from .integrations.gradio.client import Client
+    from .integrations.gradio.client.client import Client
 
 __all__ = ["Client", "idempotent", "install", "unmerged"]
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     # gradio_client is imported for those only who want a client.
     if name != "Client":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .integrations.gradio.client import Client
+    from .integrations.gradio.client.client import Client
 
     return Client
 

@@ -23,7 +23,7 @@ from . import gradio as door
 from .app import STARTED
 from .errors import ConfigError, PenstockError
 from .integrations.gradio.install import close_all, installed
-from .integrations.gradio.launching import in_place_of_its_server, never_block
+from .integrations.gradio.seams.launching import in_place_of_its_server, never_block
 from .settings import Settings, load
 
 __all__ = ["Host", "Launch", "catch_launches", "find_blocks"]

@@ -10,8 +10,8 @@ import pandas
 import PIL.Image
 from gradio.components.base import StreamingOutput
 
-from penstock.integrations.gradio.merging import merge, unmerged
-from penstock.integrations.gradio.snapshots import snapshot
+from penstock.integrations.gradio.merging.merge import merge, unmerged
+from penstock.integrations.gradio.merging.snapshots import snapshot
 
 CLOSED = []
 CHUNKS = []

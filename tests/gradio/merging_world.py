@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.integrations.gradio.latest import Latest
+from penstock.integrations.gradio.merging.latest import Latest
 
 
 @dataclass

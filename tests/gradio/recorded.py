@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from penstock.events import AnyEvent, End, Folded, Json, Log, Progress, Replace, Reset, decode_message, encode
-from penstock.integrations.gradio import messages as recording
-from penstock.integrations.gradio.messages import Recorded, Speaker
+from penstock.integrations.gradio.messages import recorded as recording
+from penstock.integrations.gradio.messages.recorded import Recorded, Speaker
 from penstock.protocol.coalesce import Fold, coalesce
 from penstock.worker.frames import Frames
 

@@ -17,7 +17,7 @@ import fastapi
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from penstock.integrations.gradio.direct import direct
+from penstock.integrations.gradio.seams.direct import direct
 
 def refuse():
     raise fastapi.HTTPException(403)

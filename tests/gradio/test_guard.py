@@ -11,9 +11,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import penstock
-from penstock.integrations.gradio import local
-from penstock.integrations.gradio.guard import Guard
-from penstock.integrations.gradio.owners import Owners
+from penstock.integrations.gradio.access import local
+from penstock.integrations.gradio.access.guard import Guard
+from penstock.integrations.gradio.access.owners import Owners
 
 from .apps import gradio_app
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.gradio import idempotent
-from penstock.integrations.gradio.functions import is_idempotent
+from penstock.integrations.gradio.seams.functions import is_idempotent
 
 from .server import run
 
@@ -99,7 +99,7 @@ def test_nothing_else_is_marked(call: Any) -> None:
 APP = """
 import gradio
 from penstock.gradio import idempotent
-from penstock.integrations.gradio import surfaces
+from penstock.integrations.gradio.seams import surfaces
 
 @idempotent
 def answer(message, history):

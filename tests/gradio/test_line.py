@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from penstock.integrations.gradio.line import MOST_IDLE, Mailboxes, spare_mailbox
+from penstock.integrations.gradio.seams.line import MOST_IDLE, Mailboxes, spare_mailbox
 
 from .server import ENDS, GradioServer, run
 from .speaking import Session
@@ -52,7 +52,7 @@ PROGRESS = """
 import asyncio, logging
 import gradio
 import penstock.gradio
-from penstock.integrations.gradio import line
+from penstock.integrations.gradio.seams import line
 logging.basicConfig(format="%(message)s")
 line.AGAIN_S = 0
 penstock.gradio.install(store="memory:")

@@ -3,7 +3,7 @@
 import asyncio
 from types import SimpleNamespace
 
-from penstock.integrations.gradio.room import MOST_WAITING, room
+from penstock.integrations.gradio.merging.room import MOST_WAITING, room
 from penstock.testing import until
 
 from .merging_client import begun

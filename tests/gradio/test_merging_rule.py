@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.integrations.gradio.latest import Latest
-from penstock.integrations.gradio.outputs import Outputs, Parts
-from penstock.integrations.gradio.snapshots import DEPTH, Unfixable, snapshot
+from penstock.integrations.gradio.merging.latest import Latest
+from penstock.integrations.gradio.merging.outputs import Outputs, Parts
+from penstock.integrations.gradio.merging.snapshots import DEPTH, Unfixable, snapshot
 
 from .merging_world import Component, World
 

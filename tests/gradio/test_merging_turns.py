@@ -13,9 +13,9 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from penstock.integrations.gradio.latest import Latest
-from penstock.integrations.gradio.outputs import Outputs, Parts
-from penstock.integrations.gradio.turns import TaskTurns, ThreadTurns, Turns
+from penstock.integrations.gradio.merging.latest import Latest
+from penstock.integrations.gradio.merging.outputs import Outputs, Parts
+from penstock.integrations.gradio.merging.turns import TaskTurns, ThreadTurns, Turns
 from penstock.testing import until
 
 from .merging_world import Component

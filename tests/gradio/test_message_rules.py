@@ -6,7 +6,7 @@ import pytest
 
 from penstock.errors import ProtocolError
 from penstock.events import Json, Progress, Replace
-from penstock.integrations.gradio.messages import KeptRaw, Recorded, Speaker
+from penstock.integrations.gradio.messages.recorded import KeptRaw, Recorded, Speaker
 from penstock.protocol.coalesce import Fold
 
 from .recorded import Logbook, Message, folded, record

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.events import AnyEvent, Json, Replace, decode_message, encode
-from penstock.integrations.gradio.diffs import applied
-from penstock.integrations.gradio.messages import Speaker
+from penstock.integrations.gradio.messages.diffs import applied
+from penstock.integrations.gradio.messages.recorded import Speaker
 from penstock.protocol.coalesce import Fold
 
 from .gradio_page import Page, said_by_gradio

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from penstock.integrations.gradio.owners import Owners, may_read, owner_after, username_of
+from penstock.integrations.gradio.access.owners import Owners, may_read, owner_after, username_of
 
 from .apps import gradio_app
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.integrations.gradio.rendering import with_hook
+from penstock.integrations.gradio.seams.rendering import with_hook
 from penstock.testing import FaultProxy
 from tests.browser.chromium import launched
 

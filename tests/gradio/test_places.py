@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import BadCursor
-from penstock.integrations.gradio.places import MOST_PLACES, Place, Places, parse_places
+from penstock.integrations.gradio.sessions.places import MOST_PLACES, Place, Places, parse_places
 
 IDS = st.text("0123456789abcdef", min_size=1, max_size=32)
 EPOCHS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=32)

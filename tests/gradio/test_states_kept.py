@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from penstock.errors import StoreUnavailable
-from penstock.integrations.gradio import states as module
-from penstock.integrations.gradio.stateful import Stateful, Unkeepable, exact_json
-from penstock.integrations.gradio.states import States
+from penstock.integrations.gradio.states import states as module
+from penstock.integrations.gradio.states.stateful import Stateful, Unkeepable, exact_json
+from penstock.integrations.gradio.states.states import States
 from penstock.storage.memory import MemoryStore
 
 from .apps import gradio_app

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from penstock.integrations.gradio.surfaces import NEWEST_TESTED, TABLE
+from penstock.integrations.gradio.seams.surfaces import NEWEST_TESTED, TABLE
 
 from .server import ROOT, GradioServer, run
 from .speaking import Session
@@ -14,7 +14,7 @@ from .speaking import Session
 DETECT = """
 import logging
 import gradio
-from penstock.integrations.gradio import surfaces
+from penstock.integrations.gradio.seams import surfaces
 logging.basicConfig(format="%(message)s")
 
 with gradio.Blocks() as demo:

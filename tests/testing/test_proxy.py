@@ -1,6 +1,7 @@
 """The fault proxy between a real client and a small real server."""
 
 import asyncio
+import gc
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -238,3 +239,15 @@ async def test_nothing_is_left_behind(app: Starlette) -> None:
         assert "fault-proxy" not in {thread.name for thread in threading.enumerate()}
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", proxy.port)
+
+
+def test_nothing_is_left_of_connections_that_come_as_it_closes() -> None:
+    for _ in range(20):
+        with FaultProxy(1) as proxy:
+            clients = [socket.socket() for _ in range(3)]
+            for client in clients:
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", proxy.port))
+        gc.collect()  # a socket that is still open is a warning now
+        for client in clients:
+            client.close()

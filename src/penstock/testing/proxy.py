@@ -1,12 +1,13 @@
 """A real TCP proxy between a client and a server on this machine, whose network can be made to fail."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Coroutine
 from random import Random
 from threading import Thread
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from .faults import Fault
 
@@ -57,7 +58,7 @@ class FaultProxy:
         self.chance = Random(seed)  # noqa: S311 - places of faults, no secrets
         self.flowing = asyncio.Event()
         self._links: dict[_Link, asyncio.Task[None]] = {}
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -130,19 +131,25 @@ class FaultProxy:
             self.flowing.clear()
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accept, sock=_bound(self.port), limit=PIECE_BYTES)
+        if self._listening is None:
+            self._listening = _bound(self.port)
+            self._listening.setblocking(False)
+            self._listening.listen()
+            # No asyncio.Server: what that is just accepting as it is closed keeps its socket open.
+            self._loop.add_reader(self._listening, self._accept, self._listening)
 
     async def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listening is not None:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        link = _Link(self, reader, writer)
-        task = self._links[link] = asyncio.get_running_loop().create_task(link.run())
-        task.add_done_callback(lambda _: self._links.pop(link))
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # it is gone again
+            link = _Link(self, listening.accept()[0])
+            self.connections += 1
+            task = self._links[link] = self._loop.create_task(link.run())
+            task.add_done_callback(lambda _: self._links.pop(link))
 
     async def _cut_all(self) -> int:
         count = await self._reset_links()
@@ -161,24 +168,22 @@ class FaultProxy:
     async def _close(self) -> None:
         await self._stop_listening()
         await self._reset_links()
-        # Connections that are just being accepted are tasks of asyncio's own, and their sockets are open already.
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        await self._reset_links()
         await asyncio.sleep(0)  # what was aborted is closed in the loop's next turn
 
 
 class _Link:
     """One client's connection, and the one to the server that it uses at the time."""
 
-    def __init__(self, proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.proxy, self.reader, self.writer = proxy, reader, writer
-        writer.transport.set_write_buffer_limits(high=0)  # so that drained means: with the kernel
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def __init__(self, proxy: FaultProxy, client: socket.socket) -> None:
+        self.proxy, self.client = proxy, client
+        self._state: Literal["accepted", "opening", "open"] = "accepted"
 
     async def run(self) -> None:
         try:
+            await self._open()
             while await self._exchange():
                 pass
         except (
@@ -186,14 +191,23 @@ class _Link:
         ):  # either side was reset, or the server can't be reached: the client learns it as a reset
             self.reset()
         finally:
-            self.writer.close()
+            (self.writer if self._state == "open" else self.client).close()
+
+    async def _open(self) -> None:
+        self._state = "opening"
+        self.reader, self.writer = await asyncio.open_connection(sock=self.client, limit=PIECE_BYTES)
+        self._state = "open"
+        self.writer.transport.set_write_buffer_limits(high=0)  # so that drained means: with the kernel
 
     def reset(self) -> None:
-        """Close with an RST instead of a FIN."""
-        if not self.writer.is_closing():
-            linger = struct.pack("ii", 1, 0)
-            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.writer.transport.abort()
+        """Close with an RST instead of a FIN. One that is being opened is closed by whoever cancels that."""
+        if self._state != "open" or not self.writer.is_closing():
+            with contextlib.suppress(OSError):  # it is gone
+                self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self._state == "open":
+            self.writer.transport.abort()
+        elif self._state == "accepted":
+            self.client.close()
 
     async def _exchange(self) -> bool:
         """Carry one connection to the server until it is over. Whether the client's goes on with another."""

@@ -19,13 +19,13 @@ from starlette.middleware import Middleware
 
 from ...errors import ConfigError
 from ...services import Host
-from . import surfaces
-from .inner import API, call
-from .launching import is_mounted, late
-from .merging import merge
+from .merging.merge import merge
 from .middleware import GradioMiddleware
 from .options import Options
-from .rendering import announce
+from .seams import surfaces
+from .seams.inner import API, call
+from .seams.launching import is_mounted, late
+from .seams.rendering import announce
 from .service import Service
 
 __all__ = ["OLDEST_VERSION", "close_all", "install", "installed"]

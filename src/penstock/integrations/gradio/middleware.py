@@ -12,9 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import PenstockError, StoreError
 from ...server.refusing import refuse
-from . import heartbeat, restart
-from .data import read_messages, read_simple
-from .inner import (
+from .page import with_script
+from .seams.inner import (
     API,
     JSON,
     Answer,
@@ -27,10 +26,11 @@ from .inner import (
     respond,
     route_of,
 )
-from .joins import join
-from .page import with_script
-from .rendering import EARLY, with_cookie
+from .seams.rendering import EARLY, with_cookie
 from .service import Service
+from .sessions import heartbeat, restart
+from .sessions.data import read_messages, read_simple
+from .sessions.joins import join
 
 __all__ = ["GradioMiddleware"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .inner import API, route_of
+from .seams.inner import API, route_of
 
 __all__ = ["base_of", "tags", "with_script"]
 

@@ -16,18 +16,18 @@ from starlette.types import ASGIApp, Scope
 from ...models import RunState
 from ...services import Host
 from ...worker import Recording
-from .direct import Direct, direct
-from .events import Event
-from .guard import Guard
-from .heartbeat import Heart
-from .inner import API, JSON, call, request_scope
+from .access.guard import Guard
+from .access.owners import Owners, may_read, owner_after
 from .options import Options
-from .owners import Owners, may_read, owner_after
-from .pump import Pump
-from .runs import Runs
-from .sessions import Session, Sessions
-from .states import States
-from .surfaces import Surfaces, detect
+from .seams.direct import Direct, direct
+from .seams.inner import API, JSON, call, request_scope
+from .seams.surfaces import Surfaces, detect
+from .sessions.events import Event
+from .sessions.heartbeat import Heart
+from .sessions.pump import Pump
+from .sessions.runs import Runs
+from .sessions.sessions import Session, Sessions
+from .states.states import States
 
 __all__ = ["Service"]
 

@@ -1,5 +1,5 @@
 // Penstock's deltas of one output as Gradio's diffs: `[action, path, value]`, of actions that its clients know.
-// No DOM, no state; integrations/gradio/diffs.py has the same rules.
+// No DOM, no state; integrations/gradio/messages/diffs.py has the same rules.
 
 import { applyDelta } from '../client/delta.js';
 

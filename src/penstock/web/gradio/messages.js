@@ -1,5 +1,5 @@
 // A run's log as Gradio's messages, for one page and one event. No DOM, no network, no clock.
-// integrations/gradio/speaker.py has the same rules; messages.py beside it says what is recorded.
+// integrations/gradio/messages/speaker.py has the same rules; messages.py beside it says what is recorded.
 
 import { applyDelta } from '../client/delta.js';
 import { editsOf } from './diffs.js';

@@ -15,9 +15,9 @@ import httpx
 from gradio_client import Client as StockClient
 from gradio_client.client import Endpoint, Job
 
-from ...client.reconnect import Action, Patience, Trouble, backoff_s, retry_after_s
-from ...errors import ConnectionLost, UnknownRun
-from .client_stream import SILENCE_S, Asking, Inboxes, MessageStream, trouble_of
+from ....client.reconnect import Action, Patience, Trouble, backoff_s, retry_after_s
+from ....errors import ConnectionLost, UnknownRun
+from .stream import SILENCE_S, Asking, Inboxes, MessageStream, trouble_of
 
 __all__ = ["Client"]
 

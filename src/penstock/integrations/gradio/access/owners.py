@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...server.refusing import refuse
+from ....server.refusing import refuse
 from .logins import Login, Logins
 
 __all__ = ["COOKIE", "Owners", "is_foreign", "may_read", "owner_after", "username_of"]

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from ...client.reconnect import Action, Patience, Trouble, retry_after_s
-from ...errors import ProtocolError
-from ...protocol.sse import Decoder
+from ....client.reconnect import Action, Patience, Trouble, retry_after_s
+from ....errors import ProtocolError
+from ....protocol.sse import Decoder
 
 __all__ = ["Asking", "Inbox", "Inboxes", "MessageStream", "trouble_of"]
 

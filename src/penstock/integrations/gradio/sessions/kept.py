@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from starlette.types import Scope
 
-from ...models import RunRecord
+from ....models import RunRecord
 
 __all__ = ["Kept", "Request", "input_of", "kept_in"]
 

@@ -18,8 +18,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from ...errors import ProtocolError
-from ...events import Replace
+from ....errors import ProtocolError
+from ....events import Replace
 from .diffs import applied
 from .speaker import BARE, BEFORE, EFFECTS, MORE, PART, RENDER, STATES, Speaker
 

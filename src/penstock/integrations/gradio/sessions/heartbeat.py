@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .inner import API, request_scope, stream
+from ..seams.inner import API, request_scope, stream
 from .sessions import Session
 
 __all__ = ["HEADERS", "Heart", "gone", "stay"]

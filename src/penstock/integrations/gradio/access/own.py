@@ -8,8 +8,8 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...errors import BodyTooLarge
-from .inner import Answer, call, object_in
+from ....errors import BodyTooLarge
+from ..seams.inner import Answer, call, object_in
 
 __all__ = ["OwnRuns", "as_nobodys"]
 

@@ -6,8 +6,8 @@ the one at that index) and `delete`. Pure, like everything on the protocol floor
 
 from typing import Any
 
-from ...errors import ProtocolError
-from ...protocol.delta import Draft, apply
+from ....errors import ProtocolError
+from ....protocol.delta import Draft, apply
 
 __all__ = ["Edits", "applied", "edits_of"]
 

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.types import ASGIApp, Scope
 
-from .direct import Direct
-from .inner import API, request_scope, stream
+from ..seams.direct import Direct
+from ..seams.inner import API, request_scope, stream
 
 __all__ = ["Pump"]
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.types import Scope
 
-from ...errors import StoreError
-from ...models import RunRecord, RunState
+from ....errors import StoreError
+from ....models import RunRecord, RunState
+from ..access.owners import may_read
+from ..seams.inner import API, Answer
+from ..service import Service
 from .events import Event
-from .inner import API, Answer
 from .joins import inner_join, is_join
 from .kept import Kept, Request, kept_in
-from .owners import may_read
-from .service import Service
 
 __all__ = ["watch"]
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...errors import ConfigError
+from ....errors import ConfigError
 
 __all__ = ["in_place_of_its_server", "is_mounted", "late", "never_block"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from ...errors import ProtocolError
-from ...events import AnyEvent, End, Folded, Json, Log, Progress, Replace, Reset
-from ...protocol.delta import apply
+from ....errors import ProtocolError
+from ....events import AnyEvent, End, Folded, Json, Log, Progress, Replace, Reset
+from ....protocol.delta import apply
 from .diffs import Edits, edits_of
 
 __all__ = ["BARE", "BEFORE", "EFFECTS", "INTERRUPTED", "MORE", "PART", "RENDER", "STATES", "Speaker"]

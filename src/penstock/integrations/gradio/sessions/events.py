@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ...errors import BufferFull, PenstockError
-from ...models import RunState
-from ...worker import Recording
-from .messages import Kept, Recorded
+from ....errors import BufferFull, PenstockError
+from ....models import RunState
+from ....worker import Recording
+from ..messages.recorded import Kept, Recorded
 from .patience import patiently
 
 __all__ = ["Event", "Records"]

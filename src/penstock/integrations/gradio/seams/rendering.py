@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import Message, Scope, Send
 
-from ...settings import environment, passed_on
+from ....settings import environment, passed_on
 from .inner import API
 
 __all__ = ["EARLY", "announce", "with_cookie", "with_hook"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.types import ASGIApp, Scope
 
-from .inner import API, Answer, call
+from ..seams.inner import API, Answer, call
 
 __all__ = ["ANYBODY", "Login", "Logins", "asked_on_behalf_of"]
 

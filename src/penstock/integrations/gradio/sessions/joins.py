@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.types import Scope
 
-from ...errors import PenstockError
-from ...models import RunRecord
-from .direct import JOIN
+from ....errors import PenstockError
+from ....models import RunRecord
+from ..access.owners import username_of
+from ..seams.direct import JOIN
+from ..seams.inner import API, JSON, Answer, call, json_in, refusal, request_scope, route_of
+from ..service import Service
 from .events import Event
-from .inner import API, JSON, Answer, call, json_in, refusal, request_scope, route_of
 from .kept import Request, input_of
-from .owners import username_of
-from .service import Service
 from .sessions import Session
 
 __all__ = ["inner_join", "is_join", "join"]

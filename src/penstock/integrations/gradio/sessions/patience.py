@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ...errors import StoreError
+from ....errors import StoreError
 
 __all__ = ["patiently"]
 

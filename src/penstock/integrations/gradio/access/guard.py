@@ -14,9 +14,9 @@ from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...errors import ForbiddenOrigin, NotFound, NotOperator, PenstockError, Unauthorized, UnknownRun
-from ...server.auth import Token, is_known_origin, path_of
-from ...server.refusing import error_response, refuse
+from ....errors import ForbiddenOrigin, NotFound, NotOperator, PenstockError, Unauthorized, UnknownRun
+from ....server.auth import Token, is_known_origin, path_of
+from ....server.refusing import error_response, refuse
 from .local import ThisMachine
 from .own import OwnRuns, as_nobodys
 from .owners import Owners, is_foreign, may_read

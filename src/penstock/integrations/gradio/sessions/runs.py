@@ -7,16 +7,16 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
 
-from ...errors import UnknownRun
-from ...events import AnyEvent, Folded
-from ...models import RunRecord, RunState
-from ...services import Host
-from ...storage.base import ValueStore
-from ...worker import Recording
-from .functions import Dependency
+from ....errors import UnknownRun
+from ....events import AnyEvent, Folded
+from ....models import RunRecord, RunState
+from ....services import Host
+from ....storage.base import ValueStore
+from ....worker import Recording
+from ..seams.functions import Dependency
+from ..seams.surfaces import Surfaces
 from .kept import kept_in
 from .patience import patiently
-from .surfaces import Surfaces
 
 __all__ = ["Runs", "Told"]
 

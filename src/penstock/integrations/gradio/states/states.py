@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from ...errors import StoreError
-from ...storage.base import ValueStore
+from ....errors import StoreError
+from ....storage.base import ValueStore
 from .stateful import Changing, Held, State, Stateful, Unkeepable, exact_json
 
 __all__ = ["States"]

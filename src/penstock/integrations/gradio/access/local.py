@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from ...server.auth import is_loopback
+from ....server.auth import is_loopback
 
 __all__ = ["ThisMachine"]
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from ...errors import BadCursor
+from ....errors import BadCursor
 
 __all__ = ["Place", "Places", "parse_places"]
 

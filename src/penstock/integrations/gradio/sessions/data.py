@@ -13,13 +13,13 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from ...errors import BadCursor
+from ....errors import BadCursor
+from ..messages.recorded import Speaker
+from ..seams.inner import refusal, respond, route_of
+from ..service import Service
 from .events import Event
 from .heartbeat import HEADERS, gone
-from .inner import refusal, respond, route_of
-from .messages import Speaker
 from .places import Place, Places, parse_places
-from .service import Service
 from .sessions import Session
 
 __all__ = ["read_messages", "read_simple"]

@@ -1,0 +1,1 @@
+"""Merges what a function yields, before Gradio sees it."""

@@ -1,0 +1,1 @@
+"""Sessions and their events, from the join to the end, and over a restart."""

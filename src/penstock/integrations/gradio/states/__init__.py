@@ -1,0 +1,1 @@
+"""`gr.State` over a restart."""
