@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,10 @@ from penstock.testing import FaultProxy, ServerProcess
 
 from . import proof
 from .chromium import DEADLINE_S, Chromium, Tab, quoted
+from .disturbance import Disturbance, Disturbances, act_out
 from .servers import probe_server
 
-__all__ = ["DISTURBANCES", "WAYS", "Disturbance", "Scene", "disturbance"]
+__all__ = ["DISTURBANCES", "WAYS", "Scene", "disturbance", "play"]
 
 TRANSPORTS = ("fetch", "eventsource", "websocket", "poll")
 
@@ -27,32 +28,9 @@ STEPS, PAUSE_MS = 50, 20.0
 """A story of 1 s, where nothing needs it to be longer."""
 
 
-@dataclass(frozen=True)
-class Disturbance:
-    """A row of the table.
+DISTURBANCES = Disturbances(WAYS)
 
-    own_server: it harms its server, so it has one to itself.
-    idles: it mostly waits, so it takes nobody's turn.
-    """
-
-    name: str
-    act: "Callable[[Scene], Awaitable[str | None]]"
-    ways: tuple[str, ...] = WAYS
-    own_server: bool = False
-    idles: bool = False
-
-
-DISTURBANCES: dict[str, Disturbance] = {}
-
-
-def disturbance(name: str, **options: Any) -> Callable[[Any], Any]:
-    """Names what befalls a page. It returns what goes into the table in place of the proof, or nothing."""
-
-    def register(act: Any) -> Any:
-        DISTURBANCES[name] = Disturbance(name, act, **options)
-        return act
-
-    return register
+disturbance = DISTURBANCES.named
 
 
 @dataclass
@@ -170,6 +148,15 @@ class Scene:
         back = f" · {max(0.0, after_ms - self.over_ms) / 1000:.1f} s" if after_ms else ""
         return f"✓ {seen['resumes']}{back}"
 
+    async def last_words(self, tab: Tab) -> str:
+        """Where its reader stands."""
+        ask = """globalThis.probe ? {...probe.stands(), went: probe.went, watcher: probe.watcher?.received}
+          : document.body.innerText.slice(-500)"""
+        try:
+            return str(await asyncio.wait_for(tab.page.evaluate(ask), 2))
+        except Exception as error:  # noqa: BLE001 - the page may be gone, and the first error matters
+            return repr(error)[:100]
+
 
 async def play(
     chosen: Disturbance,
@@ -185,25 +172,4 @@ async def play(
         if chosen.own_server:
             server = await stack.enter_async_context(probe_server(folder))
         proxy = await stack.enter_async_context(FaultProxy(server.port, seed=seed))
-        scene = Scene(chromium, server, proxy, way, folder, seed, needs)
-        try:
-            done = await chosen.act(scene)
-            return done if done is not None else await scene.result(scene.tabs[-1])
-        except BaseException as error:
-            for tab in scene.tabs:
-                error.add_note(await _last_words(tab))
-            raise
-        finally:
-            for tab in scene.tabs:
-                if not tab.page.is_closed():
-                    await tab.page.close()
-
-
-async def _last_words(tab: Tab) -> str:
-    ask = """globalThis.probe ? {...probe.stands(), went: probe.went, watcher: probe.watcher?.received}
-      : document.body.innerText.slice(-500)"""
-    try:
-        stands = await asyncio.wait_for(tab.page.evaluate(ask), 2)
-    except Exception as error:  # noqa: BLE001 - the page may be gone, and the first error matters
-        stands = repr(error)[:100]
-    return f"{tab.page.url}: {stands}; console: {tab.bugs + tab.troubles[-5:]}"
+        return await act_out(chosen, Scene(chromium, server, proxy, way, folder, seed, needs))

@@ -11,7 +11,8 @@ import pytest
 from penstock.testing import ServerProcess
 
 from .chromium import Chromium
-from .scene import DISTURBANCES, Disturbance, play
+from .disturbance import Disturbance
+from .scene import DISTURBANCES, play
 
 __all__ = ["Stage", "cells_of"]
 

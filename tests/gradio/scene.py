@@ -1,7 +1,7 @@
 """A page of a Gradio app, its proxy, its server and what befalls them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Any
 from penstock.testing import FaultProxy
 
 from ..browser.chromium import Chromium, Tab, quoted
+from ..browser.disturbance import Disturbance, Disturbances, act_out
 from .seen import LOOK, Did, Seen, did, seen, text_of
 from .server import GradioServer
 
-__all__ = ["APP", "DISTURBANCES", "LONG", "SHORT", "Disturbance", "Scene", "Times", "disturbance", "play"]
+__all__ = ["APP", "DISTURBANCES", "LONG", "SHORT", "Scene", "Times", "disturbance", "play"]
 
 APP = Path(__file__).with_name("faulty_app.py")
 
@@ -51,31 +52,9 @@ LONG = Times()
 SHORT = Times(frozen_s=3, offline_s=3, reopened_s=1, pause_s=0.1, flood=(5_000, 10_000))
 
 
-@dataclass(frozen=True)
-class Disturbance:
-    """A row of the table.
+DISTURBANCES = Disturbances()
 
-    own_server: it harms its server, so it has one to itself.
-    idles: it mostly waits, so it takes nobody's turn.
-    """
-
-    name: str
-    act: "Callable[[Scene], Awaitable[str | None]]"
-    own_server: bool = False
-    idles: bool = False
-
-
-DISTURBANCES: dict[str, Disturbance] = {}
-
-
-def disturbance(name: str, **options: Any) -> Callable[[Any], Any]:
-    """Names what befalls a page. It returns what the table says of it, or nothing: what the page shows."""
-
-    def register(act: Any) -> Any:
-        DISTURBANCES[name] = Disturbance(name, act, **options)
-        return act
-
-    return register
+disturbance = DISTURBANCES.named
 
 
 @dataclass
@@ -198,6 +177,17 @@ class Scene:
         )
         return int(number)
 
+    async def result(self, tab: Tab) -> str:
+        """What it shows. Where the server is hardened, nothing is lost."""
+        found = await self.examine(tab)
+        if self.hardened:
+            assert found.whole, found
+        return found.words()
+
+    async def last_words(self, tab: Tab) -> str:
+        """What it shows."""
+        return str(await self.look(tab))
+
 
 def has_story(look: dict[str, Any]) -> bool:
     """The whole of it, and what comes after it."""
@@ -211,25 +201,4 @@ async def play(
     """One cell of the table."""
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(FaultProxy(server.port))
-        scene = Scene(chromium, server, proxy, notes, name, times, hardened)
-        try:
-            done = await chosen.act(scene)
-            return done if done is not None else await judged(scene)
-        except BaseException as error:
-            for tab in scene.tabs:
-                error.add_note(
-                    f"{tab.page.url}: {await scene.look(tab)}; console: {tab.bugs[-3:] + tab.troubles[-5:]}"
-                )
-            raise
-        finally:
-            for tab in scene.tabs:
-                if not tab.page.is_closed():
-                    await tab.page.close()
-
-
-async def judged(scene: Scene) -> str:
-    """What the last page shows. Where the server is hardened, nothing is lost."""
-    found = await scene.examine(scene.tabs[-1])
-    if scene.hardened:
-        assert found.whole, found
-    return found.words()
+        return await act_out(chosen, Scene(chromium, server, proxy, notes, name, times, hardened))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from ..browser.chromium import Chromium
-from .scene import APP, DISTURBANCES, Disturbance, Times, play
+from ..browser.disturbance import Disturbance
+from .scene import APP, DISTURBANCES, Times, play
 from .seen import WATCH
 from .server import GradioServer
 
