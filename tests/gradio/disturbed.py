@@ -23,6 +23,15 @@ OTHERS = ("manifest", "fonts.googleapis.com", "preload CSS", "404 (Not Found)", 
 """What Gradio's own page complains of without us: files that it does not have, and fonts that it can't fetch."""
 
 
+NOTE_TOASTS = """() => {
+  window.same = true;
+  window.toasted = new Set();
+  const note = () => document.querySelectorAll('.toast-body').forEach((one) => toasted.add(one.innerText));
+  new MutationObserver(note).observe(document.body, {childList: true, characterData: true, subtree: true});
+  note();
+}"""
+
+
 class GradioPage:
     """The page of `page_app.py`, in a tab."""
 
@@ -46,7 +55,7 @@ class GradioPage:
     async def ready(self) -> None:
         await self.button("Run").wait_for(timeout=40_000)
         await self.field("Row 1").wait_for(timeout=40_000)  # made by an event, so events come through
-        await self.page.evaluate("window.same = true")
+        await self.page.evaluate(NOTE_TOASTS)
 
     async def reload(self) -> None:
         await self.page.reload()
@@ -79,9 +88,8 @@ class GradioPage:
         return bool(await self.page.evaluate("window.same === true"))
 
     async def toasts(self) -> list[str]:
-        found: list[str] = await self.page.evaluate(
-            "[...document.querySelectorAll('.toast-body')].map(one => one.innerText)"
-        )
+        """Those that there were since it was ready; Gradio takes each away after 10 s."""
+        found: list[str] = await self.page.evaluate("[...toasted].filter(Boolean)")
         return found
 
     async def badge(self) -> str:
