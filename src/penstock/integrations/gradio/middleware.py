@@ -43,6 +43,9 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
 
+LINE_END = "\n"
+"""In an address it has no meaning, and other ones for us and for Starlette, whose routes may end before it."""
+
 POLICY_VIOLATION = 1008
 """The code with which a WebSocket is closed to whom it is not for."""
 
@@ -134,11 +137,16 @@ class GradioMiddleware:
 
     def _handler(self, scope: Scope, route: str) -> Handler | None:
         method = scope.get("method", "WEBSOCKET")
+        if LINE_END in route and route.startswith(f"{API}/"):
+            return self._nowhere
         for methods, pattern, name in ROUTES:
             if pattern.fullmatch(route) and (not methods or method in methods):
                 handler: Handler = getattr(self, name)
                 return handler
         return None
+
+    async def _nowhere(self, scope: Scope, receive: Receive, send: Send, _asking: str | None) -> None:
+        await refuse(Response(status_code=404), scope, receive, send)
 
     async def _join(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         body = await read_body(receive)
