@@ -1,5 +1,6 @@
 """What leads past the owner of a session, in an app that is launched and not mounted."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,7 @@ with gr.Blocks() as demo:
     said, shown = gr.Textbox(), gr.Textbox()
     gr.Button().click(slow, said, shown, api_name="slow", concurrency_limit=None)
     gr.Button().click(lambda said: said + "!", said, shown, api_name="loud")
+    gr.DeepLinkButton()
 
 demo.launch()
 """
@@ -65,3 +67,16 @@ async def test_no_end_of_line_leads_past_us(server: GradioServer) -> None:
             assert answer.status_code == 404, path
         assert await state_of(ann, event) == "running"
         await ann.http.post(f"/gradio_api/penstock/api/runs/{event}/cancel")
+
+
+async def test_nobody_makes_a_link_to_what_anothers_page_shows(server: GradioServer) -> None:
+    async with await visitor(server) as ann, await visitor(server) as other:
+        await ann.join(LOUD, SECRET)
+        assert f"{SECRET}!" in json.dumps(await ann.read())
+        address = f"/gradio_api/deep_link?session_hash={ann.hash}"
+        twice = f"/gradio_api/deep_link?session_hash={other.hash}&session_hash={ann.hash}"
+        for told in (address, twice):
+            link = (await other.http.get(told)).json()
+            assert link == ""
+        link = (await ann.http.get(address)).json()
+        assert SECRET in (await other.http.get(f"/?deep_link={link}")).text  # she gave it to somebody

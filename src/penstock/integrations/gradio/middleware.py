@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 from starlette.responses import Response
@@ -64,6 +65,7 @@ ROUTES = tuple(
         (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
         (_SOCKET, rf"{API}/stream/[^/]+/?", "_socket"),
         (_READ, rf"{API}/stream/[^/]+/.+", "_media"),
+        (_GET, rf"{API}/deep_link/?", "_link"),
         (frozenset[str](), rf"{PENSTOCK}/session/.+", "_session"),
         (frozenset[str](), OWN.pattern, "_session"),
     )
@@ -285,6 +287,14 @@ class GradioMiddleware:
             await self._app(scope, receive, send)
         else:
             await respond(Answer(404, [], b""), send)
+
+    async def _link(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
+        """GET /deep_link: a page with all that a session shows, for whoever is given its address."""
+        names = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [])
+        if all(self._service.may_use(name, asking) for name in names):
+            await self._app(scope, receive, send)
+        else:
+            await respond(Answer(200, list(JSON), b'""'), send)  # what Gradio says where there is none
 
     # Penstock's own
 
