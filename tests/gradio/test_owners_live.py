@@ -234,6 +234,18 @@ async def test_a_session_state_is_its_owners_only(server: GradioServer) -> None:
             assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("then", [("run/direct", DIRECT), ("queue/join", KEEP)])
+async def test_a_session_that_is_begun_past_the_queue_is_its_owners(
+    server: GradioServer, then: tuple[str, int]
+) -> None:
+    async with two(server, "browser") as (ann, other):
+        body = {"data": [SECRET, None], "fn_index": DIRECT, "session_hash": ann.hash}
+        assert SECRET in (await ann.http.post("/gradio_api/run/direct", json=body)).text
+        path, fn_index = then
+        answer = await other.http.post(f"/gradio_api/{path}", json=body | {"fn_index": fn_index})
+        assert answer.status_code == 404, answer.text
+
+
 async def test_what_only_gradios_parser_takes_is_looked_at_as_well(server: GradioServer) -> None:
     async with two(server, "browser") as (ann, other):
         await ann.join(KEEP, SECRET)

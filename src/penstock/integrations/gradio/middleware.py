@@ -165,6 +165,8 @@ class GradioMiddleware:
             return
         given = object_in(body)
         name = given and given.get("session_hash")
+        if isinstance(name, str):
+            await self._service.settled(name)
         if not self._may_act(given, asking):
             await respond(refusal(404, "Session not found."), send)
         elif given is not None and isinstance(name, str):
@@ -175,7 +177,10 @@ class GradioMiddleware:
     async def _in_session(
         self, name: str, fn_index: Any, request: tuple[Scope, Receive, Send], asking: str | None
     ) -> None:
-        """A direct call of a session, whose state is kept before its client hears of the end."""
+        """A direct call of a session, whose state is kept before its client hears of the end.
+
+        Whoever begins a session so has it, too.
+        """
         (scope, receive, send), service, answered = request, self._service, False
 
         async def answer(message: Message) -> None:
@@ -186,12 +191,13 @@ class GradioMiddleware:
                 await service.states.save(name, owner, fn_index if isinstance(fn_index, int) else None)
             await send(message)
 
-        try:
-            await service.states.restore(name, asking)
-        except PenstockError as error:
-            await self._closed(error, scope, receive, send)
-        else:
-            await self._app(scope, receive, answer)
+        with service.session(name, asking, scope).held():
+            try:
+                await service.states.restore(name, asking)
+            except PenstockError as error:
+                await self._closed(error, scope, receive, send)
+            else:
+                await self._app(scope, receive, answer)
 
     async def _data(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         await read_messages(self._service, scope, receive, send, asking)
