@@ -265,6 +265,15 @@ async def test_what_only_gradios_parser_takes_is_looked_at_as_well(server: Gradi
                     assert answer.status_code == 404, (path, raw, answer.text)
 
 
+async def test_json_that_calls_itself_a_form_is_looked_at_as_well(server: GradioServer) -> None:
+    async with two(server, "browser") as (ann, other), ann.present():
+        body = {"data": 1, "component_id": 1, "fn_name": "x", "session_hash": ann.hash}
+        for kind in ("application/json", "Multipart/Form-Data", "MULTIPART/FORM-DATA; boundary=x"):
+            headers = {"Content-Type": kind}
+            answer = await other.http.post("/gradio_api/component_server", json=body, headers=headers)
+            assert answer.json() == {"detail": "Session not found."}, kind
+
+
 async def test_without_a_login_nothing_of_an_app_with_one_is_answered_or_done(server: GradioServer) -> None:
     async with await user(server, "ann") as ann, Session(f"{server.url}/closed", ann.hash) as nobody:
         await nobody.http.get("/")  # the page to log in, with a cookie

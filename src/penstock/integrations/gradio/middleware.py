@@ -338,9 +338,12 @@ def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_upload(scope: Scope) -> bool:
-    """Whether it is certainly a form: files are not gathered here."""
+    """Whether it is certainly a form: files are not gathered here.
+
+    Gradio takes it for one in lower case only, and looks for JSON in any other.
+    """
     kinds = [value for name, value in scope["headers"] if name == b"content-type"]
-    return bool(kinds) and all(kind.lower().startswith(b"multipart/form-data") for kind in kinds)
+    return bool(kinds) and all(kind.startswith(b"multipart/form-data") for kind in kinds)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
