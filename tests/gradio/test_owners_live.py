@@ -234,6 +234,18 @@ async def test_a_session_state_is_its_owners_only(server: GradioServer) -> None:
             assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("then", [("run/direct", DIRECT), ("queue/join", KEEP)])
+async def test_a_session_that_is_begun_past_the_queue_is_its_owners(
+    server: GradioServer, then: tuple[str, int]
+) -> None:
+    async with two(server, "browser") as (ann, other):
+        body = {"data": [SECRET, None], "fn_index": DIRECT, "session_hash": ann.hash}
+        assert SECRET in (await ann.http.post("/gradio_api/run/direct", json=body)).text
+        path, fn_index = then
+        answer = await other.http.post(f"/gradio_api/{path}", json=body | {"fn_index": fn_index})
+        assert answer.status_code == 404, answer.text
+
+
 async def test_what_only_gradios_parser_takes_is_looked_at_as_well(server: GradioServer) -> None:
     async with two(server, "browser") as (ann, other):
         await ann.join(KEEP, SECRET)
@@ -251,6 +263,15 @@ async def test_what_only_gradios_parser_takes_is_looked_at_as_well(server: Gradi
                     headers = [*kinds, *ELSEWHERE.items()]
                     answer = await other.http.post(f"/gradio_api/{path}", content=raw, headers=headers)
                     assert answer.status_code == 404, (path, raw, answer.text)
+
+
+async def test_json_that_calls_itself_a_form_is_looked_at_as_well(server: GradioServer) -> None:
+    async with two(server, "browser") as (ann, other), ann.present():
+        body = {"data": 1, "component_id": 1, "fn_name": "x", "session_hash": ann.hash}
+        for kind in ("application/json", "Multipart/Form-Data", "MULTIPART/FORM-DATA; boundary=x"):
+            headers = {"Content-Type": kind}
+            answer = await other.http.post("/gradio_api/component_server", json=body, headers=headers)
+            assert answer.json() == {"detail": "Session not found."}, kind
 
 
 async def test_without_a_login_nothing_of_an_app_with_one_is_answered_or_done(server: GradioServer) -> None:

@@ -99,6 +99,21 @@ async def test_a_finished_event_is_still_told_after_a_restart(version: str, tmp_
     assert rest[-2]["output"]["data"] == [TEN]
 
 
+async def test_what_was_called_by_the_names_of_its_parameters_goes_on(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    async with (
+        GradioServer("newest", program(idempotent=False), cwd=tmp_path) as server,
+        Session(server.url) as session,
+    ):
+        await session.join(0, 10, str(gate))
+        given = {"n": 10, "gate": ""}
+        waits = (await session.http.post("/gradio_api/call/v2/count", json=given)).json()["event_id"]
+        server.kill()
+        await asyncio.to_thread(server.start)
+        said = (await session.http.get(f"/gradio_api/call/count/{waits}")).text
+    assert said.endswith(f'event: complete\ndata: ["{TEN}"]\n\n')
+
+
 TWO = """
 import pathlib, time, gradio as gr
 

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 from starlette.responses import Response
@@ -43,6 +44,9 @@ OWN = re.compile(rf"({API})?/penstock(?!/session/)(/.*)?")
 
 MEDIA = f"{API}/stream/"
 
+LINE_END = "\n"
+"""In an address it has no meaning, and other ones for us and for Starlette, whose routes may end before it."""
+
 POLICY_VIOLATION = 1008
 """The code with which a WebSocket is closed to whom it is not for."""
 
@@ -61,6 +65,7 @@ ROUTES = tuple(
         (_GET, rf"{API}/heartbeat/[^/]+/?", "_heartbeat"),
         (_SOCKET, rf"{API}/stream/[^/]+/?", "_socket"),
         (_READ, rf"{API}/stream/[^/]+/.+", "_media"),
+        (_GET, rf"{API}/deep_link/?", "_link"),
         (frozenset[str](), rf"{PENSTOCK}/session/.+", "_session"),
         (frozenset[str](), OWN.pattern, "_session"),
     )
@@ -134,11 +139,16 @@ class GradioMiddleware:
 
     def _handler(self, scope: Scope, route: str) -> Handler | None:
         method = scope.get("method", "WEBSOCKET")
+        if LINE_END in route and route.startswith(f"{API}/"):
+            return self._nowhere
         for methods, pattern, name in ROUTES:
             if pattern.fullmatch(route) and (not methods or method in methods):
                 handler: Handler = getattr(self, name)
                 return handler
         return None
+
+    async def _nowhere(self, scope: Scope, receive: Receive, send: Send, _asking: str | None) -> None:
+        await refuse(Response(status_code=404), scope, receive, send)
 
     async def _join(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         body = await read_body(receive)
@@ -155,6 +165,8 @@ class GradioMiddleware:
             return
         given = object_in(body)
         name = given and given.get("session_hash")
+        if isinstance(name, str):
+            await self._service.settled(name)
         if not self._may_act(given, asking):
             await respond(refusal(404, "Session not found."), send)
         elif given is not None and isinstance(name, str):
@@ -165,7 +177,10 @@ class GradioMiddleware:
     async def _in_session(
         self, name: str, fn_index: Any, request: tuple[Scope, Receive, Send], asking: str | None
     ) -> None:
-        """A direct call of a session, whose state is kept before its client hears of the end."""
+        """A direct call of a session, whose state is kept before its client hears of the end.
+
+        Whoever begins a session so has it, too.
+        """
         (scope, receive, send), service, answered = request, self._service, False
 
         async def answer(message: Message) -> None:
@@ -176,12 +191,13 @@ class GradioMiddleware:
                 await service.states.save(name, owner, fn_index if isinstance(fn_index, int) else None)
             await send(message)
 
-        try:
-            await service.states.restore(name, asking)
-        except PenstockError as error:
-            await self._closed(error, scope, receive, send)
-        else:
-            await self._app(scope, receive, answer)
+        with service.session(name, asking, scope).held():
+            try:
+                await service.states.restore(name, asking)
+            except PenstockError as error:
+                await self._closed(error, scope, receive, send)
+            else:
+                await self._app(scope, receive, answer)
 
     async def _data(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         await read_messages(self._service, scope, receive, send, asking)
@@ -278,6 +294,14 @@ class GradioMiddleware:
         else:
             await respond(Answer(404, [], b""), send)
 
+    async def _link(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
+        """GET /deep_link: a page with all that a session shows, for whoever is given its address."""
+        names = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [])
+        if all(self._service.may_use(name, asking) for name in names):
+            await self._app(scope, receive, send)
+        else:
+            await respond(Answer(200, list(JSON), b'""'), send)  # what Gradio says where there is none
+
     # Penstock's own
 
     async def _session(self, scope: Scope, _receive: Receive, send: Send, asking: str | None) -> None:
@@ -314,9 +338,12 @@ def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_upload(scope: Scope) -> bool:
-    """Whether it is certainly a form: files are not gathered here."""
+    """Whether it is certainly a form: files are not gathered here.
+
+    Gradio takes it for one in lower case only, and looks for JSON in any other.
+    """
     kinds = [value for name, value in scope["headers"] if name == b"content-type"]
-    return bool(kinds) and all(kind.lower().startswith(b"multipart/form-data") for kind in kinds)
+    return bool(kinds) and all(kind.startswith(b"multipart/form-data") for kind in kinds)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

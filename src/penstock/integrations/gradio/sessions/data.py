@@ -109,7 +109,8 @@ async def read_simple(
     if run is None:
         await _unknown(send, b'event: error\ndata: "404: Not Found"\n\n')
         return
-    session = service.session(run.session or run.id, asking, scope)
+    holder = service.sessions.holder(event_id)  # after a restart its session may have another name
+    session = service.session(holder.hash if holder else run.session or run.id, asking, scope)
     await Reading(service, session, send, None, _named, only=event_id).run(receive, [event_id])
 
 

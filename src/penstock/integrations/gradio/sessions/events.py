@@ -62,6 +62,7 @@ class Event:
         self._stored = asyncio.get_running_loop().create_future()
         self._stopping: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._outcome: tuple[RunState, dict[str, Any] | None] = RunState.CANCELLED, None
         self._over: list[Callable[[], None]] = []
 
     @property
@@ -97,11 +98,21 @@ class Event:
         if self._recording is None:
             if not await self._stored:
                 return False
-            self._recording = await self._begin()
-            if self._recording is None and not self.over:  # stopped while it waited, from the console perhaps
+            recording = await self._begin()
+            if self.over:
+                await self._ended_before(recording)
+                return False
+            self._recording = recording
+            if recording is None:  # stopped while it waited, from the console perhaps
                 self._finish()
                 self._cancel_inner()
         return self._recording is not None
+
+    async def _ended_before(self, recording: Recording | None) -> None:
+        """It was ended while its run was being started: whoever did so had nothing to end."""
+        if recording is not None:
+            state, error = self._outcome
+            await recording.end(state, error=error)
 
     async def _begin(self) -> Recording | None:
         record = self._records.record
@@ -138,6 +149,7 @@ class Event:
     def end(self, state: RunState, error: dict[str, Any] | None = None) -> None:
         """Nothing more comes: its run ends. Nothing if it has."""
         if not self.over:
+            self._outcome = state, error
             self._ending = asyncio.create_task(self._end(state, error))
             self._finish()
 

@@ -14,7 +14,7 @@ from ..seams.direct import JOIN
 from ..seams.inner import API, JSON, Answer, call, json_in, refusal, request_scope, route_of
 from ..service import Service
 from .events import Event
-from .kept import Request, input_of
+from .kept import BY_NAME, Request, input_of
 from .sessions import Session
 
 __all__ = ["inner_join", "is_join", "join"]
@@ -41,9 +41,19 @@ class Join(NamedTuple):
     exact: bool
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What it says beside the arguments."""
+        return {} if self.route.startswith(BY_NAME) else self.body
+
+    @property
     def session_hash(self) -> str | None:
         """Its session, where it names one."""
-        return self.body.get("session_hash")
+        return self.about.get("session_hash")
+
+    @property
+    def fn_index(self) -> int | None:
+        """Its function's number, where it names one."""
+        return self.about.get("fn_index")
 
     @property
     def api_name(self) -> str | None:
@@ -84,15 +94,17 @@ async def _join(service: Service, scope: Scope, asked: Join) -> Answer:
 def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:
     """None for what Gradio will refuse in its own words."""
     (body, exact), route = json_in(raw), route_of(scope)
-    simple = route.startswith(SIMPLE)
-    if not isinstance(body, dict) or not isinstance(body.get("session_hash"), str | None):
-        return None
-    if not simple and (not isinstance(body.get("data"), list) or body.get("session_hash") is None):
+    if not isinstance(body, dict):
         return None
     key = next(
         (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-penstock-key"), None
     )
-    return Join(route, body, raw, key, owner, simple, exact)
+    asked = Join(route, body, raw, key, owner, route.startswith(SIMPLE), exact)
+    if not isinstance(asked.about.get("session_hash"), str | None):
+        return None
+    if not asked.simple and (not isinstance(body.get("data"), list) or asked.session_hash is None):
+        return None
+    return asked
 
 
 def is_join(route: str) -> bool:
@@ -130,7 +142,7 @@ async def _by_gradio(service: Service, scope: Scope, asked: Join) -> Answer:
 
 
 async def _store(service: Service, scope: Scope, asked: Join, event: Event) -> RunRecord:
-    index = asked.body.get("fn_index")
+    index = asked.fn_index
     function = service.runs.function(event.session_hash, index, asked.api_name)
     home, username = service.runs.home_of(function), username_of(asked.owner)
     request = Request(event.session_hash, asked.route, asked.owner, username, index, home=home)
@@ -161,7 +173,7 @@ async def _by_key(service: Service, scope: Scope, asked: Join) -> Answer:
 
 def _begin(service: Service, scope: Scope, asked: Join, event_id: str) -> tuple[Event, Session]:
     session = service.session(asked.session_hash or event_id, asked.owner, scope)
-    index = asked.body.get("fn_index")
+    index = asked.fn_index
     if index is None:
         index = service.surfaces.dependency(service.gradio, session.hash, None, asked.api_name).index
     return Event(event_id, session.hash, index, service, simple=asked.simple), session

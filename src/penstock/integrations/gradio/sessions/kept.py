@@ -7,8 +7,12 @@ import msgspec
 from starlette.types import Scope
 
 from ....models import RunRecord
+from ..seams.inner import API
 
-__all__ = ["Kept", "Request", "input_of", "kept_in"]
+__all__ = ["BY_NAME", "Kept", "Request", "input_of", "kept_in"]
+
+BY_NAME = f"{API}/call/v2/"
+"""Below it a join's body is nothing but arguments, by the names of the function's parameters."""
 
 INPUT_BYTES = 1024 * 1024
 """The JSON of a larger input is not kept (of files it has the paths only): such an event is not joined again."""
@@ -51,8 +55,9 @@ class Kept(msgspec.Struct, frozen=True):
 
 def input_of(scope: Scope, request: Request, body: Mapping[str, Any], *, exact: bool = True) -> bytes:
     """The input of a run that `body` asks for. exact: it is JSON; what is not can't be asked for again."""
-    rest = {name: value for name, value in body.items() if name != "data" and name not in SECRETS}
-    data = body.get("data")
+    data = None if request.route.startswith(BY_NAME) else body.get("data")
+    apart = SECRETS if data is None else {"data", *SECRETS}
+    rest = {name: value for name, value in body.items() if name not in apart}
     given = msgspec.structs.replace(
         request,
         body=rest,

@@ -17,7 +17,7 @@ from ..seams.inner import API, Answer
 from ..service import Service
 from .events import Event
 from .joins import inner_join, is_join
-from .kept import Kept, Request, kept_in
+from .kept import BY_NAME, Kept, Request, kept_in
 
 __all__ = ["watch"]
 
@@ -152,6 +152,8 @@ def _of_api(service: Service, run: RunRecord) -> Request:
 
 
 def _body(kept: Kept, request: Request) -> bytes:
+    if request.route.startswith(BY_NAME):
+        return msgspec.json.encode(request.body)
     body = {"fn_index": request.fn_index} | request.body
     return msgspec.json.encode(body | {"data": kept.data, "session_hash": request.session_hash})
 
@@ -179,8 +181,10 @@ def _scope_of(service: Service, request: Request) -> Scope:
 
 async def _go_on(service: Service, run: RunRecord, request: Request, inner_id: str) -> None:
     scope = _scope_of(service, request)
-    fresh = service.sessions.find(request.session_hash) is None
-    session = service.sessions.begin(request.session_hash, request.owner, scope)
+    # What is called by name can't name a session: Gradio calls its own after the event.
+    name = inner_id if request.route.startswith(BY_NAME) else request.session_hash
+    fresh = service.sessions.find(name) is None
+    session = service.sessions.begin(name, request.owner, scope)
     if fresh:
         login = service.surfaces.login_as(service.gradio, request.username)
         scope["headers"] = [*scope["headers"], *(session.closing.enter_context(login) or ())]
