@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from penstock.integrations.gradio.events import Event
+from penstock.integrations.gradio.sessions.events import Event
 
 from penstock.models import RunState
 from penstock.testing import until
