@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-DEFAULTS = {"picture": Path(__file__).parents[2] / "docs" / "images" / "gradio-traces.png"}
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "gradio-traces.png"
 
 
 def simple(value: Any) -> Any:
@@ -21,10 +21,10 @@ def simple(value: Any) -> Any:
 
 
 def tell(*values: Any) -> str:
-    return json.dumps(dict(zip(KINDS, map(simple, values), strict=True)))
+    return json.dumps(dict(zip(NAMES, map(simple, values), strict=True)))
 
 
-KINDS: dict[str, Any] = {}
+NAMES: list[str] = []
 
 with gr.Blocks() as demo:
     made = [
@@ -44,21 +44,20 @@ with gr.Blocks() as demo:
         gr.File(label="file"),
         gr.File(label="files", file_count="multiple"),
         gr.Image(label="image", type="filepath"),
-        gr.Image(label="picture", type="filepath", value=str(DEFAULTS["picture"])),
+        gr.Image(label="picture", type="filepath", value=str(PICTURE)),
         gr.Audio(label="audio", type="filepath"),
         gr.Video(label="video"),
-        gr.ImageEditor(label="drawing", type="filepath"),
-        gr.FileExplorer("*.py", root_dir=Path(__file__).parent, label="explorer"),
         gr.Gallery(label="gallery", type="filepath", interactive=True),
         gr.MultimodalTextbox(label="message", file_count="multiple"),
-        gr.Dataframe([["x", 1], ["y", 2]], headers=["name", "n"], label="table", type="array", interactive=True),
+        gr.Dataframe(
+            [["x", 1], ["y", 2]], headers=["name", "n"], label="table", type="array", interactive=True
+        ),
     ]
-    KINDS |= {one.label: one for one in made}
-    for name, one in KINDS.items():
-        one.elem_id = name
-        one.label = name.capitalize()
-    note = gr.Textbox(label="note", elem_id="note")
-    told = gr.Textbox(label="told", elem_id="told")
+    for one in made:
+        NAMES.append(one.label)
+        one.elem_id, one.label = one.label, one.label.capitalize()
+    note = gr.Textbox(label="Note", elem_id="note")
+    told = gr.Textbox(label="Told", elem_id="told")
     gr.Button("Tell", elem_id="tell").click(tell, made, told)
 
 if __name__ == "__main__":

@@ -9,16 +9,27 @@ from typing import Any
 
 from playwright.async_api import Page
 
-__all__ = ["ACTS", "TOLD"]
+__all__ = ["ACTS", "TOLD", "fill"]
 
-ACTS: dict[str, Callable[[Page, Path], Awaitable[None]]] = {}
+Act = Callable[[Page, Path], Awaitable[None]]
+
+ACTS: dict[str, Act] = {}
+"""By the component's name; each returns once the page shows it. Files are made in the folder that it is given."""
+
 TOLD: dict[str, Any] = {}
 
 
-def told(value: Any) -> Any:
-    def keep(act: Any) -> Any:
-        ACTS[act.__name__] = act
-        TOLD[act.__name__] = value
+async def fill(page: Page, folder: Path) -> None:
+    for act in ACTS.values():
+        await act(page, folder)
+
+
+def told(value: Any) -> Callable[[Act], Act]:
+    """Files are told by their names."""
+
+    def keep(act: Act) -> Act:
+        name = act.__name__  # type: ignore[attr-defined]
+        ACTS[name], TOLD[name] = act, value
         return act
 
     return keep
@@ -155,13 +166,21 @@ async def image(page: Page, folder: Path) -> None:
 
 @told(None)
 async def picture(page: Page, _: Path) -> None:
-    await page.locator("#picture button[aria-label=Clear], #picture button[aria-label='Remove Image']").first.click()
+    await page.locator(
+        "#picture button[aria-label=Clear], #picture button[aria-label='Remove Image']"
+    ).first.click()
 
 
 @told("file said.wav")
 async def audio(page: Page, folder: Path) -> None:
     await page.locator("#audio input[type=file]").set_input_files(sound(folder))
     await page.locator("#audio [aria-label=Play], #audio button.play-pause-button").first.wait_for()
+
+
+@told("file clip.mp4")
+async def video(page: Page, folder: Path) -> None:
+    await page.locator("#video input[type=file]").set_input_files(text_file(folder, "clip.mp4"))
+    await page.locator("#video video").first.wait_for(timeout=8000)
 
 
 @told([["file drawn.png", None]])
@@ -174,7 +193,7 @@ async def gallery(page: Page, folder: Path) -> None:
 async def message(page: Page, folder: Path) -> None:
     await type_into(page, "#message textarea", "look")
     await page.locator("#message input[type=file]").set_input_files(text_file(folder))
-    await page.locator("#message").get_by_role("button", name="Remove").first.wait_for(timeout=5000)
+    await page.locator("#message .thumbnail-item, #message .thumbnail-image").first.wait_for(timeout=5000)
 
 
 @told([["x", 1], ["changed", 2]])
@@ -185,8 +204,7 @@ async def table(page: Page, _: Path) -> None:
     await page.keyboard.press("Enter")
 
 
+@told(None)
 async def note(page: Page, _: Path) -> None:
+    """It is an input of no function."""
     await type_into(page, "#note textarea", "for me")
-
-
-ACTS["note"] = note
