@@ -28,7 +28,7 @@ def told(value: Any) -> Callable[[Act], Act]:
     """Files are told by their names."""
 
     def keep(act: Act) -> Act:
-        name = act.__name__  # type: ignore[attr-defined]
+        name = act.__name__
         ACTS[name], TOLD[name] = act, value
         return act
 

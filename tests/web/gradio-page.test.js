@@ -423,26 +423,48 @@ test('each component that somebody may write into is listened to, before all els
   config.dependencies[1].inputs = [3];
   listenToInputs(config);
   const listeners = listenersIn(config);
-  assert.deepEqual(listeners.map(({ inputs: [id] }) => id).sort(), [1, 5, 7], 'nothing becomes writable by it');
-  assert.equal(config.dependencies.indexOf(listeners.at(-1)), 2, 'a function of the app may take its time');
+  const heard = new Set(listeners.map(({ inputs: [id] }) => id));
+  assert.deepEqual([...heard].sort(), [1, 5, 7], 'nothing becomes writable by it');
+  assert.equal(config.dependencies.indexOf(listeners.at(-1)), listeners.length - 1, 'a function of the app may take its time');
   assert.deepEqual(config.page[''].dependencies, [0, 1, 2, ...listeners.map(({ id }) => id).reverse()]);
   for (const { backend_fn, outputs, api_name } of listeners)
     assert.deepEqual([backend_fn, outputs, api_name], [false, [], false]);
 });
 
-/** What the page of Gradio tells of a value, as the tab is told of it. */
-function told(value) {
+/** What the page of Gradio says, and what the tab is told of it; `acts`: what was done on the page before. */
+function told(value, { word = 'input', isWritten = false, acts = [] } = {}) {
   const config = app();
   listenToInputs(config);
-  const [{ js }] = listenersIn(config).filter(({ inputs: [id] }) => id === 1);
-  /** @type {any} */ let heard;
+  const { js } = listenersIn(config).find(({ targets }) => targets.some((one) => one[0] === 1 && one[1] === word));
+  const heard = [];
+  const page = new EventTarget();
   globalThis.window = {};
-  hearInputs((id, what) => (heard = { id, what }));
+  hearInputs({ typed: (...what) => heard.push(what), isWritten: () => isWritten }, page);
+  for (const act of acts) page.dispatchEvent(new Event(act));
   new Function(`return ${js}`)()(value);
   delete globalThis.window;
-  assert.equal(heard.id, 1);
-  return heard.what;
+  return heard;
 }
+
+test('a change is told where somebody has just done something, and no output comes', () => {
+  assert.deepEqual(told('x'), [[1, 'x']]);
+  assert.deepEqual(told('x', { word: 'change' }), []);
+  assert.deepEqual(told('x', { word: 'change', acts: ['paste'] }), [[1, 'x']]);
+  assert.deepEqual(told('x', { word: 'change', acts: ['paste'], isWritten: true }), []);
+});
+
+test('a component is written while an event that has it as an output is under way, and just after', async () => {
+  let nowMs = 0;
+  const tab = new Tab(memoryOn(new Shelf()), claims(['random']), String, Boolean, () => nowMs);
+  tab.edit(app());
+  assert.equal(tab.isWritten(2), false);
+  const begun = tab.begin({ key: 'k', fn: 0, body: '{}', data: ['sent'] });
+  assert.deepEqual([tab.isWritten(1), tab.isWritten(2)], [false, true]);
+  tab.ended(begun, ['shown'], false);
+  assert.equal(tab.isWritten(2), true, 'the page has yet to show it');
+  nowMs = 2_000;
+  assert.equal(tab.isWritten(2), false);
+});
 
 test('a value is told as it would be sent, or not at all', () => {
   class FileData {
@@ -450,12 +472,12 @@ test('a value is told as it would be sent, or not at all', () => {
     alt_text = undefined;
     meta = { _type: 'gradio.FileData' };
   }
-  for (const same of ['text', 0, false, null, ['a', { b: [1] }]]) assert.deepEqual(told(same), same);
-  assert.equal(told(undefined), null);
-  assert.deepEqual(told([new FileData()]), [{ path: '/x', meta: { _type: 'gradio.FileData' } }]);
+  for (const same of ['text', 0, false, null, ['a', { b: [1] }]]) assert.deepEqual(told(same), [[1, same]]);
+  assert.deepEqual(told(undefined), [[1, null]]);
+  assert.deepEqual(told([new FileData()]), [[1, [{ path: '/x', meta: { _type: 'gradio.FileData' } }]]]);
   const streamed = { path: '/x', is_stream: true };
   for (const not of [new Blob(['x']), { layers: [new Blob(['x'])] }, new Map(), () => 1, [streamed]])
-    assert.equal(told(not), undefined);
+    assert.deepEqual(told(not), [[1, undefined]]);
 });
 
 test('what can not be kept does not leave what was there before it', async () => {

@@ -14,14 +14,14 @@ const TOLD = 'penstockGradioInput';
 /** By what a component says that somebody has done something to it; an output does not make it say so. */
 const DONE = ['input', 'upload', 'clear', 'delete'];
 
-/**
- * Some things that are done make most components say no more than that they have changed, or say the above too early. These say
- * all, and an output that streams would make them say at each piece that they have changed.
- */
-const STREAMED = ['textbox', 'code', 'chatbot', 'markdown', 'html', 'json'];
+/** Some say of some of it (a paste, a date) no more than this, and say the above too early. Outputs make them say it, too. */
+const CHANGED = ['change'];
 
-/** @param {Component} component @returns {string[]} */
-const wordsOf = ({ type }) => (STREAMED.includes(type) ? DONE : [...DONE, 'change']);
+/** So a change is somebody's where anything was done on the page so long before at most. */
+const LATELY_MS = 5_000;
+
+/** What is done on a page. */
+const ACTS = ['pointerdown', 'keydown', 'input', 'change', 'paste', 'drop'];
 
 /**
  * Gradio lets somebody write into a component that a function takes, whatever else holds: a listener must not take one that
@@ -61,28 +61,48 @@ const isEmpty = (value) => !value || (Array.isArray(value) && value.length === 0
  */
 export function listenToInputs(config) {
   for (const component of writable(config)) {
-    const id = freeId(config);
-    // The first: an app's own function may take its time, and fail.
-    config.dependencies.unshift(listener(id, component));
-    for (const page of Object.values(config.page))
-      if (page.components.includes(component.id)) page.dependencies.push(id);
+    add(config, component, DONE, true);
+    add(config, component, CHANGED, false);
   }
 }
 
-/** @param {(id: number, value: any) => void} typed undefined: what can't be kept */
-export function hearInputs(typed) {
-  /** @type {any} */ (window)[TOLD] = (/** @type {number} */ id, /** @type {any} */ value) => typed(id, plain(value));
+/** @param {Config} config @param {Component} component @param {string[]} words @param {boolean} isDone */
+function add(config, component, words, isDone) {
+  const id = freeId(config);
+  // The first: an app's own function may take its time, and fail.
+  config.dependencies.unshift(listener(id, component, words, isDone));
+  for (const page of Object.values(config.page))
+    if (page.components.includes(component.id)) page.dependencies.push(id);
 }
 
-/** @param {number} id @param {Component} component @returns {any} as Gradio describes a function */
-const listener = (id, component) => ({
+/**
+ * @param {Pick<import('./tab.js').Tab, 'typed'|'isWritten'>} tab
+ * @param {EventTarget} page
+ */
+export function hearInputs(tab, page) {
+  let actedMs = -Infinity;
+  for (const name of ACTS) page.addEventListener(name, () => (actedMs = performance.now()), true);
+  /** @type {any} */ (window)[TOLD] = (/** @type {number} */ id, /** @type {any} */ value, /** @type {boolean} */ isDone) => {
+    const isLate = performance.now() - actedMs > LATELY_MS;
+    if (isDone || !(isLate || tab.isWritten(id))) tab.typed(id, plain(value));
+  };
+}
+
+/**
+ * @param {number} id
+ * @param {Component} component
+ * @param {string[]} words
+ * @param {boolean} isDone whether they say that it was somebody
+ * @returns {any} as Gradio describes a function
+ */
+const listener = (id, component, words, isDone) => ({
   ...UNLISTED,
   id,
-  targets: wordsOf(component).map((word) => [component.id, word]),
+  targets: words.map((word) => [component.id, word]),
   inputs: [component.id],
   outputs: [],
   backend_fn: false,
-  js: `(value) => window.${TOLD}?.(${component.id}, value)`,
+  js: `(value) => window.${TOLD}?.(${component.id}, value, ${isDone})`,
   queue: false,
   trigger_mode: 'multiple',
   show_progress: 'hidden',

@@ -115,7 +115,7 @@ class Page {
     } catch (error) {
       return this.#without(error);
     }
-    hearInputs((id, value) => tab.typed(id, value));
+    hearInputs(tab, document);
     if (tab.restored || tab.doubles?.size) whenLoaded(() => this.badge.restored());
     return true;
   }

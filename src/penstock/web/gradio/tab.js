@@ -12,6 +12,9 @@ import { Doubles, toTake } from './restore.js';
  * @typedef {{take: (session: string) => Promise<boolean>, release: () => void}} Claims
  */
 
+/** Gradio's page shows an output so long after it was told of it at most. */
+const SHOWN_MS = 1_000;
+
 /** What a page goes on with. */
 export class Tab {
   /** @type {Config|null} */ config = null;
@@ -25,6 +28,7 @@ export class Tab {
   /** @type {Set<number>} components for passwords */ #secret = new Set();
   /** @type {Set<number>} components that somebody had given a value before this page was loaded */ #given = new Set();
   /** @type {Set<number>} functions that were called because it was loaded */ #loaded = new Set();
+  /** @type {Map<number, number>} when outputs came, by component */ #shownMs = new Map();
   /** @type {Map<number, string>} values as the app has them, in JSON: Gradio's page may change what it is given */ #built = new Map();
   /** @type {Map<string, string>} what was called last with what, by the page before this one */ #before = new Map();
 
@@ -33,12 +37,14 @@ export class Tab {
    * @param {Claims} claims
    * @param {() => string} makeName
    * @param {() => boolean} isTouched whether somebody has done anything on this page
+   * @param {() => number} [now] ms
    */
-  constructor(memory, claims, makeName, isTouched) {
+  constructor(memory, claims, makeName, isTouched, now = () => performance.now()) {
     this.memory = memory;
     this.claims = claims;
     this.makeName = makeName;
     this.isTouched = isTouched;
+    this.now = now;
   }
 
   /**
@@ -197,6 +203,7 @@ export class Tab {
    */
   showed(fn, outputs, spared) {
     const ids = this.#dependency(fn)?.outputs ?? [];
+    for (const id of ids) this.#shownMs.set(id, this.now());
     return this.memory.showOutputs(ids, outputs ?? [], (id, place) => this.#seen.has(id) && !spared.includes(place));
   }
 
@@ -220,6 +227,15 @@ export class Tab {
     ids.forEach((id, place) => {
       if (place < data.length && this.#told.has(id)) this.memory.give(String(id), data[place], this.#built.get(id));
     });
+  }
+
+  /**
+   * @param {number} id of a component
+   * @returns {boolean} whether its value may just be changed by an output
+   */
+  isWritten(id) {
+    if (this.now() - (this.#shownMs.get(id) ?? -Infinity) < SHOWN_MS) return true;
+    return this.memory.events.some(({ state, fn }) => state !== 'done' && this.#dependency(fn)?.outputs.includes(id));
   }
 
   /**
