@@ -53,7 +53,7 @@ class GradioPage:
         await self.ready()
 
     async def remembers(self, text: str) -> None:
-        """Wait until the tab does: Gradio's page takes some 30 ms to tell what was typed, and what is, is soon written."""
+        """Wait until the tab does: Gradio's page takes some 30 ms to tell what was typed."""
         kept = f"Object.values(sessionStorage).some((one) => one.includes({quoted(text)}))"
         await self.tab.until(kept, what=f"{text} is remembered")
 

@@ -440,6 +440,7 @@ function told(value, { word = 'input', isWritten = false, acts = [] } = {}) {
   const page = new EventTarget();
   globalThis.window = {};
   hearInputs({ typed: (...what) => heard.push(what), isWritten: () => isWritten }, page);
+  page.value = 'typed'; // as the field has it in which something was typed
   for (const act of acts) page.dispatchEvent(new Event(act));
   new Function(`return ${js}`)()(value);
   delete globalThis.window;
@@ -450,7 +451,8 @@ test('a change is told where somebody has just done something, and no output com
   assert.deepEqual(told('x'), [[1, 'x']]);
   assert.deepEqual(told('x', { word: 'change' }), []);
   assert.deepEqual(told('x', { word: 'change', acts: ['paste'] }), [[1, 'x']]);
-  assert.deepEqual(told('x', { word: 'change', acts: ['paste'], isWritten: true }), []);
+  assert.deepEqual(told('x', { word: 'change', acts: ['paste', 'input'], isWritten: true }), []);
+  assert.deepEqual(told('typed', { word: 'change', acts: ['input'], isWritten: true }), [[1, 'typed']]);
 });
 
 test('a component is written while an event that has it as an output is under way, and just after', async () => {

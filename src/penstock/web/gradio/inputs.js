@@ -81,10 +81,15 @@ function add(config, component, words, isDone) {
  */
 export function hearInputs(tab, page) {
   let actedMs = -Infinity;
+  /** @type {any} */ let field = null;
   for (const name of ACTS) page.addEventListener(name, () => (actedMs = performance.now()), true);
+  page.addEventListener('input', ({ target }) => (field = target), true);
+  /** @param {number} id @param {any} value */
+  const isSomebodys = (id, value) =>
+    (typeof value === 'string' && field?.value === value) || // whatever comes meanwhile, this was typed
+    (performance.now() - actedMs <= LATELY_MS && !tab.isWritten(id));
   /** @type {any} */ (window)[TOLD] = (/** @type {number} */ id, /** @type {any} */ value, /** @type {boolean} */ isDone) => {
-    const isLate = performance.now() - actedMs > LATELY_MS;
-    if (isDone || !(isLate || tab.isWritten(id))) tab.typed(id, plain(value));
+    if (isDone || isSomebodys(id, value)) tab.typed(id, plain(value));
   };
 }
 
