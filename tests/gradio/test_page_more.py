@@ -106,7 +106,7 @@ async def test_what_was_sent_and_not_answered_is_sent_again_by_the_next_page(pag
     await page.field("Steps").fill("5")
     page.proxy.stall()
     await page.button("Run").click()
-    await page.tab.until(r"/state\W+sent/.test(JSON.stringify({...sessionStorage}))", what="it is remembered")
+    await page.remembers('"state":"sent"')
     page.proxy.cut_all()
     page.proxy.flow()
     await page.reload()

@@ -6,6 +6,7 @@
  * @property {number} id
  * @property {string} type
  * @property {Record<string, any>} props
+ * @property {boolean} [skip_api] no function takes or gives a value of it
  *
  * @typedef {object} Dependency what a function is called by, with what, and where its results go
  * @property {number} id
@@ -37,6 +38,12 @@ const UNSEEN = ['state', 'timer', 'browserstate'];
 /** What a user's page can do: a value under such a name would not be a value. */
 const FORBIDDEN = ['__proto__', 'constructor', 'prototype'];
 
+/** Gradio numbers an app's functions from 0, and on the server those that `gr.render` makes after them: ours are beyond. */
+export const FIRST_OWN = 1_000_000;
+
+/** What no list of an app's functions shows. */
+export const UNLISTED = { api_name: false, show_api: false, api_visibility: 'private' };
+
 /** @param {any} row @param {(item: any) => boolean} fits @returns {boolean} */
 const all = (row, fits) => Array.isArray(row) && row.every(fits);
 
@@ -51,12 +58,15 @@ export function isKnown(config) {
     ) &&
     all(config.dependencies, isDependency) &&
     isObject(config.page) &&
-    all(Object.values(config.page), (page) => all(page?.dependencies, Number.isInteger))
+    all(Object.values(config.page), isPage)
   );
 }
 
 /** @param {any} it */
 const isObject = (it) => typeof it === 'object' && it !== null && !Array.isArray(it);
+
+/** @param {any} page */
+const isPage = (page) => all(page?.components, Number.isInteger) && all(page.dependencies, Number.isInteger);
 
 /** @param {any} dep */
 function isDependency(dep) {
@@ -114,13 +124,9 @@ export function seenIn({ components }) {
   return new Map(seen.map((one) => [one.id, one]));
 }
 
-/**
- * Give each component that is seen a name in the page, where it has none: from 6.0 on they have not.
- * @param {Config} config is changed
- */
-export function nameElements(config) {
-  for (const { id, props } of seenIn(config).values()) props.elem_id ||= `component-${id}`;
-}
+/** @param {Config} config @returns {number[]} those for passwords */
+export const secretIn = ({ components }) =>
+  components.filter(({ props }) => props.type === 'password').map(({ id }) => id);
 
 /**
  * Begin with these values.
@@ -179,12 +185,14 @@ function addFollowers(config, fn, parent, doubles) {
   }
 }
 
+/** @param {Config} config @returns {number} for one more function */
+export const freeId = ({ dependencies }) => Math.max(FIRST_OWN - 1, ...dependencies.map(({ id }) => id)) + 1;
+
 /** @param {Config} config @param {Dependency} original @param {object} given @returns {number} its id */
 function double(config, original, given) {
-  const id = Math.max(...config.dependencies.map((one) => one.id)) + 1;
-  const unlisted = { api_name: false, show_api: false, api_visibility: 'private' };
+  const id = freeId(config);
   const own = { inputs: [...original.inputs], outputs: [...original.outputs], cancels: [...original.cancels] };
-  const made = { ...original, ...own, ...unlisted, trigger_mode: 'once', js_implementation: null, ...given, id };
+  const made = { ...original, ...own, ...UNLISTED, trigger_mode: 'once', js_implementation: null, ...given, id };
   for (const one of config.dependencies) if (one.cancels.includes(original.id)) one.cancels.push(id);
   for (const page of Object.values(config.page))
     if (page.dependencies.includes(original.id)) page.dependencies.push(id);
