@@ -59,7 +59,7 @@ async def test_a_page_that_comes_back_from_the_cache_goes_on(page: GradioPage) -
     await page.run("cached", 60)
     await page.page.goto("about:blank")
     await asyncio.sleep(1)
-    await page.page.evaluate("history.back()")
+    await page.page.evaluate("setTimeout(() => history.back())")
     await page.tab.until("window.same || document.querySelector('gradio-app')")
     assert await page.is_same(), "Chromium did not keep the page"
     await page.ends("cached", times=1)
