@@ -2,7 +2,7 @@
 // Everything here is a convenience: where it can't be had, the page reconnects, and begins anew when it is loaded again.
 
 import { applyValues, isKnown, isLoad, isRender, nameElements, printOf, seenIn } from './config.js';
-import { Doubles, toTake } from './restore.js';
+import { Doubles, leftLocked, toTake } from './restore.js';
 
 /**
  * @typedef {import('./config.js').Config} Config
@@ -55,6 +55,7 @@ export class Tab {
     this.#given = new Set(memory.given.map(Number));
     this.#built = new Map([...seenIn(config)].map(([id, { props }]) => [id, props.value]));
     nameElements(config);
+    for (const id of leftLocked(config, memory.events)) memory.unlock(String(id));
     this.restored = applyValues(config, memory.values);
     this.doubles = new Doubles(config, toTake(config, memory.events));
     return true;
