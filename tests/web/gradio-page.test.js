@@ -250,6 +250,35 @@ test('what follows only a success does not follow a failure', () => {
   assert.equal(toTake(config, [begun(0, 'done')]).length, 1);
 });
 
+test('from Gradio 6 on, nothing but what waits for a failure follows one', () => {
+  const config = { ...app(), version: '6.31.0' };
+  const failed = [begun(0, 'done', { failed: true })];
+  assert.deepEqual(toTake(config, failed), [], 'it would be told its error at each reload');
+  assert.equal(toTake({ ...config, version: '5.50.0' }, failed).length, 1);
+  config.dependencies[1].trigger_only_on_failure = true;
+  assert.equal(toTake(config, failed).length, 1);
+});
+
+test('what a failure has left locked is as the app has it after a reload, with its value', () => {
+  const locked = (version, events) => {
+    const config = { ...app(), version };
+    config.dependencies[1].outputs = [1];
+    const memory = memoryOn(new Shelf());
+    memory.reset({ session: 's', print: printOf(config) });
+    memory.show('1', { value: 'typed', interactive: false });
+    memory.events = events;
+    new Tab(memory, claims([]), () => 's', () => false).edit(config);
+    return config.components[0].props;
+  };
+  const failed = begun(0, 'done', { failed: true });
+  assert.deepEqual(unnamed(locked('6.31.0', [failed])), { value: 'typed' });
+  assert.equal(locked('6.31.0', [failed, begun(0, 'open')]).interactive, false, 'it runs again');
+  assert.equal(locked('6.31.0', [begun(0, 'open')]).interactive, false);
+  assert.equal(locked('5.50.0', [failed]).interactive, false, 'what follows is called, and unlocks it');
+});
+
+const unnamed = ({ elem_id: _, ...props }) => props;
+
 test('a double answers with its event, those that follow are called as what they double', () => {
   const config = app();
   const doubles = new Doubles(config, toTake(config, [begun(0, 'open')]));

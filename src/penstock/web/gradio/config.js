@@ -27,6 +27,7 @@
  * @property {Record<string, {components: number[], dependencies: number[]}>} page
  * @property {{id: number}} layout
  * @property {string} protocol
+ * @property {string} [version] of Gradio
  * @property {string|null} [username] of who has logged in
  *
  * @typedef {Record<string, Record<string, any>>} Values component id to property to value
@@ -174,6 +175,19 @@ export function addDouble(config, fn, follow) {
 /** @param {Config} config @param {number} fn @returns {Dependency[]} what is called after it */
 export function followersOf({ dependencies }, fn) {
   return dependencies.filter((one) => one.trigger_after === fn);
+}
+
+/** @param {Config} config @param {boolean} failed @returns {(follower: Dependency) => boolean} what Gradio calls after such an end */
+export function isCalledAfter(config, failed) {
+  if (!failed) return (one) => !one.trigger_only_on_failure;
+  const major = Number.parseInt(config.version ?? '', 10);
+  if (major >= 6) return (one) => one.trigger_only_on_failure; // from 6.0 on, `.then` is not called after a failure
+  return (one) => !one.trigger_only_on_success;
+}
+
+/** @param {Config} config @param {number} fn @returns {Dependency[]} what is called after it, and after that, to the end */
+export function allFollowersOf(config, fn) {
+  return followersOf(config, fn).flatMap((one) => [one, ...allFollowersOf(config, one.id)]);
 }
 
 /** @param {Config} config @param {number} fn @param {number} parent @param {[number, number][]} doubles */

@@ -137,6 +137,19 @@ export class Memory {
     return true;
   }
 
+  /**
+   * A component begins as the app has it, but for its value.
+   * @param {string} id
+   */
+  unlock(id) {
+    const before = this.#values.get(id);
+    if (!before) return;
+    this.#values.delete(id);
+    this.#units -= before.units;
+    if ('value' in before.props) this.show(id, { value: before.props.value }, before.given);
+    else this.#later();
+  }
+
   #forgetOldest() {
     this.#drop(/** @type {string} */ (this.#values.keys().next().value));
   }

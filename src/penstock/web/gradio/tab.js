@@ -3,7 +3,7 @@
 
 import { applyValues, isKnown, isLoad, isRender, printOf, secretIn, seenIn } from './config.js';
 import { isRestorable, listenToInputs } from './inputs.js';
-import { Doubles, toTake } from './restore.js';
+import { Doubles, leftLocked, toTake } from './restore.js';
 
 /**
  * @typedef {import('./config.js').Config} Config
@@ -65,6 +65,7 @@ export class Tab {
       if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
     this.#given = new Set(memory.given.map(Number));
     this.#built = new Map([...seenIn(config)].map(([id, { props }]) => [id, jsonOf(props.value)]));
+    for (const id of leftLocked(config, memory.events)) memory.unlock(String(id));
     listenToInputs(config);
     this.restored = applyValues(config, structuredClone(memory.values));
     this.doubles = new Doubles(config, toTake(config, memory.events));
