@@ -187,3 +187,20 @@ async def test_the_badge_is_read_out_and_no_style_of_an_app_reaches_it(page: Gra
     )
     assert colour != "rgb(0, 255, 0)"
     page.proxy.online()
+
+
+async def test_a_chat_that_a_restart_interrupts_goes_on_in_the_page(
+    page: GradioPage, server: GradioServer
+) -> None:
+    chat, box = page.page.locator("[role=log]"), page.page.locator("textarea").last
+    await box.fill("hello")
+    await box.press("Enter")
+    await page.page.get_by_text("You said hello. yyy").wait_for()
+    await asyncio.to_thread(server.restart)
+    await page.tab.until("[...toasted].join().includes('restarted while this was running')", 60)
+    assert await chat.get_by_text("You said hello. yyy").is_visible(), "what had come is seen"
+    await box.fill("and more", timeout=30_000)
+    await box.press("Enter")
+    await page.page.get_by_text("You said and more. " + "y" * 40).wait_for()
+    assert await chat.get_by_text("You said hello. yyy").count() == 1, "the conversation goes on"
+    assert await page.is_same()

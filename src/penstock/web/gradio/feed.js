@@ -1,7 +1,7 @@
 // Gradio's stream of a session, as its page reads it, made from subscriptions to the session's runs. It costs no connection
 // and stays open for as long as the page does: nothing can be lost between its end and the next.
 
-import { Speaker } from './messages.js';
+import { isInterrupted, Speaker } from './messages.js';
 
 /**
  * @typedef {object} Entry an event that has not ended
@@ -18,6 +18,7 @@ import { Speaker } from './messages.js';
  * @typedef {object} Listener
  * @property {(entry: Entry, failed: boolean) => void} ended the page has been told an event's end
  * @property {(entry: Entry, error: Error) => boolean} refused it can't be read; true: it is taken care of
+ * @property {(entry: Entry) => boolean} goesOn whether what comes after an event comes however it ends
  * @property {() => void} connections how they are has changed
  * @property {() => boolean} leaving whether the page is just being asked whether it may be left
  */
@@ -130,15 +131,7 @@ export class Feed {
    * @param {string} id
    */
   complete(id) {
-    const output = {
-      data: [],
-      is_generating: false,
-      duration: 0,
-      average_duration: 0,
-      render_config: null,
-      changed_state_ids: [],
-    };
-    this.say({ msg: 'process_completed', event_id: id, output, success: true, title: null });
+    this.say(completed(id, []));
   }
 
   /** @param {object} message */
@@ -170,11 +163,19 @@ export class Feed {
   /** @param {Entry} entry @param {any} message */
   #tell(entry, message) {
     if (entry.completed) return;
+    if (isInterrupted(message) && this.listener.goesOn(entry)) message = this.#warned(entry, message.output);
     this.say(entry.spared.length ? sparing(entry, message) : message);
     if (message.msg !== 'process_completed') return;
     entry.completed = true;
     entry.outputs = lastOutputs(entry.subscription?.fold) ?? message.output?.data ?? null;
     this.listener.ended(entry, !message.success);
+  }
+
+  // As an error it would cover what had come, and Gradio would not call what unlocks a chat's text box (from 6.0 on).
+  /** @param {Entry} entry @param {any} output of the end @returns {object} the end without the error, which is a warning now */
+  #warned({ id, subscription }, { error, ...how }) {
+    this.say({ ...how, msg: 'log', event_id: id, log: error, level: 'warning' });
+    return completed(id, lastOutputs(subscription?.fold) ?? []);
   }
 
   /** @param {Entry} entry */
@@ -215,6 +216,13 @@ export class Feed {
     this.#through = false;
     if (this.#wanted) this.#readThrough();
   }
+}
+
+/** @param {string} id @param {any[]} data @returns {object} an event's end, as Gradio says it */
+function completed(id, data) {
+  const nothing = { duration: 0, average_duration: 0, render_config: null, changed_state_ids: [] };
+  const output = { data, is_generating: false, ...nothing };
+  return { msg: 'process_completed', event_id: id, output, success: true, title: null };
 }
 
 /** @param {import('../client/fold.js').Fold|undefined} fold @returns {any[]|null} the outputs that a run's last value has */

@@ -274,13 +274,19 @@ function plain({ type, value, message, level = 'info', fields }) {
   return type === 'progress' ? { msg: 'progress', progress_data: [], ...fields } : null;
 }
 
+/** The title of what is said of such a run. */
+const LOST = 'Interrupted';
+
+/** @param {Message} message @returns {boolean} whether it is the end of a run that was lost in a restart */
+export const isInterrupted = ({ msg, title }) => msg === 'process_completed' && title === LOST;
+
 /** @param {any} end @returns {Message} of a run of which Gradio never said that it was over */
 function made({ state, error }) {
   const done = { msg: 'process_completed', success: true, title: null };
   if (state === 'cancelled') return { ...done, output: {} };
   if (state === 'succeeded') return { ...done, output: { data: [] } };
   const isLost = state === 'interrupted';
-  const title = isLost ? 'Interrupted' : 'Error';
+  const title = isLost ? LOST : 'Error';
   const text = isLost ? INTERRUPTED : (error?.message ?? null);
   return { ...done, output: { error: text, duration: null, visible: true, title }, success: false, title };
 }

@@ -1,7 +1,7 @@
 // This tab's own page: which session it goes on with, what its components began with, and the events that it has begun.
 // Everything here is a convenience: where it can't be had, the page reconnects, and begins anew when it is loaded again.
 
-import { applyValues, isKnown, isLoad, isRender, printOf, secretIn, seenIn } from './config.js';
+import { applyValues, followersOf, isKnown, isLoad, isRender, printOf, secretIn, seenIn } from './config.js';
 import { isRestorable, listenToInputs } from './inputs.js';
 import { Doubles, leftLocked, toTake } from './restore.js';
 
@@ -183,6 +183,15 @@ export class Tab {
   ended(begun, outputs, failed, spared = []) {
     const kept = this.showed(begun.fn, outputs, spared);
     this.memory.change(begun, { state: 'done', ...(failed ? { failed } : {}), ...(kept ? {} : { lost: true }) });
+  }
+
+  /**
+   * @param {number} fn
+   * @returns {boolean} whether nothing that comes after it depends on how it ends
+   */
+  goesOn(fn) {
+    if (!this.config) return false;
+    return followersOf(this.config, fn).every((one) => !one.trigger_only_on_success && !one.trigger_only_on_failure);
   }
 
   /**

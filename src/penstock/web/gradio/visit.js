@@ -42,6 +42,7 @@ export class Visit {
     this.feed = new Feed(around.client, {
       ended: (entry, failed) => this.#ended(entry, failed),
       refused: (entry) => this.#refused(entry),
+      goesOn: ({ about: { begun } }) => begun !== null && this.tab?.goesOn(begun.fn) === true,
       connections: () => this.#changed(),
       leaving: around.leaving,
     });
