@@ -4,8 +4,10 @@ through Penstock's own API or its console are joined for the first time."""
 import asyncio
 import contextlib
 import logging
+import math
 import time
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from starlette.types import Scope
@@ -26,6 +28,10 @@ log = logging.getLogger("penstock")
 LOOK_S = 1.0
 """How often the line is looked at unasked: whoever has to log in first may be back."""
 
+AGAIN_S = 1.0
+"""How soon it is tried again to join a run whose person is not back, or for which Gradio's line has no room.
+Whatever is written to the store wakes us, up to ten times a second."""
+
 LOGIN_S = 600.0
 """How long somebody may take to log in again after a restart, which has forgotten who he was."""
 
@@ -33,23 +39,22 @@ MOST_AT_ONCE = 100
 """Runs taken up in one look, the oldest: Gradio's own line is told of each one by one."""
 
 
-class Waiting(NamedTuple):
-    """A run that is to be joined, and since when, in monotonic seconds."""
+@dataclass
+class Held:
+    """When a run was taken into our care, and when it was last tried to join it, in monotonic seconds."""
 
-    run: RunRecord
     since_s: float
+    tried_s: float = -math.inf
 
 
 async def watch(service: Service) -> None:
     """Take up waiting runs that nobody has joined, until the service stops."""
-    held: dict[str, Waiting] = {}
+    held: dict[str, Held] = {}  # nothing but ids: their inputs may be large, and are in the store
     while True:
         try:
-            for run in await service.runs.waiting(MOST_AT_ONCE):
-                held[run.id] = Waiting(run, time.monotonic())
-            for waiting in tuple(held.values()):
-                if await _settled(service, waiting):
-                    del held[waiting.run.id]
+            for run_id in await _found(service):
+                held[run_id] = Held(time.monotonic())
+            await _try(service, held)
         except StoreError as error:
             log.warning("Runs that wait for Gradio can't be looked for: %s", error.message)
         except Exception:  # there will be others
@@ -60,9 +65,24 @@ async def watch(service: Service) -> None:
                 await service.wake.wait()
 
 
-async def _settled(service: Service, waiting: Waiting) -> bool:
+async def _found(service: Service) -> list[str]:
+    return [run.id for run in await service.runs.waiting(MOST_AT_ONCE)]
+
+
+async def _try(service: Service, held: dict[str, Held]) -> None:
+    """Join those that were not tried lately."""
+    for run_id, one in tuple(held.items()):
+        if time.monotonic() >= one.tried_s + AGAIN_S:
+            one.tried_s = time.monotonic()
+            if await _settled(service, run_id, one.since_s):
+                del held[run_id]
+
+
+async def _settled(service: Service, run_id: str, since_s: float) -> bool:
     """Whether nothing is left to do for it."""
-    run = waiting.run
+    run = await service.runs.run(run_id)
+    if run is None or run.state is not RunState.QUEUED:
+        return True
     try:
         settled = await _taken_up(service, run)
     except StoreError:
@@ -71,7 +91,7 @@ async def _settled(service: Service, waiting: Waiting) -> bool:
         log.exception("Run %s can't be joined.", run.id)
         await service.runs.fail(run.id, {"code": "refused", "message": f"Gradio: {error!r}", "hint": ""})
         return True
-    if not settled and _is_gone(service, waiting):
+    if not settled and _is_gone(service, run, since_s):
         await service.runs.cancel(run.id, "abandoned")
     return settled
 
@@ -79,9 +99,6 @@ async def _settled(service: Service, waiting: Waiting) -> bool:
 async def _taken_up(service: Service, run: RunRecord) -> bool:
     kept = kept_in(run)
     request = kept.gradio or _of_api(service, run)
-    now = await service.runs.run(run.id)
-    if now is None or now.state is not RunState.QUEUED:
-        return True
     if _is_strange(service, run, request):
         return True
     known = service.runs.index_of(run.function) is not None and is_join(request.route)
@@ -103,10 +120,10 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
     return True
 
 
-def _is_gone(service: Service, waiting: Waiting) -> bool:
+def _is_gone(service: Service, run: RunRecord, since_s: float) -> bool:
     """Whether its page has not come back. What came through Penstock's API has none."""
-    request = kept_in(waiting.run).gradio
-    late = time.monotonic() > waiting.since_s + max(LOGIN_S, service.options.grace_s)
+    request = kept_in(run).gradio
+    late = time.monotonic() > since_s + max(LOGIN_S, service.options.grace_s)
     return request is not None and late and service.sessions.find(request.session_hash) is None
 
 
