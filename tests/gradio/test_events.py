@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from penstock.integrations.gradio.sessions.events import Event
-
 from penstock.models import RunState
 from penstock.testing import until
 from penstock.worker import Recording
