@@ -20,6 +20,7 @@ from ..service import Service
 from .events import Event
 from .joins import inner_join, is_join
 from .kept import BY_NAME, Kept, Request, kept_in
+from .sessions import Session
 
 __all__ = ["watch"]
 
@@ -139,13 +140,20 @@ def _is_strange(service: Service, run: RunRecord, request: Request) -> bool:
 
 def _taken_over(service: Service, request: Request) -> bool:
     """Somebody else has a session of that hash by now."""
+    return service.sessions.find(request.session_hash) is not None and _his(service, request) is None
+
+
+def _his(service: Service, request: Request) -> Session | None:
+    """The session, where its person is back: its latest request is one that Gradio lets in."""
     session = service.sessions.find(request.session_hash)
-    return session is not None and not may_read(request.owner, session.owner)
+    return session if session is not None and may_read(request.owner, session.owner) else None
 
 
 async def _join(service: Service, request: Request, kept: Kept) -> tuple[Answer, str | None]:
     await service.states.restore(request.session_hash, request.owner)
     scope = _scope_of(service, request)
+    if _his(service, request) is not None:
+        return await inner_join(service, scope, request.route, _body(kept, request))
     with service.surfaces.login_as(service.gradio, request.username) as cookies:
         if cookies is None:  # its person has to come back first
             return Answer(401, [], b""), None
@@ -177,8 +185,8 @@ def _body(kept: Kept, request: Request) -> bytes:
 
 def _scope_of(service: Service, request: Request) -> Scope:
     """A request like the one that began the run; one of its person's own, if he is back."""
-    session = service.sessions.find(request.session_hash)
-    if session is not None and may_read(request.owner, session.owner):
+    session = _his(service, request)
+    if session is not None:
         return dict(session.scope)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
     path = request.root_path + request.route
