@@ -133,7 +133,10 @@ class GradioMiddleware:
         if not await service.owners.admits(scope):
             await service.owners.refuse(scope, receive, send)
             return
-        await handler(scope, receive, send, await service.owners.of(scope))
+        try:
+            await handler(scope, receive, send, await service.owners.of(scope))
+        except StoreError as error:  # whose it is comes first, so nothing has been answered
+            await self._closed(error, scope, receive, send)
 
     # Who answers what
 
@@ -192,12 +195,8 @@ class GradioMiddleware:
             await send(message)
 
         with service.session(name, asking, scope).held():
-            try:
-                await service.states.restore(name, asking)
-            except PenstockError as error:
-                await self._closed(error, scope, receive, send)
-            else:
-                await self._app(scope, receive, answer)
+            await service.states.restore(name, asking)
+            await self._app(scope, receive, answer)
 
     async def _data(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         await read_messages(self._service, scope, receive, send, asking)

@@ -27,6 +27,7 @@ from .sessions.heartbeat import Heart
 from .sessions.pump import Pump
 from .sessions.runs import Runs
 from .sessions.sessions import Session, Sessions
+from .sessions.whose import Whose
 from .states.states import States
 
 __all__ = ["Service"]
@@ -64,6 +65,7 @@ class Service:
     surfaces: Surfaces
     runs: Runs
     states: States
+    whose_sessions: Whose
     owners: Owners
     short: Direct | None
     guard: ASGIApp
@@ -126,6 +128,7 @@ class Service:
             self._failed_at = time.monotonic()
             raise
         self.states = States(gradio, self.runs.values, self.surfaces.label)
+        self.whose_sessions = Whose(self.sessions, self.runs.values, self.surfaces.label)
         self.owners = Owners(gradio, inner)
         self.short = direct(gradio, inner)
         given = self.options
@@ -330,11 +333,17 @@ class Service:
         if pump is not None:
             await pump.leave()
         self.surfaces.forget_session(self.gradio, session.hash)
+        await self.whose_sessions.forget(session)
 
     async def settled(self, session_hash: str | None) -> None:
-        """Wait while an earlier session of that hash ends: Gradio clears away what it finds under it."""
+        """Wait while an earlier session of that hash ends: Gradio clears away what it finds under it.
+
+        Then it is known whose it was, before a restart, too. Raises StoreError where that can't be told.
+        """
         while (ending := self._endings.get(session_hash or "")) is not None:
             await asyncio.wait([ending])
+        if session_hash:
+            await self.whose_sessions.learn(session_hash)
 
     # Whose
 
