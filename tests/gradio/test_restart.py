@@ -1,6 +1,8 @@
 """A restart takes nothing that was stored: what waited goes on under its id, what ran is ended with a reason."""
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,25 @@ async def test_a_finished_event_is_still_told_after_a_restart(version: str, tmp_
         await asyncio.to_thread(server.start)
         rest = await session.read(cursor=cursor)
     assert rest[-2]["output"]["data"] == [TEN]
+
+
+async def test_what_nobody_owns_and_ended_long_ago_is_not_read_again_after_a_restart(tmp_path: Path) -> None:
+    async with (
+        GradioServer("newest", program(idempotent=False), cwd=tmp_path) as server,
+        Session(server.url) as session,
+    ):
+        events = [await session.join(0, 10, "") for _ in range(2)]
+        assert [
+            one["event_id"] for one in await session.read() if one["msg"] == "process_completed"
+        ] == events
+        server.kill()
+        an_hour = "UPDATE runs SET ended_at_ms = ended_at_ms - 3600000 WHERE id = ?"
+        with contextlib.closing(sqlite3.connect(tmp_path / "penstock.db")) as store, store:
+            store.execute(an_hour, [events[0]])
+        await asyncio.to_thread(server.start)
+        said = [(await session.http.get(f"/gradio_api/call/count/{one}")).text for one in events]
+    assert TEN not in said[0]
+    assert TEN in said[1]
 
 
 async def test_what_was_called_by_the_names_of_its_parameters_goes_on(tmp_path: Path) -> None:

@@ -81,7 +81,6 @@ class Service:
         self._app = app
         self._starting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._started_at = time.monotonic()
         self._pumps: dict[str, Pump] = {}
         self._hearts: dict[str, Heart] = {}
         self._inner_ids: dict[str, Event] = {}
@@ -120,7 +119,6 @@ class Service:
         self, gradio: Any, inner: ASGIApp, begin: Callable[["Service"], Awaitable[None]]
     ) -> None:
         self.gradio, self.inner, self.surfaces = gradio, inner, detect(gradio)
-        self._started_at = time.monotonic()
         self.runs = Runs(self._app, self.surfaces, gradio)
         try:
             await self.runs.start(self._left, self.wake.set)
@@ -350,15 +348,13 @@ class Service:
     async def whose(self, run_id: str) -> tuple[bool, str | None]:
         """Whether there is such a run that may still be read, and whose it is.
 
-        What was begun without a cookie is not kept beyond its end and the grace, or the one after a restart.
+        What was begun without a cookie is not kept beyond its end and the grace; what a restart interrupts ends
+        with it.
         """
         known, owner = await self.runs.owner_of(run_id)
         if known and owner is None and self.sessions.holder(run_id) is None:
-            known = self._just_started() or await self.runs.ended_within(run_id, self.options.grace_s)
+            known = await self.runs.ended_within(run_id, self.options.grace_s)
         return known, owner
-
-    def _just_started(self) -> bool:
-        return time.monotonic() - self._started_at <= self.options.grace_s
 
     async def may_read(self, run_id: str, asking: str | None) -> bool:
         """Whether somebody may read a run."""
