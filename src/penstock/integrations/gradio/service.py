@@ -318,7 +318,11 @@ class Service:
             self.keep(heart.leave())
         ending = self._endings[name] = asyncio.create_task(self._end(session, pump))
         self.keep(ending)
-        ending.add_done_callback(lambda _: self._endings.pop(name, None))
+        ending.add_done_callback(lambda _: self._ended(name, ending))
+
+    def _ended(self, name: str, ending: asyncio.Task[None]) -> None:
+        if self._endings.get(name) is ending:  # else a later session of that name is ending
+            del self._endings[name]
 
     async def _end(self, session: Session, pump: Pump | None) -> None:
         pending = session.pending
