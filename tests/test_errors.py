@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import traceback
 
 import pytest
 
@@ -47,6 +48,12 @@ def test_the_drawing_is_right_about_status_and_code(line: re.Match[str]) -> None
     if kind in LEAVES and issubclass(kind, errors.RequestError | errors.StoreError | errors.YieldError):
         assert line["status"], "callers are answered with it, so it belongs in the drawing"
         assert line["code"]
+
+
+def test_a_traceback_ends_with_the_hint() -> None:
+    told = traceback.format_exception(errors.ConfigError("It is wrong.", hint="Do it so."))
+    assert told[-1] == "Do it so.\n"
+    assert not hasattr(errors.ConfigError("It is wrong."), "__notes__")
 
 
 def test_the_drawing_nests_as_the_classes_do() -> None:

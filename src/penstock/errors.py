@@ -62,7 +62,7 @@ class PenstockError(Exception):
     """Root of the tree.
 
     `code` is stable and for programs, `status` is the HTTP status it is answered with, `hint` says what to
-    do about it, and `field` names the offending input where there is one.
+    do about it (a traceback ends with it, too), and `field` names the offending input where there is one.
     """
 
     code: ClassVar[str] = "error"
@@ -73,6 +73,8 @@ class PenstockError(Exception):
         self.message = message
         self.hint = hint
         self.field = field
+        if hint:
+            self.add_note(hint)
 
     def as_dict(self) -> dict[str, str]:
         """The wire form: `{code, message, hint, field?}`."""

@@ -71,7 +71,8 @@ def tqdm(client: Client) -> Any:
 
 
 def _progress(client: Client, name: str) -> Any:
-    job, seen = client.submit(10, api_name=name), set()
+    """For some seconds, as a busy machine may look once a second only."""
+    job, seen = client.submit(30, api_name=name), set()
     while not job.done():
         for unit in job.status().progress_data or ():
             seen.add((unit.index, unit.length, unit.unit, unit.desc))

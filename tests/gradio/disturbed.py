@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page
 
 from penstock.testing import FaultProxy
-from tests.browser.chromium import Chromium, Tab, launched
+from tests.browser.chromium import Chromium, Tab, launched, quoted
 
 from .server import GradioServer
 
@@ -60,6 +60,11 @@ class GradioPage:
     async def reload(self) -> None:
         await self.page.reload()
         await self.ready()
+
+    async def remembers(self, text: str) -> None:
+        """Wait until the tab does: Gradio's page takes some 30 ms to tell what was typed."""
+        kept = f"Object.values(sessionStorage).some((one) => one.includes({quoted(text)}))"
+        await self.tab.until(kept, what=f"{text} is remembered")
 
     async def value(self, label: str) -> str:
         return await self.field(label).input_value(timeout=20_000)

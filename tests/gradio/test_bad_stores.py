@@ -79,8 +79,10 @@ async def test_a_page_is_there_though_the_store_was_never(tmp_path: Path) -> Non
     sqlite3.connect(tmp_path / "penstock.db").execute("CREATE TABLE mine (x)").connection.commit()
     with locked(tmp_path):
         async with GradioServer("newest", APP, cwd=tmp_path) as server, Session(server.url) as session:
+            assert "Penstock can't be started" in server.output, "nobody has asked for anything yet"
             page = await session.http.get("/")
             assert "gradio_config" in page.text
             answer = await session.post(COUNT, 3, 0)
             assert answer.status_code == 503
             assert "locked" in answer.json()["detail"]
+            assert server.output.count("Penstock can't be started") == 1

@@ -74,9 +74,9 @@ def served(all_served: dict[str, Served], version: str) -> Served:
     return all_served[version]
 
 
-STEPPED = {"result": "stepped", "seen": True, "units": [[10, "steps", "Stepping"]]}
+STEPPED = {"result": "stepped", "seen": True, "units": [[30, "steps", "Stepping"]]}
 
-TRACKED = {"result": "tracked", "seen": True, "units": [[10, "steps", "Tracking"]]}
+TRACKED = {"result": "tracked", "seen": True, "units": [[30, "steps", "Tracking"]]}
 
 EXPECTED = {
     "value": 8,

@@ -1,6 +1,7 @@
 """What Gradio's queue says is stored before it is sent, and is read in the old form or by cursor."""
 
 import asyncio
+import json
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -31,15 +32,20 @@ def fail(text):
     yield text
     raise gr.Error("No luck")
 
+def length(text, key):
+    return f"{text} {len(key)}"
+
 with gr.Blocks() as demo:
     n, pause, text, out = gr.Number(), gr.Number(), gr.Textbox(), gr.Textbox()
     gr.Button().click(count, [n, pause], out, api_name="count", concurrency_limit=2)
     gr.Button().click(plain, text, out, api_name="plain", concurrency_limit=None)
     gr.Button().click(fail, text, out, api_name="fail")
+    key = gr.Textbox(type="password")
+    gr.Button().click(length, [text, key], out, api_name="length")
 demo.launch()
 """
 
-COUNT, PLAIN, FAIL = range(3)
+COUNT, PLAIN, FAIL, LENGTH = range(4)
 TEN = "".join(f"{number} " for number in range(10))
 
 
@@ -197,3 +203,21 @@ async def test_simple_calls_are_read_by_their_id(server: GradioServer) -> None:
     assert names[-1] == "complete"
     assert set(names[:-1]) <= {"generating", "heartbeat"}
     assert events[-1][1] == 'data: ["0 1 2 3 4 "]'
+
+
+async def test_a_password_is_written_nowhere(server: GradioServer) -> None:
+    async with Session(server.url) as session:
+        event = await session.join(LENGTH, "said", "hunter2")
+        assert texts(await session.read())[-1] == "said 7"
+        simple = await session.http.post("/gradio_api/call/length", json={"data": ["said", "hunter2"]})
+        told = await session.http.get(f"/gradio_api/call/length/{simple.json()['event_id']}")
+        assert "said 7" in told.text
+        empty = await session.join(LENGTH, "said", "")
+        await session.read()
+    kept = {run: json.loads(given) for run, given in rows(server.folder, "SELECT id, input FROM runs")}
+    assert kept[event]["data"] == ["said", None]
+    assert kept[event]["gradio"]["again"] is False, "without it, it can't be asked for again"
+    assert kept[simple.json()["event_id"]].get("data", []) == []
+    assert "again" not in kept[empty]["gradio"]
+    for path in server.folder.glob("penstock.db*"):
+        assert b"hunter2" not in path.read_bytes(), path

@@ -42,6 +42,7 @@ async def test_a_page_that_is_loaded_again_goes_on(page: GradioPage) -> None:
     await page.field("Secret").fill("hidden")
     await page.has("Made", "made at")
     await page.field("Made").fill("by hand")
+    await page.remembers("by hand")
     await page.reload()
     await page.has("Grown", "reload xxxxxxxx")
     assert await page.value("Word") == "not sent"

@@ -32,6 +32,7 @@ async def test_a_rendered_page_reconnects_and_goes_on_when_it_is_loaded_again(
         await page.run("rendered", 80)
         proxy.cut_all()
         await page.field("Word").fill("not sent")
+        await page.remembers("not sent")
         await page.reload()
         assert await page.value("Word") == "not sent"
         await page.ends("rendered", times=1, steps=80)

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isAway, untilAnswered } from '../../src/penstock/web/gradio/again.js';
 import { wordAfter } from '../../src/penstock/web/gradio/badge.js';
-import { addDouble, applyValues, isKnown, printOf, propsOf } from '../../src/penstock/web/gradio/config.js';
+import { addDouble, applyValues, FIRST_OWN, isKnown, printOf, propsOf } from '../../src/penstock/web/gradio/config.js';
+import { hearInputs, listenToInputs } from '../../src/penstock/web/gradio/inputs.js';
 import { MAX_EVENTS, Memory, VALUE_UNITS } from '../../src/penstock/web/gradio/memory.js';
 import { Doubles, toTake } from '../../src/penstock/web/gradio/restore.js';
 import { Routes, renamedBody, renamedUrl, sessionIn } from '../../src/penstock/web/gradio/routes.js';
@@ -165,18 +166,18 @@ test('a double is called when the page loads, with what follows it, and is stopp
   const before = structuredClone(config.dependencies);
   const made = addDouble(config, 0, true);
   assert.deepEqual(made, {
-    root: 3,
+    root: FIRST_OWN,
     doubles: [
-      [3, 0],
-      [4, 1],
+      [FIRST_OWN, 0],
+      [FIRST_OWN + 1, 1],
     ],
   });
   const [root, follower] = config.dependencies.slice(3);
   assert.deepEqual([root.targets, root.inputs, root.outputs], [[[0, 'load']], [], [2]]);
-  assert.deepEqual([follower.trigger_after, follower.inputs, follower.outputs], [3, [2, 3], [3]]);
+  assert.deepEqual([follower.trigger_after, follower.inputs, follower.outputs], [FIRST_OWN, [2, 3], [3]]);
   assert.deepEqual([root.api_name, root.api_visibility], [false, 'private']);
-  assert.deepEqual(config.page[''].dependencies, [0, 1, 2, 3, 4]);
-  assert.deepEqual(config.dependencies[2].cancels, [0, 3]);
+  assert.deepEqual(config.page[''].dependencies, [0, 1, 2, FIRST_OWN, FIRST_OWN + 1]);
+  assert.deepEqual(config.dependencies[2].cancels, [0, FIRST_OWN]);
   assert.deepEqual(config.dependencies.slice(0, 2), before.slice(0, 2), 'the button itself is as it was');
 });
 
@@ -249,14 +250,43 @@ test('what follows only a success does not follow a failure', () => {
   assert.equal(toTake(config, [begun(0, 'done')]).length, 1);
 });
 
+test('from Gradio 6 on, nothing but what waits for a failure follows one', () => {
+  const config = { ...app(), version: '6.31.0' };
+  const failed = [begun(0, 'done', { failed: true })];
+  assert.deepEqual(toTake(config, failed), [], 'it would be told its error at each reload');
+  assert.equal(toTake({ ...config, version: '5.50.0' }, failed).length, 1);
+  config.dependencies[1].trigger_only_on_failure = true;
+  assert.equal(toTake(config, failed).length, 1);
+});
+
+test('what a failure has left locked is as the app has it after a reload, with its value', () => {
+  const locked = (version, events) => {
+    const config = { ...app(), version };
+    config.dependencies[1].outputs = [1];
+    const memory = memoryOn(new Shelf());
+    memory.reset({ session: 's', print: printOf(config) });
+    memory.show('1', { value: 'typed', interactive: false });
+    memory.events = events;
+    new Tab(memory, claims([]), () => 's', () => false).edit(config);
+    return config.components[0].props;
+  };
+  const failed = begun(0, 'done', { failed: true });
+  assert.deepEqual(unnamed(locked('6.31.0', [failed])), { value: 'typed' });
+  assert.equal(locked('6.31.0', [failed, begun(0, 'open')]).interactive, false, 'it runs again');
+  assert.equal(locked('6.31.0', [begun(0, 'open')]).interactive, false);
+  assert.equal(locked('5.50.0', [failed]).interactive, false, 'what follows is called, and unlocks it');
+});
+
+const unnamed = ({ elem_id: _, ...props }) => props;
+
 test('a double answers with its event, those that follow are called as what they double', () => {
   const config = app();
   const doubles = new Doubles(config, toTake(config, [begun(0, 'open')]));
-  assert.equal(doubles.of(3)?.begun?.id, 'e0');
-  assert.equal(doubles.of(4)?.begun, null);
-  assert.deepEqual([doubles.originalOf(4), doubles.originalOf(0)], [1, 0]);
-  doubles.giveUp(3);
-  assert.ok(doubles.isVoid(doubles.of(4)));
+  assert.equal(doubles.of(FIRST_OWN)?.begun?.id, 'e0');
+  assert.equal(doubles.of(FIRST_OWN + 1)?.begun, null);
+  assert.deepEqual([doubles.originalOf(FIRST_OWN + 1), doubles.originalOf(0)], [1, 0]);
+  doubles.giveUp(FIRST_OWN);
+  assert.ok(doubles.isVoid(doubles.of(FIRST_OWN + 1)));
 });
 
 // --- A tab
@@ -269,6 +299,10 @@ const tabOn = (shelf, free, isTouched = false) =>
     () => 'ofitsown',
     () => isTouched,
   );
+
+/** The double that an edited app's page calls when it loads; what follows it has the next number. */
+const doubleIn = ({ dependencies }) =>
+  dependencies.find(({ id, targets }) => id >= FIRST_OWN && targets[0][1] === 'load').id;
 
 async function usedTab(shelf) {
   const tab = tabOn(shelf, ['random']);
@@ -287,19 +321,21 @@ test('a page that is loaded again has its session, its inputs and its event', as
   assert.ok(tab.edit(config));
   assert.equal(await tab.session('another'), 'random');
   assert.equal(config.components[0].props.value, 'sent');
-  assert.equal(tab.answerTo(3, [])?.begun?.id, 'e1');
-  assert.equal(tab.answerTo(4, []), null, 'what follows is called');
-  assert.equal(tab.originalOf(4), 1);
+  const double = doubleIn(config);
+  assert.equal(tab.answerTo(double, [])?.begun?.id, 'e1');
+  assert.equal(tab.answerTo(double + 1, []), null, 'what follows is called');
+  assert.equal(tab.originalOf(double + 1), 1);
 });
 
 test('a copy of a tab has a session of its own, and calls nothing twice', async () => {
   const shelf = new Shelf();
   await usedTab(shelf);
   const copy = tabOn(shelf, []);
-  copy.edit(app());
+  const config = app();
+  copy.edit(config);
   assert.equal(await copy.session('another'), 'ofitsown');
-  assert.equal(copy.answerTo(3, [])?.begun, null);
-  assert.equal(copy.answerTo(4, [])?.begun, null);
+  assert.equal(copy.answerTo(doubleIn(config), [])?.begun, null);
+  assert.equal(copy.answerTo(doubleIn(config) + 1, [])?.begun, null);
 });
 
 test('another app is begun with anew, in the same session', async () => {
@@ -369,7 +405,7 @@ test('what runs because the page was loaded is not called once more, and has no 
   const again = tabOn(shelf, ['random']);
   again.edit(config);
   await again.session('x');
-  assert.equal(config.dependencies.length, 4);
+  assert.throws(() => doubleIn(config));
   assert.equal(again.answerTo(3, [])?.begun?.id, 'e3');
   assert.equal(again.answerTo(3, []), null);
   const copy = tabOn(shelf, []);
@@ -382,10 +418,11 @@ test("a session that has become somebody else's is given up, and its events with
   const shelf = new Shelf();
   const { tab: first } = await usedTab(shelf);
   const tab = tabOn(shelf, ['random']);
-  tab.edit(app());
+  const config = app();
+  tab.edit(config);
   await tab.session('x');
   assert.equal(tab.renew(), 'ofitsown');
-  assert.equal(tab.answerTo(3, [])?.begun, null);
+  assert.equal(tab.answerTo(doubleIn(config), [])?.begun, null);
   assert.deepEqual([tab.memory.session, tab.memory.events], ['ofitsown', []]);
   assert.equal(first.renew(), 'ofitsown', 'also one that the page has made');
 });
@@ -394,6 +431,112 @@ test('what was streamed is not kept: its address has gone', () => {
   const memory = memoryOn(new Shelf());
   memory.showOutputs([1, 2], [{ is_stream: true, url: 'x.m3u8' }, 'text'], () => true);
   assert.deepEqual(memory.values, { 2: { value: 'text' } });
+});
+
+// --- What is put in and not sent
+
+const listenersIn = (config) => config.dependencies.filter(({ id }) => id >= FIRST_OWN);
+
+test('each component that somebody may write into is listened to, before all else, and stays as it is', () => {
+  const config = app();
+  config.components.push(
+    { id: 5, type: 'textbox', props: { value: '' } },
+    { id: 6, type: 'textbox', props: { value: 'no default' } },
+    { id: 7, type: 'image', props: { value: 'as built', interactive: true } },
+    { id: 8, type: 'textbox', props: { interactive: false } },
+    { id: 9, type: 'row', skip_api: true, props: {} },
+    { id: 10, type: 'image', props: { streaming: true } },
+  );
+  config.page[''].components.push(5, 7);
+  config.dependencies[1].inputs = [3];
+  listenToInputs(config);
+  const listeners = listenersIn(config);
+  const heard = new Set(listeners.map(({ inputs: [id] }) => id));
+  assert.deepEqual([...heard].sort(), [1, 5, 7], 'nothing becomes writable by it');
+  assert.equal(config.dependencies.indexOf(listeners.at(-1)), listeners.length - 1, 'a function of the app may take its time');
+  assert.deepEqual(config.page[''].dependencies, [0, 1, 2, ...listeners.map(({ id }) => id).reverse()]);
+  for (const { backend_fn, outputs, api_name } of listeners)
+    assert.deepEqual([backend_fn, outputs, api_name], [false, [], false]);
+});
+
+/** What the page of Gradio says, and what the tab is told of it; `acts`: what was done on the page before. */
+function told(value, { word = 'input', isWritten = false, acts = [] } = {}) {
+  const config = app();
+  listenToInputs(config);
+  const { js } = listenersIn(config).find(({ targets }) => targets.some((one) => one[0] === 1 && one[1] === word));
+  const heard = [];
+  const page = new EventTarget();
+  globalThis.window = {};
+  hearInputs({ typed: (...what) => heard.push(what), isWritten: () => isWritten }, page);
+  page.value = 'typed'; // as the field has it in which something was typed
+  for (const act of acts) page.dispatchEvent(new Event(act));
+  new Function(`return ${js}`)()(value);
+  delete globalThis.window;
+  return heard;
+}
+
+test('a change is told where somebody has just done something, and no output comes', () => {
+  assert.deepEqual(told('x'), [[1, 'x']]);
+  assert.deepEqual(told('x', { word: 'change' }), []);
+  assert.deepEqual(told('x', { word: 'change', acts: ['paste'] }), [[1, 'x']]);
+  assert.deepEqual(told('x', { word: 'change', acts: ['paste', 'input'], isWritten: true }), []);
+  assert.deepEqual(told('typed', { word: 'change', acts: ['input'], isWritten: true }), [[1, 'typed']]);
+});
+
+test('a component is written while an event that has it as an output is under way, and just after', async () => {
+  let nowMs = 0;
+  const tab = new Tab(memoryOn(new Shelf()), claims(['random']), String, Boolean, () => nowMs);
+  tab.edit(app());
+  assert.equal(tab.isWritten(2), false);
+  const begun = tab.begin({ key: 'k', fn: 0, body: '{}', data: ['sent'] });
+  assert.deepEqual([tab.isWritten(1), tab.isWritten(2)], [false, true]);
+  tab.ended(begun, ['shown'], false);
+  assert.equal(tab.isWritten(2), true, 'the page has yet to show it');
+  nowMs = 2_000;
+  assert.equal(tab.isWritten(2), false);
+});
+
+test('a value is told as it would be sent, or not at all', () => {
+  class FileData {
+    path = '/x';
+    alt_text = undefined;
+    meta = { _type: 'gradio.FileData' };
+  }
+  for (const same of ['text', 0, false, null, ['a', { b: [1] }]]) assert.deepEqual(told(same), [[1, same]]);
+  assert.deepEqual(told(undefined), [[1, null]]);
+  assert.deepEqual(told([new FileData()]), [[1, [{ path: '/x', meta: { _type: 'gradio.FileData' } }]]]);
+  const streamed = { path: '/x', is_stream: true };
+  for (const not of [new Blob(['x']), { layers: [new Blob(['x'])] }, new Map(), () => 1, [streamed]])
+    assert.deepEqual(told(not), [[1, undefined]]);
+});
+
+test('what can not be kept does not leave what was there before it', async () => {
+  const shelf = new Shelf();
+  const tab = tabOn(shelf, ['random']);
+  tab.edit(app());
+  tab.typed(1, 'as built');
+  assert.deepEqual(tab.memory.values, {}, 'a page tells of what it begins with, too');
+  tab.typed(1, 'typed');
+  tab.typed(1, 'as built');
+  assert.deepEqual(tab.memory.values, { 1: { value: 'as built' } });
+  tab.typed(1, undefined);
+  assert.deepEqual(memoryOn(shelf).values, { 1: {} });
+});
+
+test('what a password field holds is kept nowhere, also in one that has become a password field', () => {
+  const shelf = new Shelf();
+  const tab = tabOn(shelf, ['random']);
+  tab.edit(app());
+  tab.typed(1, 'before');
+  tab.memory.show('1', { type: 'password' }); // an output, as Gradio's updates come
+  tab.typed(1, 'hidden');
+  tab.typed(4, 'hidden');
+  tab.begin({ key: 'k', fn: 0, body: '{"data": ["hidden"]}', data: ['hidden'] });
+  assert.ok(!/hidden|before/.test(JSON.stringify([...shelf.items])));
+  const again = tabOn(shelf, ['random']);
+  again.edit(app());
+  again.begin({ key: 'k', fn: 0, body: '{"data": ["hidden"]}', data: ['hidden'] });
+  assert.ok(!/hidden/.test(JSON.stringify([...shelf.items])));
 });
 
 // --- The badge

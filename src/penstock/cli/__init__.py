@@ -109,7 +109,7 @@ def _add_demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
 
 
 def _add_serve(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    serve = commands.add_parser("serve", help="serve the functions of an app")
+    serve = commands.add_parser("serve", help="serve the functions of an app, or a Gradio app")
     _add_target(serve)
     serve.set_defaults(command=_lazily("serving", "serve"))
 
@@ -129,7 +129,11 @@ def _add_gradio(commands: "_Commands[argparse.ArgumentParser]") -> None:
         gradio.add_argument(name, metavar="VALUE", type=float, default=default, help=f"{text} [{default}]")
     gradio.add_argument("--no-console", action="store_true", help="no console at /penstock")
     gradio.add_argument(
-        "--operators", metavar="LOGIN", action="append", default=[], help="a login that sees everybody's runs"
+        "--operators",
+        metavar="LOGIN",
+        action="append",
+        default=[],
+        help="a login that sees everybody's runs, which others then can't; may be repeated",
     )
     gradio.add_argument("--token", metavar="SECRET", help="lets programs and operators in")
     gradio.set_defaults(command=_lazily("program", "gradio"))

@@ -82,6 +82,7 @@ class GradioMiddleware:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
+        self._said = ""  # why it could not be started, as the log has it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or self._service.is_elsewhere:
@@ -93,6 +94,7 @@ class GradioMiddleware:
         except Exception as error:  # noqa: BLE001 - whatever it is, the app is not to be broken by it
             await self._closed(error, scope, receive, send)
             return
+        self._said = ""
         if service.surfaces.mode == "aside":
             await self._app(scope, receive, send)
             return
@@ -110,12 +112,14 @@ class GradioMiddleware:
 
     async def _closed(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """The store can't be used: streams are refused, everything else is as it would be without us."""
-        if scope["type"] == "http" and self._handler(scope, route_of(scope)) is not None:
-            known = isinstance(error, PenstockError)
-            said = (
-                f"{error.message} {error.hint}".strip() if isinstance(error, PenstockError) else repr(error)
-            )
+        known = isinstance(error, PenstockError)
+        said = f"{error.message} {error.hint}".strip() if isinstance(error, PenstockError) else repr(error)
+        if (
+            said != self._said
+        ):  # each request finds it so, also the one by which launch() looks whether it is up
             log.error("Penstock can't be started: %s", said, exc_info=None if known else error)
+            self._said = said
+        if scope["type"] == "http" and self._handler(scope, route_of(scope)) is not None:
             await respond(refusal(503, said), send)
         else:
             await self._app(scope, receive, send)

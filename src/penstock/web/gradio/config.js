@@ -6,6 +6,7 @@
  * @property {number} id
  * @property {string} type
  * @property {Record<string, any>} props
+ * @property {boolean} [skip_api] no function takes or gives a value of it
  *
  * @typedef {object} Dependency what a function is called by, with what, and where its results go
  * @property {number} id
@@ -26,6 +27,7 @@
  * @property {Record<string, {components: number[], dependencies: number[]}>} page
  * @property {{id: number}} layout
  * @property {string} protocol
+ * @property {string} [version] of Gradio
  * @property {string|null} [username] of who has logged in
  *
  * @typedef {Record<string, Record<string, any>>} Values component id to property to value
@@ -36,6 +38,12 @@ const UNSEEN = ['state', 'timer', 'browserstate'];
 
 /** What a user's page can do: a value under such a name would not be a value. */
 const FORBIDDEN = ['__proto__', 'constructor', 'prototype'];
+
+/** Gradio numbers an app's functions from 0, and on the server those that `gr.render` makes after them: ours are beyond. */
+export const FIRST_OWN = 1_000_000;
+
+/** What no list of an app's functions shows. */
+export const UNLISTED = { api_name: false, show_api: false, api_visibility: 'private' };
 
 /** @param {any} row @param {(item: any) => boolean} fits @returns {boolean} */
 const all = (row, fits) => Array.isArray(row) && row.every(fits);
@@ -51,12 +59,15 @@ export function isKnown(config) {
     ) &&
     all(config.dependencies, isDependency) &&
     isObject(config.page) &&
-    all(Object.values(config.page), (page) => all(page?.dependencies, Number.isInteger))
+    all(Object.values(config.page), isPage)
   );
 }
 
 /** @param {any} it */
 const isObject = (it) => typeof it === 'object' && it !== null && !Array.isArray(it);
+
+/** @param {any} page */
+const isPage = (page) => all(page?.components, Number.isInteger) && all(page.dependencies, Number.isInteger);
 
 /** @param {any} dep */
 function isDependency(dep) {
@@ -114,13 +125,9 @@ export function seenIn({ components }) {
   return new Map(seen.map((one) => [one.id, one]));
 }
 
-/**
- * Give each component that is seen a name in the page, where it has none: from 6.0 on they have not.
- * @param {Config} config is changed
- */
-export function nameElements(config) {
-  for (const { id, props } of seenIn(config).values()) props.elem_id ||= `component-${id}`;
-}
+/** @param {Config} config @returns {number[]} those for passwords */
+export const secretIn = ({ components }) =>
+  components.filter(({ props }) => props.type === 'password').map(({ id }) => id);
 
 /**
  * Begin with these values.
@@ -170,6 +177,19 @@ export function followersOf({ dependencies }, fn) {
   return dependencies.filter((one) => one.trigger_after === fn);
 }
 
+/** @param {Config} config @param {boolean} failed @returns {(follower: Dependency) => boolean} what Gradio calls after such an end */
+export function isCalledAfter(config, failed) {
+  if (!failed) return (one) => !one.trigger_only_on_failure;
+  const major = Number.parseInt(config.version ?? '', 10);
+  if (major >= 6) return (one) => one.trigger_only_on_failure; // from 6.0 on, `.then` is not called after a failure
+  return (one) => !one.trigger_only_on_success;
+}
+
+/** @param {Config} config @param {number} fn @returns {Dependency[]} what is called after it, and after that, to the end */
+export function allFollowersOf(config, fn) {
+  return followersOf(config, fn).flatMap((one) => [one, ...allFollowersOf(config, one.id)]);
+}
+
 /** @param {Config} config @param {number} fn @param {number} parent @param {[number, number][]} doubles */
 function addFollowers(config, fn, parent, doubles) {
   for (const follower of followersOf(config, fn)) {
@@ -179,12 +199,14 @@ function addFollowers(config, fn, parent, doubles) {
   }
 }
 
+/** @param {Config} config @returns {number} for one more function */
+export const freeId = ({ dependencies }) => Math.max(FIRST_OWN - 1, ...dependencies.map(({ id }) => id)) + 1;
+
 /** @param {Config} config @param {Dependency} original @param {object} given @returns {number} its id */
 function double(config, original, given) {
-  const id = Math.max(...config.dependencies.map((one) => one.id)) + 1;
-  const unlisted = { api_name: false, show_api: false, api_visibility: 'private' };
+  const id = freeId(config);
   const own = { inputs: [...original.inputs], outputs: [...original.outputs], cancels: [...original.cancels] };
-  const made = { ...original, ...own, ...unlisted, trigger_mode: 'once', js_implementation: null, ...given, id };
+  const made = { ...original, ...own, ...UNLISTED, trigger_mode: 'once', js_implementation: null, ...given, id };
   for (const one of config.dependencies) if (one.cancels.includes(original.id)) one.cancels.push(id);
   for (const page of Object.values(config.page))
     if (page.dependencies.includes(original.id)) page.dependencies.push(id);

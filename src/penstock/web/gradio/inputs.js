@@ -1,83 +1,145 @@
-// What somebody has typed and not sent: read from the page as it is typed, since nothing else tells.
+// What somebody has put in and not sent. Gradio's own page tells: each component gets a listener, as `.input(None, js=…)` would
+// be in the app, which sends nothing. So values have the form in which they are sent. No network.
+
+import { freeId, seenIn, UNLISTED } from './config.js';
 
 /**
+ * @typedef {import('./config.js').Config} Config
  * @typedef {import('./config.js').Component} Component
- * @typedef {HTMLInputElement|HTMLTextAreaElement} Field
- * @typedef {(field: Field, component: Component, root: Element) => any} Read undefined: nothing to tell
  */
 
-/** @param {Field} field */
-const number = (field) => (field.value === '' || Number.isNaN(Number(field.value)) ? undefined : Number(field.value));
+/** The function of the window that is told. */
+const TOLD = 'penstockGradioInput';
 
-/** @param {Field} field */
-const isChecked = (field) => /** @type {HTMLInputElement} */ (field).checked;
+/** By what a component says that somebody has done something to it; an output does not make it say so. */
+const DONE = ['input', 'upload', 'clear', 'delete'];
 
-/** @type {Record<string, Read>} component type to how its value is read */
-const READ = {
-  textbox: (field) => field.value,
-  multimodaltextbox: (field, { props }) => ({ files: [], ...props.value, text: field.value }),
-  number,
-  slider: number,
-  checkbox: isChecked,
-  radio: (field, component) => (isChecked(field) ? choiceOf(component, field.value) : undefined),
-  checkboxgroup: (_, component, root) =>
-    [...root.querySelectorAll('input[type=checkbox]')]
-      .filter((one) => /** @type {HTMLInputElement} */ (one).checked)
-      .map((one) => choiceOf(component, /** @type {HTMLInputElement} */ (one).name))
-      .filter((value) => value !== undefined),
-  dropdown: (field, component) => (component.props.multiselect ? undefined : choiceOf(component, field.value)),
-};
+/** Some say of some of it (a paste, a date) no more than this, and say the above too early. Outputs make them say it, too. */
+const CHANGED = ['change'];
+
+/** So a change is somebody's where anything was done on the page so long before at most. */
+const LATELY_MS = 5_000;
+
+/** What is done on a page. */
+const ACTS = ['pointerdown', 'keydown', 'input', 'change', 'paste', 'drop'];
 
 /**
- * The value of a choice, by what the page has for it: its name or its value, as text.
- * @param {Component} component
- * @param {string} text
+ * Gradio lets somebody write into a component that a function takes, whatever else holds: a listener must not take one that
+ * nobody may write into. Called before values are restored, as a value may tell, too.
+ * @param {Config} config
+ * @returns {Component[]}
  */
-function choiceOf({ props }, text) {
-  const choices = Array.isArray(props.choices) ? props.choices : [];
-  const found = choices.find(([, value]) => String(value) === text) ?? choices.find(([name]) => String(name) === text);
-  return found?.[1];
+function writable(config) {
+  const inputs = new Set(config.dependencies.flatMap((one) => one.inputs));
+  const outputs = new Set(config.dependencies.flatMap((one) => one.outputs));
+  return [...seenIn(config).values()].filter(
+    (one) => hasValue(one) && isWritable(one, inputs.has(one.id), outputs.has(one.id)),
+  );
 }
 
-/** @type {(element: Element|null) => Element|null} the nearest that has a name */
-const ownerOf = (element) => element?.closest('[id]') ?? null;
+/** @param {Component} one @returns {boolean} neither a row or a button, nor a camera, whose value is what it sees just now */
+const hasValue = (one) => !one.skip_api && one.props.streaming !== true && isRestorable(one);
 
-/** Tells what is typed into a page. */
-export class Inputs {
-  /** @type {Map<string, Component>} by the id of its element */ #components = new Map();
+/**
+ * @param {Component} component
+ * @returns {boolean} whether it can begin with what was sent; a drawing is sent as the name of what was uploaded before
+ */
+export const isRestorable = ({ type }) => type !== 'imageeditor';
 
-  /** @param {(id: number, value: any) => void} typed */
-  constructor(typed) {
-    this.typed = typed;
+/** @param {Component} component @param {boolean} isInput @param {boolean} isOutput */
+function isWritable({ props: { interactive, value } }, isInput, isOutput) {
+  if (typeof interactive === 'boolean') return interactive;
+  return isInput || (!isOutput && isEmpty(value));
+}
+
+/** @param {any} value */
+const isEmpty = (value) => !value || (Array.isArray(value) && value.length === 0);
+
+/**
+ * Have Gradio's page tell when somebody has put something into a component.
+ * @param {Config} config is changed
+ */
+export function listenToInputs(config) {
+  for (const component of writable(config)) {
+    add(config, component, DONE, true);
+    add(config, component, CHANGED, false);
   }
+}
 
-  /** @param {Iterable<Component>} components those whose values may be kept, by the names that their elements have */
-  know(components) {
-    for (const one of components) this.#components.set(one.props.elem_id, one);
-  }
+/** @param {Config} config @param {Component} component @param {string[]} words @param {boolean} isDone */
+function add(config, component, words, isDone) {
+  const id = freeId(config);
+  // The first: an app's own function may take its time, and fail.
+  config.dependencies.unshift(listener(id, component, words, isDone));
+  for (const page of Object.values(config.page))
+    if (page.components.includes(component.id)) page.dependencies.push(id);
+}
 
-  /** @param {EventTarget} page */
-  listen(page) {
-    for (const name of ['input', 'change', 'focusout'])
-      page.addEventListener(name, (event) => this.#heard(event), true);
-  }
+/**
+ * @param {Pick<import('./tab.js').Tab, 'typed'|'isWritten'>} tab
+ * @param {EventTarget} page
+ */
+export function hearInputs(tab, page) {
+  let actedMs = -Infinity;
+  /** @type {any} */ let field = null;
+  for (const name of ACTS) page.addEventListener(name, () => (actedMs = performance.now()), true);
+  page.addEventListener('input', ({ target }) => (field = target), true);
+  /** @param {number} id @param {any} value */
+  const isSomebodys = (id, value) =>
+    (typeof value === 'string' && field?.value === value) || // whatever comes meanwhile, this was typed
+    (performance.now() - actedMs <= LATELY_MS && !tab.isWritten(id));
+  /** @type {any} */ (window)[TOLD] = (/** @type {number} */ id, /** @type {any} */ value, /** @type {boolean} */ isDone) => {
+    if (isDone || isSomebodys(id, value)) tab.typed(id, plain(value));
+  };
+}
 
-  /** @param {Event} event */
-  #heard({ target }) {
-    if (!(target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement)) return;
-    if (target.type === 'password' || target.type === 'file') return;
-    // Gradio's own listeners come first: a choice from a list is written into its field by them.
-    setTimeout(() => this.#read(target), 0);
-  }
+/**
+ * @param {number} id
+ * @param {Component} component
+ * @param {string[]} words
+ * @param {boolean} isDone whether they say that it was somebody
+ * @returns {any} as Gradio describes a function
+ */
+const listener = (id, component, words, isDone) => ({
+  ...UNLISTED,
+  id,
+  targets: words.map((word) => [component.id, word]),
+  inputs: [component.id],
+  outputs: [],
+  backend_fn: false,
+  js: `(value) => window.${TOLD}?.(${component.id}, value, ${isDone})`,
+  queue: false,
+  trigger_mode: 'multiple',
+  show_progress: 'hidden',
+  show_progress_on: null,
+  scroll_to_output: false,
+  batch: false,
+  max_batch_size: 4,
+  cancels: [],
+  types: { generator: false, cancel: false },
+  collects_event_data: false,
+  trigger_after: null,
+  trigger_only_on_success: false,
+  trigger_only_on_failure: false,
+  connection: 'sse',
+  time_limit: null,
+  stream_every: 0.5,
+  event_specific_args: null,
+  js_implementation: null,
+  render_id: null,
+});
 
-  /** @param {Field} field */
-  #read(field) {
-    for (let root = ownerOf(field); root; root = ownerOf(/** @type {Element} */ (root).parentElement)) {
-      const component = this.#components.get(root.id);
-      if (!component) continue;
-      const value = READ[component.type]?.(field, component, root);
-      if (value !== undefined) this.typed(component.id, value);
-      return;
-    }
-  }
+/**
+ * @param {any} value as Gradio's page has it
+ * @returns {any} as it would be sent; undefined where it can't be: it holds what has no JSON form
+ */
+export const plain = (value) => (isPlain(value) ? JSON.parse(JSON.stringify([value]))[0] : undefined);
+
+/** @param {any} value @returns {boolean} */
+function isPlain(value) {
+  if (typeof value !== 'object' || value === null) return !['function', 'symbol', 'bigint'].includes(typeof value);
+  if (Array.isArray(value)) return value.every(isPlain);
+  if (value.is_stream) return false; // its address goes with its run
+  const isData = Object.getPrototypeOf(value) === Object.prototype || value.meta?._type === 'gradio.FileData';
+  return isData && Object.values(value).every(isPlain);
 }

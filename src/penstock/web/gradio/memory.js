@@ -82,12 +82,38 @@ export class Memory {
    * Somebody gives a component this value, or sends it with it.
    * @param {string} id
    * @param {any} value
-   * @param {any} [built] as the app has it
+   * @param {string} [built] as the app has it, in JSON
    */
   give(id, value, built) {
     const before = this.#values.get(id);
-    const known = before && 'value' in before.props ? before.props.value : built;
-    this.show(id, { value }, before?.given || JSON.stringify(known) !== JSON.stringify(value));
+    const known = before && 'value' in before.props ? JSON.stringify(before.props.value) : built;
+    this.show(id, { value }, before?.given || known !== JSON.stringify(value));
+  }
+
+  /** @param {string} id @returns {boolean} whether a value of it is remembered */
+  knows(id) {
+    return 'value' in (this.#values.get(id)?.props ?? {});
+  }
+
+  /** @param {string} id @returns {boolean} whether it has become one for passwords */
+  isSecret(id) {
+    return this.#values.get(id)?.props.type === 'password';
+  }
+
+  /**
+   * What a component shows now can't be kept.
+   * @param {string} id
+   */
+  lose(id) {
+    const { value: _, ...props } = this.#values.get(id)?.props ?? {};
+    this.#drop(id);
+    this.show(id, props);
+  }
+
+  /** @param {string} id */
+  #drop(id) {
+    this.#units -= this.#values.get(id)?.units ?? 0;
+    this.#values.delete(id);
   }
 
   /**
@@ -100,9 +126,9 @@ export class Memory {
   show(id, props, given = false) {
     const before = this.#values.get(id);
     const merged = { ...before?.props, ...props };
+    if (merged.type === 'password') delete merged.value; // it has become one
     const units = JSON.stringify(merged).length;
-    this.#values.delete(id);
-    this.#units -= before?.units ?? 0;
+    this.#drop(id);
     if (units > VALUE_UNITS) return false;
     this.#values.set(id, { units, props: merged, given: given || (before?.given === true && !('value' in props)) });
     this.#units += units;
@@ -111,10 +137,21 @@ export class Memory {
     return true;
   }
 
-  #forgetOldest() {
-    const [id, { units }] = /** @type {any} */ (this.#values.entries().next().value);
+  /**
+   * A component begins as the app has it, but for its value.
+   * @param {string} id
+   */
+  unlock(id) {
+    const before = this.#values.get(id);
+    if (!before) return;
     this.#values.delete(id);
-    this.#units -= units;
+    this.#units -= before.units;
+    if ('value' in before.props) this.show(id, { value: before.props.value }, before.given);
+    else this.#later();
+  }
+
+  #forgetOldest() {
+    this.#drop(/** @type {string} */ (this.#values.keys().next().value));
   }
 
   /**

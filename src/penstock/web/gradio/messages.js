@@ -9,7 +9,7 @@ import { editsOf } from './diffs.js';
 
 /** What a user reads of a run that was lost in a restart. */
 export const INTERRUPTED =
-  'The server was restarted while this was running. What you see is what had come until then; run it again.';
+  'The server was restarted while this was running. What had come until then is kept; run it again.';
 
 /**
  * Says one event to one reader: `process_starts` once and first, and `process_completed` once and last.

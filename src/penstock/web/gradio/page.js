@@ -7,9 +7,8 @@ import { BROWSER } from '../client/env.js';
 import { shelfOf } from '../client/memory.js';
 import { watchPage } from '../client/page.js';
 import { Badge } from './badge.js';
-import { seenIn } from './config.js';
 import { Claims, randomName } from './identity.js';
-import { Inputs } from './inputs.js';
+import { hearInputs } from './inputs.js';
 import { Memory } from './memory.js';
 import { jsonResponse, Routes } from './routes.js';
 import { Tab } from './tab.js';
@@ -74,7 +73,6 @@ function makeTab() {
 /** The page as it stands: all parts, and how they meet. */
 class Page {
   badge = new Badge();
-  inputs = new Inputs((id, value) => this.tab?.typed(id, value));
   /** @type {Tab|null} */ tab = null;
   #leaving = false;
 
@@ -117,8 +115,7 @@ class Page {
     } catch (error) {
       return this.#without(error);
     }
-    this.inputs.know(seenIn(config).values());
-    this.inputs.listen(document);
+    hearInputs(tab, document);
     if (tab.restored || tab.doubles?.size) whenLoaded(() => this.badge.restored());
     return true;
   }

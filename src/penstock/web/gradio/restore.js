@@ -1,6 +1,6 @@
 // What a page that is loaded again takes over from the one before it: a plan, and what becomes of it. No DOM, no network.
 
-import { addDouble, followersOf, isLoad, isRender } from './config.js';
+import { addDouble, allFollowersOf, followersOf, isCalledAfter, isLoad, isRender } from './config.js';
 
 /**
  * @typedef {import('./config.js').Config} Config
@@ -37,10 +37,29 @@ export function toTake(config, events) {
 /** @param {Config} config @param {Begun} begun @param {Begun[]} later */
 function isUnfollowed(config, begun, later) {
   if (later.some(({ fn }) => fn === begun.fn)) return false; // its like has been called again since
-  const due = followersOf(config, begun.fn).filter(
-    (one) => one.backend_fn && !(begun.failed ? one.trigger_only_on_success : one.trigger_only_on_failure),
-  );
+  const isCalled = isCalledAfter(config, begun.failed === true);
+  const due = followersOf(config, begun.fn).filter((one) => one.backend_fn && isCalled(one));
   return due.length > 0 && due.every(({ id }) => !later.some(({ fn }) => fn === id));
+}
+
+/**
+ * Components that would have been set up again after an event, had it not failed: a chat's text box, locked while it is
+ * answered, say. Where Gradio does not call what does that, nothing but a new page unlocks them.
+ * @param {Config} config
+ * @param {Begun[]} events oldest first
+ * @returns {Set<number>}
+ */
+export function leftLocked(config, events) {
+  const isCalled = isCalledAfter(config, true);
+  const last = events.filter(({ fn, state, failed }, place) => {
+    return state === 'done' && failed && !events.slice(place + 1).some((later) => later.fn === fn);
+  });
+  const missed = last.flatMap(({ fn }) =>
+    followersOf(config, fn)
+      .filter((one) => !isCalled(one) && !one.trigger_only_on_success)
+      .flatMap((one) => [one, ...allFollowersOf(config, one.id)]),
+  );
+  return new Set(missed.flatMap(({ outputs }) => outputs));
 }
 
 /** Doubles, by their ids, and the events that answer for them. */

@@ -1,8 +1,9 @@
 // This tab's own page: which session it goes on with, what its components began with, and the events that it has begun.
 // Everything here is a convenience: where it can't be had, the page reconnects, and begins anew when it is loaded again.
 
-import { applyValues, isKnown, isLoad, isRender, nameElements, printOf, seenIn } from './config.js';
-import { Doubles, toTake } from './restore.js';
+import { applyValues, isKnown, isLoad, isRender, printOf, secretIn, seenIn } from './config.js';
+import { isRestorable, listenToInputs } from './inputs.js';
+import { Doubles, leftLocked, toTake } from './restore.js';
 
 /**
  * @typedef {import('./config.js').Config} Config
@@ -10,6 +11,9 @@ import { Doubles, toTake } from './restore.js';
  * @typedef {import('./memory.js').Memory} Memory
  * @typedef {{take: (session: string) => Promise<boolean>, release: () => void}} Claims
  */
+
+/** Gradio's page shows an output so long after it was told of it at most. */
+const SHOWN_MS = 1_000;
 
 /** What a page goes on with. */
 export class Tab {
@@ -19,9 +23,12 @@ export class Tab {
   #own = true;
   /** @type {Promise<string>|null} */ #session = null;
   /** @type {Set<number>} */ #seen = new Set();
+  /** @type {Set<number>} those of them that can begin with what was sent */ #told = new Set();
+  /** @type {Set<number>} components for passwords */ #secret = new Set();
   /** @type {Set<number>} components that somebody had given a value before this page was loaded */ #given = new Set();
   /** @type {Set<number>} functions that were called because it was loaded */ #loaded = new Set();
-  /** @type {Map<number, any>} values as the app has them */ #built = new Map();
+  /** @type {Map<number, number>} when outputs came, by component */ #shownMs = new Map();
+  /** @type {Map<number, string>} values as the app has them, in JSON: Gradio's page may change what it is given */ #built = new Map();
   /** @type {Map<string, string>} what was called last with what, by the page before this one */ #before = new Map();
 
   /**
@@ -29,12 +36,14 @@ export class Tab {
    * @param {Claims} claims
    * @param {() => string} makeName
    * @param {() => boolean} isTouched whether somebody has done anything on this page
+   * @param {() => number} [now] ms
    */
-  constructor(memory, claims, makeName, isTouched) {
+  constructor(memory, claims, makeName, isTouched, now = () => performance.now()) {
     this.memory = memory;
     this.claims = claims;
     this.makeName = makeName;
     this.isTouched = isTouched;
+    this.now = now;
   }
 
   /**
@@ -49,12 +58,15 @@ export class Tab {
     if (memory.print !== print) memory.reset({ session: memory.session, print });
     this.config = config;
     this.#seen = new Set(seenIn(config).keys());
+    this.#told = new Set([...seenIn(config).values()].filter(isRestorable).map(({ id }) => id));
+    this.#secret = new Set(secretIn(config));
     for (const { fn, id, sum, state } of memory.events)
       if (state === 'done' && sum) this.#before.set(`${fn} ${sum}`, id);
     this.#given = new Set(memory.given.map(Number));
-    this.#built = new Map([...seenIn(config)].map(([id, { props }]) => [id, props.value]));
-    nameElements(config);
-    this.restored = applyValues(config, memory.values);
+    this.#built = new Map([...seenIn(config)].map(([id, { props }]) => [id, jsonOf(props.value)]));
+    for (const id of leftLocked(config, memory.events)) memory.unlock(String(id));
+    listenToInputs(config);
+    this.restored = applyValues(config, structuredClone(memory.values));
     this.doubles = new Doubles(config, toTake(config, memory.events));
     return true;
   }
@@ -144,7 +156,14 @@ export class Tab {
    */
   begin({ data, ...sent }) {
     this.#send(sent.fn, data);
-    return this.memory.begin({ ...sent, sum: sumOf(data) });
+    const body = this.#isSecret(sent.fn) ? '' : sent.body;
+    return this.memory.begin({ ...sent, body, sum: sumOf(data) });
+  }
+
+  /** @param {number} fn @returns {boolean} whether it takes a password */
+  #isSecret(fn) {
+    const ids = this.#dependency(fn)?.inputs ?? [];
+    return ids.some((id) => this.#secret.has(id) || this.memory.isSecret(String(id)));
   }
 
   /** @param {Begun} begun @param {string} id */
@@ -183,6 +202,7 @@ export class Tab {
    */
   showed(fn, outputs, spared) {
     const ids = this.#dependency(fn)?.outputs ?? [];
+    for (const id of ids) this.#shownMs.set(id, this.now());
     return this.memory.showOutputs(ids, outputs ?? [], (id, place) => this.#seen.has(id) && !spared.includes(place));
   }
 
@@ -204,17 +224,29 @@ export class Tab {
   #send(fn, data) {
     const ids = this.#dependency(fn)?.inputs ?? [];
     ids.forEach((id, place) => {
-      if (place < data.length && this.#seen.has(id)) this.memory.give(String(id), data[place], this.#built.get(id));
+      if (place < data.length && this.#told.has(id)) this.memory.give(String(id), data[place], this.#built.get(id));
     });
   }
 
   /**
-   * Somebody has typed.
+   * @param {number} id of a component
+   * @returns {boolean} whether its value may just be changed by an output
+   */
+  isWritten(id) {
+    if (this.now() - (this.#shownMs.get(id) ?? -Infinity) < SHOWN_MS) return true;
+    return this.memory.events.some(({ state, fn }) => state !== 'done' && this.#dependency(fn)?.outputs.includes(id));
+  }
+
+  /**
+   * Somebody has typed, or chosen.
    * @param {number} id of the component
-   * @param {any} value
+   * @param {any} value undefined: one that can't be kept, and so the one before it would not be what was there
    */
   typed(id, value) {
-    if (this.#seen.has(id)) this.memory.give(String(id), value);
+    if (!this.#seen.has(id)) return;
+    const built = this.#built.get(id);
+    if (value === undefined) this.memory.lose(String(id));
+    else if (this.memory.knows(String(id)) || jsonOf(value) !== built) this.memory.give(String(id), value, built);
   }
 
   /**
@@ -232,6 +264,9 @@ export class Tab {
     return this.config?.dependencies.find(({ id }) => id === fn);
   }
 }
+
+/** @param {any} value @returns {string} */
+const jsonOf = (value) => JSON.stringify(value ?? null);
 
 /** @param {any[]} data @returns {string} tells what was sent from what else was */
 function sumOf(data) {

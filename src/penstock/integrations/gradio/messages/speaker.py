@@ -23,7 +23,7 @@ PART = "part"
 """Under `MORE`: what stands here is a part of a value that is too large for one event."""
 
 INTERRUPTED = (
-    "The server was restarted while this was running. What you see is what had come until then; run it again."
+    "The server was restarted while this was running. What had come until then is kept; run it again."
 )
 """What a user reads of a run that was lost in a restart."""
 

@@ -35,7 +35,7 @@ class Dependency:
     concurrency_id: of those that share a limit; None for a line of its own. generator: it yields.
     streams_media: some output is streamed sound or pictures. connection: "sse", or "stream" for an input that is
     fed. queue: it waits in line. home: the name of the file that its author wrote it in; empty where that can't be
-    told.
+    told. passwords: places of inputs that are not to be read by anybody.
     """
 
     index: int
@@ -51,6 +51,7 @@ class Dependency:
     idempotent: bool = False
     description: str = ""
     home: str = ""
+    passwords: tuple[int, ...] = ()
 
 
 def idempotent(call: F) -> F:
@@ -143,6 +144,7 @@ def dependency(
         idempotent=is_idempotent(call),
         description=_description(function, call),
         home=_home(call),
+        passwords=_passwords(function),
     )
 
 
@@ -168,6 +170,11 @@ def _group(function: Any, all_of_them: Mapping[int, Any]) -> str | None:
         index for index, other in all_of_them.items() if getattr(other, "concurrency_id", None) == name
     ]
     return _name(sharing[0], all_of_them[sharing[0]]) if len(sharing) > 1 else None
+
+
+def _passwords(function: Any) -> tuple[int, ...]:
+    inputs = enumerate(getattr(function, "inputs", ()))
+    return tuple(place for place, one in inputs if getattr(one, "type", None) == "password")
 
 
 def _streams(output: Any) -> bool:

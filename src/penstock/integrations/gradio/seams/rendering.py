@@ -13,7 +13,7 @@ from .inner import API
 
 __all__ = ["EARLY", "announce", "with_cookie", "with_hook"]
 
-HOOK = Path(__file__).parents[2] / "web" / "gradio" / "node.mjs"
+HOOK = Path(__file__).parents[3] / "web" / "gradio" / "node.mjs"
 
 EARLY = f"{API}/penstock/web/gradio/early.js"
 """The first of ours that such a page asks for, and what it waits for."""

@@ -204,7 +204,7 @@ TABLE = (
     ),
     Surface(
         "window.gradio_config",
-        "restoring inputs and attaching to what runs, after a reload (the page looks itself)",
+        "hearing of inputs, restoring them and attaching to what runs, after a reload (the page looks itself)",
         "a reloaded page begins anew",
         None,
     ),

@@ -148,7 +148,8 @@ async def _store(service: Service, scope: Scope, asked: Join, event: Event) -> R
     function = service.runs.function(event.session_hash, index, asked.api_name)
     home, username = service.runs.home_of(function), username_of(asked.owner)
     request = Request(event.session_hash, asked.route, asked.owner, username, index, home=home)
-    given = input_of(scope, request, asked.body, exact=asked.exact)
+    passwords = service.runs.passwords_of(function)
+    given = input_of(scope, request, asked.body, exact=asked.exact, passwords=passwords)
     return await service.runs.take_in(event.id, function, given, event.session_hash, asked.owner, asked.key)
 
 

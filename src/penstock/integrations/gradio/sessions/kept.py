@@ -1,12 +1,13 @@
 """What a run keeps of the join that began it: its input, and what it takes to join again after a restart."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 from starlette.types import Scope
 
 from ....models import RunRecord
+from ..seams.direct import JOIN
 from ..seams.inner import API
 
 __all__ = ["BY_NAME", "Kept", "Request", "input_of", "kept_in"]
@@ -53,9 +54,22 @@ class Kept(msgspec.Struct, frozen=True):
     gradio: Request | None = None
 
 
-def input_of(scope: Scope, request: Request, body: Mapping[str, Any], *, exact: bool = True) -> bytes:
-    """The input of a run that `body` asks for. exact: it is JSON; what is not can't be asked for again."""
+def input_of(
+    scope: Scope,
+    request: Request,
+    body: Mapping[str, Any],
+    *,
+    exact: bool = True,
+    passwords: Collection[int] = (),
+) -> bytes:
+    """The input of a run that `body` asks for.
+
+    exact: it is JSON; what is not can't be asked for again. passwords: places of inputs that are written to no
+    disk. An event with one can't be asked for again either, and of one that doesn't go by places nothing is kept.
+    """
     data = None if request.route.startswith(BY_NAME) else body.get("data")
+    known = _without(data, passwords) if isinstance(data, list) else []
+    exact = exact and not (passwords and not request.route.startswith(JOIN))
     apart = SECRETS if data is None else {"data", *SECRETS}
     rest = {name: value for name, value in body.items() if name not in apart}
     given = msgspec.structs.replace(
@@ -64,12 +78,16 @@ def input_of(scope: Scope, request: Request, body: Mapping[str, Any], *, exact: 
         headers=_headers(scope),
         scheme=scope.get("scheme", "http"),
         root_path=scope.get("root_path", ""),
-        again=not SECRETS & body.keys(),
+        again=not SECRETS & body.keys() and known == (data or []),
     )
-    kept = msgspec.json.encode(Kept(data if isinstance(data, list) else [], given)) if exact else b""
+    kept = msgspec.json.encode(Kept(known, given)) if exact else b""
     if kept and len(kept) <= INPUT_BYTES:
         return kept
     return msgspec.json.encode(Kept([], msgspec.structs.replace(given, body={}, again=False)))
+
+
+def _without(data: list[Any], places: Collection[int]) -> list[Any]:
+    return [None if place in places and value else value for place, value in enumerate(data)]
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -82,6 +82,11 @@ class Runs:
         found = self._registered.get(function)
         return "" if found is None else found.home
 
+    def passwords_of(self, function: str) -> tuple[int, ...]:
+        """The places of a function's inputs that are passwords."""
+        found = self._registered.get(function)
+        return () if found is None else found.passwords
+
     def _register(self, function: Dependency) -> str:
         if self._registered.get(function.name) == function:
             return function.name
