@@ -274,6 +274,20 @@ async def test_json_that_calls_itself_a_form_is_looked_at_as_well(server: Gradio
             assert answer.json() == {"detail": "Session not found."}, kind
 
 
+async def test_a_form_with_files_names_no_session_of_somebody_elses(server: GradioServer) -> None:
+    async with two(server, "browser") as (ann, other), ann.present():
+        for name, said in ((ann.hash, "Session not found."), (uuid.uuid4().hex, "Function not found.")):
+            fields = {"component_id": "1", "fn_name": "x", "session_hash": name}
+            parts: list[Any] = [("file", ("a.txt", b"x" * 200_000, "text/plain"))]
+            parts += [(field, (None, value.encode())) for field, value in fields.items()]  # as the page does
+            answer = await other.http.post("/gradio_api/component_server", files=parts)
+            assert (answer.status_code, answer.json()) == (404, {"detail": said})
+        mine = await ann.http.post(
+            "/gradio_api/component_server", files={"file": b"x"}, data=fields | {"session_hash": ann.hash}
+        )
+        assert mine.json() == {"detail": "Function not found."}
+
+
 async def test_without_a_login_nothing_of_an_app_with_one_is_answered_or_done(server: GradioServer) -> None:
     async with await user(server, "ann") as ann, Session(f"{server.url}/closed", ann.hash) as nobody:
         await nobody.http.get("/")  # the page to log in, with a cookie

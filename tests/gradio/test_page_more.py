@@ -126,6 +126,23 @@ async def test_a_page_whose_cookies_were_cleared_begins_anew(page: GradioPage) -
     assert await page.toasts() == []
 
 
+async def test_a_page_that_another_first_one_took_the_cookie_from_goes_on(page: GradioPage) -> None:
+    # Two that are fetched at once get a cookie each, and the browser keeps the later one.
+    await page.run("first", 60)
+    context = page.page.context
+    await context.clear_cookies()
+    second = GradioPage(await page.tab.chromium.open(page.proxy.url), page.proxy)
+    await second.ready()
+    await page.page.bring_to_front()
+    await page.ends("first", times=1)
+    for times, word in enumerate(("again", "and again"), start=2):
+        await page.run(word, 5)
+        await page.ends(word, times=times, steps=5)
+    assert await page.is_same()
+    assert await page.toasts() == []
+    await second.page.close()
+
+
 async def test_another_client_in_the_page_is_not_disturbed(page: GradioPage) -> None:
     await page.run("mine", 60)
     told = await page.page.evaluate(

@@ -1,6 +1,8 @@
 """A restart takes nothing that was stored: what waited goes on under its id, what ran is ended with a reason."""
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,25 @@ async def test_a_finished_event_is_still_told_after_a_restart(version: str, tmp_
     assert rest[-2]["output"]["data"] == [TEN]
 
 
+async def test_what_nobody_owns_and_ended_long_ago_is_not_read_again_after_a_restart(tmp_path: Path) -> None:
+    async with (
+        GradioServer("newest", program(idempotent=False), cwd=tmp_path) as server,
+        Session(server.url) as session,
+    ):
+        events = [await session.join(0, 10, "") for _ in range(2)]
+        assert [
+            one["event_id"] for one in await session.read() if one["msg"] == "process_completed"
+        ] == events
+        server.kill()
+        an_hour = "UPDATE runs SET ended_at_ms = ended_at_ms - 3600000 WHERE id = ?"
+        with contextlib.closing(sqlite3.connect(tmp_path / "penstock.db")) as store, store:
+            store.execute(an_hour, [events[0]])
+        await asyncio.to_thread(server.start)
+        said = [(await session.http.get(f"/gradio_api/call/count/{one}")).text for one in events]
+    assert TEN not in said[0]
+    assert TEN in said[1]
+
+
 async def test_what_was_called_by_the_names_of_its_parameters_goes_on(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     async with (
@@ -142,3 +163,44 @@ async def test_what_waits_for_one_program_is_not_begun_by_another(tmp_path: Path
         await asyncio.to_thread(one.start)
         said = await session.read(cursor="", event=waits)
     assert texts([message for message in said if message.get("event_id") == waits])[-1] == "one"
+
+
+GUARDED = """
+import os, pathlib, time
+import fastapi, gradio as gr, uvicorn
+
+def work(said, gate):
+    while gate and not pathlib.Path(gate).exists():
+        time.sleep(0.02)
+    return said
+
+with gr.Blocks() as demo:
+    said, gate, out = gr.Textbox(), gr.Textbox(), gr.Textbox()
+    gr.Button().click(work, [said, gate], out, api_name="work", concurrency_limit=1)
+app = fastapi.FastAPI()
+gr.mount_gradio_app(app, demo, path="", auth_dependency=lambda request: request.headers.get("x-user"))
+uvicorn.run(app, port=int(os.environ["GRADIO_SERVER_PORT"]))
+"""
+
+
+@pytest.mark.parametrize("first", ["ann", "bob"])
+async def test_what_waits_goes_on_when_its_person_is_back_whoever_comes_first(
+    first: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    async with GradioServer("newest", GUARDED, cwd=tmp_path) as server:
+        ann = Session(server.url, headers={"X-User": "ann"})
+        bob = Session(server.url, ann.hash, headers={"X-User": "bob"})
+        async with ann, bob:
+            await ann.join(0, "first", str(gate))
+            waits = await ann.join(0, "second", "")
+            server.kill()
+            await asyncio.to_thread(server.start)
+            if first == "bob":
+                path = f"/gradio_api/heartbeat/{ann.hash}"
+                async with bob.http.stream("GET", path) as answer:
+                    assert answer.status_code == 404
+                assert (await bob.post(0, "mine", "")).status_code == 404
+            gate.touch()
+            said = await ann.read(cursor="", event=waits)
+    assert texts([message for message in said if message.get("event_id") == waits])[-1] == "second"

@@ -17,15 +17,18 @@ const real = globalThis.fetch;
 class World {
   runs = new PretendedServer();
   asked = [];
+  let = []; // and not refused
   answers = []; // to joins, in order; without one it is recorded
+  strange = []; // sessions that are somebody else's
   leaving = false;
   stream = null; // Gradio's own
+  timers = [];
   #ids = 0;
 
   constructor() {
     globalThis.fetch = (input, init) => this.#fetch(input, init);
     const clock = { now: () => 0, random: () => 0, pause: async () => {} };
-    const env = { now: () => 0, random: () => 0, setTimeout: () => 0, clearTimeout() {} };
+    const env = { now: () => 0, random: () => 0, setTimeout: (work) => void this.timers.push(work), clearTimeout() {} };
     this.wrap = new Wrap(
       new Routes(BASE),
       {
@@ -47,6 +50,9 @@ class World {
     const url = String(input.url ?? input);
     if (url.startsWith(BASE)) return this.runs.fetch(url.replace(BASE, 'http://app.test/'), init);
     this.asked.push([url.replace(API, ''), init.headers ? new Headers(init.headers).get('X-Penstock-Key') : null]);
+    const named = init.body ? JSON.parse(init.body).session_hash : /(?:heartbeat\/|session_hash=)(\w+)/.exec(url)?.[1];
+    if (this.strange.includes(named)) return Response.json({ detail: 'Session not found.' }, { status: 404 });
+    this.let.push(`${url.replace(API, '')} ${named}`);
     if (url.includes('/heartbeat/')) return new Response(new ReadableStream());
     if (url.includes('/queue/data')) return new Response(this.stream);
     if (!url.includes('/queue/join')) return Response.json({ data: ['called'] });
@@ -225,6 +231,50 @@ inWorld('calls without the queue are made once and as they are', async (world) =
   const body = JSON.stringify({ data: [], fn_index: 0, session_hash: 'abc' });
   const response = await world.wrap.fetch(`${API}run/predict`, { method: 'POST', body });
   assert.deepEqual([await response.json(), world.asked], [{ data: ['called'] }, [['run/predict', null]]]);
+});
+
+// Two first pages at once get two cookies, and the browser keeps the later one; or its cookies are cleared.
+inWorld("a page whose own session is not its any more goes on in another, whatever it asks first", async (world) => {
+  await world.join();
+  world.strange = ['abc'];
+  const body = JSON.stringify({ data: [{ session_hash: 'abc' }], fn_index: 0, session_hash: 'abc' });
+  const post = (path) => world.wrap.fetch(`${API}${path}`, { method: 'POST', body });
+  for (const path of ['run/predict', 'component_server', 'queue/join?']) {
+    world.let = [];
+    assert.equal((await post(path)).status, 200);
+    const { hash } = world.wrap.visits.get('abc');
+    assert.notEqual(hash, world.strange.at(-1));
+    assert.ok(world.let.includes(`heartbeat/${hash} ${hash}`), 'it is there for the new one');
+    world.strange.push(hash);
+  }
+});
+
+inWorld('what is under way in a session that is given up is asked for in the next, by each', async (world) => {
+  world.strange = ['abc'];
+  const joined = await Promise.all([world.join(), world.join()]);
+  assert.deepEqual(
+    joined.map(({ status }) => status),
+    [200, 200],
+  );
+  const names = new Set(world.let.map((asked) => asked.split(' ')[1]));
+  assert.deepEqual([...names], [world.wrap.visits.get('abc').hash]);
+});
+
+inWorld('a presence that is refused as another session is asked for in one of its own, and not at once', async (world) => {
+  world.strange = ['abc'];
+  await world.wrap.fetch(`${API}heartbeat/abc`);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual([world.let, world.timers.length], [[], 1]);
+  world.timers[0]();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const { hash } = world.wrap.visits.get('abc');
+  assert.deepEqual(world.let, [`heartbeat/${hash} ${hash}`]);
+});
+
+inWorld("what Gradio does not find is its own answer, and no reason to leave the session", async (world) => {
+  world.answers = [() => Response.json({ detail: 'Not Found' }, { status: 404 })];
+  assert.equal((await world.join()).status, 404);
+  assert.equal(world.wrap.visits.get('abc').hash, 'abc');
 });
 
 inWorld('requests to others are let through as they came', async (world) => {

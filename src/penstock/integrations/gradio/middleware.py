@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import PenstockError, StoreError
 from ...server.refusing import refuse
+from .access.forms import Form
 from .page import with_script
 from .seams.inner import (
     API,
@@ -137,7 +138,10 @@ class GradioMiddleware:
         if not await service.owners.admits(scope):
             await service.owners.refuse(scope, receive, send)
             return
-        await handler(scope, receive, send, await service.owners.of(scope))
+        try:
+            await handler(scope, receive, send, await service.owners.of(scope))
+        except StoreError as error:  # whose it is comes first, so nothing has been answered
+            await self._closed(error, scope, receive, send)
 
     # Who answers what
 
@@ -161,8 +165,8 @@ class GradioMiddleware:
 
     async def _direct(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """A call past the queue: it uses the state of the session that it names, or goes on with its event."""
-        if _is_upload(scope):
-            await self._app(scope, receive, send)
+        if (kind := _form_in(scope)) is not None:
+            await self._form(kind, (scope, receive, send), asking)
             return
         body = await read_body(receive)
         if body is None:
@@ -177,6 +181,27 @@ class GradioMiddleware:
             await self._in_session(name, given.get("fn_index"), (scope, _again(body, receive), send), asking)
         else:
             await self._app(scope, _again(body, receive), send)
+
+    async def _form(self, kind: bytes, request: tuple[Scope, Receive, Send], asking: str | None) -> None:
+        """A call with files, which are not gathered here: it ends where it names somebody else's session."""
+
+        async def admits(name: str) -> bool:
+            await self._service.settled(name)
+            return self._service.may_use(name, asking)
+
+        async def answer(message: Message) -> None:
+            if not form.refused:
+                await send(message)
+
+        scope, receive, send = request
+        form = Form(kind, receive, admits)
+        try:
+            await self._app(scope, form.receive, answer)
+        except Exception:
+            if not form.refused:  # else it has seen its client leave
+                raise
+        if form.refused:
+            await respond(refusal(404, "Session not found."), send)
 
     async def _in_session(
         self, name: str, fn_index: Any, request: tuple[Scope, Receive, Send], asking: str | None
@@ -196,12 +221,8 @@ class GradioMiddleware:
             await send(message)
 
         with service.session(name, asking, scope).held():
-            try:
-                await service.states.restore(name, asking)
-            except PenstockError as error:
-                await self._closed(error, scope, receive, send)
-            else:
-                await self._app(scope, receive, answer)
+            await service.states.restore(name, asking)
+            await self._app(scope, receive, answer)
 
     async def _data(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         await read_messages(self._service, scope, receive, send, asking)
@@ -341,13 +362,13 @@ def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_upload(scope: Scope) -> bool:
-    """Whether it is certainly a form: files are not gathered here.
+def _form_in(scope: Scope) -> bytes | None:
+    """The kind of what is certainly a form: files are not gathered here.
 
     Gradio takes it for one in lower case only, and looks for JSON in any other.
     """
     kinds = [value for name, value in scope["headers"] if name == b"content-type"]
-    return bool(kinds) and all(kind.startswith(b"multipart/form-data") for kind in kinds)
+    return kinds[0] if kinds and all(kind.startswith(b"multipart/form-data") for kind in kinds) else None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

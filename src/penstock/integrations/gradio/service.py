@@ -27,6 +27,7 @@ from .sessions.heartbeat import Heart
 from .sessions.pump import Pump
 from .sessions.runs import Runs
 from .sessions.sessions import Session, Sessions
+from .sessions.whose import Whose
 from .states.states import States
 
 __all__ = ["Service"]
@@ -64,6 +65,7 @@ class Service:
     surfaces: Surfaces
     runs: Runs
     states: States
+    whose_sessions: Whose
     owners: Owners
     short: Direct | None
     guard: ASGIApp
@@ -79,7 +81,6 @@ class Service:
         self._app = app
         self._starting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._started_at = time.monotonic()
         self._pumps: dict[str, Pump] = {}
         self._hearts: dict[str, Heart] = {}
         self._inner_ids: dict[str, Event] = {}
@@ -118,7 +119,6 @@ class Service:
         self, gradio: Any, inner: ASGIApp, begin: Callable[["Service"], Awaitable[None]]
     ) -> None:
         self.gradio, self.inner, self.surfaces = gradio, inner, detect(gradio)
-        self._started_at = time.monotonic()
         self.runs = Runs(self._app, self.surfaces, gradio)
         try:
             await self.runs.start(self._left, self.wake.set)
@@ -126,6 +126,7 @@ class Service:
             self._failed_at = time.monotonic()
             raise
         self.states = States(gradio, self.runs.values, self.surfaces.label)
+        self.whose_sessions = Whose(self.sessions, self.runs.values, self.surfaces.label)
         self.owners = Owners(gradio, inner)
         self.short = direct(gradio, inner)
         given = self.options
@@ -317,7 +318,11 @@ class Service:
             self.keep(heart.leave())
         ending = self._endings[name] = asyncio.create_task(self._end(session, pump))
         self.keep(ending)
-        ending.add_done_callback(lambda _: self._endings.pop(name, None))
+        ending.add_done_callback(lambda _: self._ended(name, ending))
+
+    def _ended(self, name: str, ending: asyncio.Task[None]) -> None:
+        if self._endings.get(name) is ending:  # else a later session of that name is ending
+            del self._endings[name]
 
     async def _end(self, session: Session, pump: Pump | None) -> None:
         pending = session.pending
@@ -330,26 +335,30 @@ class Service:
         if pump is not None:
             await pump.leave()
         self.surfaces.forget_session(self.gradio, session.hash)
+        await self.whose_sessions.forget(session)
 
     async def settled(self, session_hash: str | None) -> None:
-        """Wait while an earlier session of that hash ends: Gradio clears away what it finds under it."""
+        """Wait while an earlier session of that hash ends: Gradio clears away what it finds under it.
+
+        Then it is known whose it was, before a restart, too. Raises StoreError where that can't be told.
+        """
         while (ending := self._endings.get(session_hash or "")) is not None:
             await asyncio.wait([ending])
+        if session_hash:
+            await self.whose_sessions.learn(session_hash)
 
     # Whose
 
     async def whose(self, run_id: str) -> tuple[bool, str | None]:
         """Whether there is such a run that may still be read, and whose it is.
 
-        What was begun without a cookie is not kept beyond its end and the grace, or the one after a restart.
+        What was begun without a cookie is not kept beyond its end and the grace; what a restart interrupts ends
+        with it.
         """
         known, owner = await self.runs.owner_of(run_id)
         if known and owner is None and self.sessions.holder(run_id) is None:
-            known = self._just_started() or await self.runs.ended_within(run_id, self.options.grace_s)
+            known = await self.runs.ended_within(run_id, self.options.grace_s)
         return known, owner
-
-    def _just_started(self) -> bool:
-        return time.monotonic() - self._started_at <= self.options.grace_s
 
     async def may_read(self, run_id: str, asking: str | None) -> bool:
         """Whether somebody may read a run."""

@@ -17,7 +17,7 @@ export class Presence {
   #wake = () => {};
 
   /**
-   * @param {(signal: AbortSignal) => Promise<Response>} ask
+   * @param {(signal: AbortSignal) => Promise<Response|null>} ask null: it is to be asked in another way the next time
    * @param {{setTimeout: (work: () => void, ms: number) => any, clearTimeout: (timer: any) => void, now: () => number,
    *   random: () => number}} env
    */
@@ -76,6 +76,7 @@ export class Presence {
   /** @param {AbortSignal} signal @returns {Promise<boolean>} whether the server wants none */
   async #once(signal) {
     const response = await this.ask(signal);
+    if (!response) return false;
     if (!response.ok)
       return response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status);
     const reader = response.body?.getReader();

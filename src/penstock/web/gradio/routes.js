@@ -64,9 +64,17 @@ export function renamedUrl(url, from, to) {
  */
 export function renamedBody(body, from, to) {
   if (from === to) return body;
-  if (typeof body === 'string') return body.replace(`"session_hash":"${from}"`, `"session_hash":"${to}"`);
+  if (typeof body === 'string') return renamedText(body, from, to);
   if (body instanceof FormData && body.get('session_hash') === from) body.set('session_hash', to);
   return body;
+}
+
+// Parsed: what somebody sends may have a member of that name, too.
+/** @param {string} text @param {string} from @param {string} to */
+function renamedText(text, from, to) {
+  if (!text.includes(from)) return text;
+  const said = JSON.parse(text);
+  return said?.session_hash === from ? JSON.stringify({ ...said, session_hash: to }) : text;
 }
 
 /** @param {URL} url @param {BodyInit|null|undefined} body @returns {string} the session that a request names; '' for none */
@@ -76,6 +84,19 @@ export function sessionIn({ pathname, searchParams }, body) {
   if (typeof body === 'string') return /"session_hash":"([A-Za-z0-9]+)"/.exec(body)?.[1] ?? '';
   if (body instanceof FormData) return String(body.get('session_hash') ?? '');
   return '';
+}
+
+/** What the server says of a session that is somebody else's. Gradio has none of it. */
+const STRANGE = 'Session not found.';
+
+/** @param {Response} response @returns {Promise<boolean>} whether nothing was done, as the session is somebody else's */
+export async function isStrange(response) {
+  if (response.status !== 404) return false;
+  const said = await response
+    .clone()
+    .json()
+    .catch(() => null);
+  return said?.detail === STRANGE;
 }
 
 /** @param {object} body @returns {Response} as a server would send it */

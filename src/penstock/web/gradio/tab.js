@@ -21,7 +21,6 @@ export class Tab {
   /** @type {Doubles|null} */ doubles = null;
   /** components that began with another value than the app's */ restored = 0;
   #own = true;
-  /** whether the session is that of a page before this one */ #kept = false;
   /** @type {Promise<string>|null} */ #session = null;
   /** @type {Set<number>} */ #seen = new Set();
   /** @type {Set<number>} those of them that can begin with what was sent */ #told = new Set();
@@ -84,25 +83,24 @@ export class Tab {
   /** @param {string} name */
   async #claim(name) {
     const { memory, claims } = this;
-    this.#kept = memory.session !== '';
     if (!memory.session) {
       memory.session = name;
       memory.writeAbout();
       claims.take(name);
     } else if (!(await claims.take(memory.session))) {
-      this.#kept = this.#own = false;
+      this.#own = false;
       this.#begin();
     }
     return memory.session;
   }
 
   /**
-   * The session that this tab had is not its any more: somebody else has logged in, or the browser's cookies were cleared.
-   * @returns {string} another one; '' where it had one of its own
+   * The session that this tab had is not its any more: somebody else has logged in, the browser's cookies were cleared, or it
+   * got another one with a page that was loaded at the same time.
+   * @returns {string} another one
    */
   renew() {
-    if (!this.#kept) return '';
-    this.#kept = this.#own = false;
+    this.#own = false;
     return this.#begin();
   }
 

@@ -3,7 +3,7 @@
 import { untilAnswered } from './again.js';
 import { Feed, without } from './feed.js';
 import { endless, Presence } from './presence.js';
-import { jsonResponse } from './routes.js';
+import { isStrange, jsonResponse, renamedBody, renamedUrl } from './routes.js';
 
 /**
  * @typedef {import('./memory.js').Begun} Begun
@@ -52,7 +52,11 @@ export class Visit {
   /** @param {AbortSignal} signal */
   async #beat(signal) {
     await this.ready;
-    return this.around.fetch(`${this.around.api}heartbeat/${this.hash}`, { signal, cache: 'no-store' });
+    const used = this.hash;
+    const response = await this.around.fetch(`${this.around.api}heartbeat/${used}`, { signal, cache: 'no-store' });
+    if (!(await isStrange(response))) return response;
+    this.#renew(used);
+    return null;
   }
 
   /** How its readers' connections are: worst first. @returns {'reconnecting'|'connecting'|'live'|'idle'} */
@@ -75,9 +79,35 @@ export class Visit {
     return endless();
   }
 
-  /** @param {() => Promise<Response>} ask for Gradio's own @param {AbortSignal|null} [signal] */
-  data(ask, signal) {
-    return this.feed.answer(ask, signal);
+  /** @param {string} url of Gradio's own @param {RequestInit} init */
+  data(url, { signal, ...init }) {
+    const used = this.hash;
+    return this.feed.answer(() => this.around.fetch(renamedUrl(url, used, this.hash), init), signal);
+  }
+
+  /**
+   * A request in the session. Where that is not this page's any more, nothing was done: it is made in another one.
+   * @param {string} url
+   * @param {RequestInit} init
+   * @param {Begun|null} [begun] what it asks for
+   * @param {(url: string, init: RequestInit) => Promise<Response>} [fetch]
+   */
+  async ask(url, init, begun = null, fetch = this.around.fetch) {
+    const used = this.hash;
+    const response = await fetch(url, init);
+    if (!(await isStrange(response))) return response;
+    if (this.#renew(used)) this.presence.want(false); // the next is that of this one
+    this.#changed();
+    if (begun) this.tab?.memory.keep(begun);
+    return fetch(renamedUrl(url, used, this.hash), { ...init, body: renamedBody(init.body, used, this.hash) });
+  }
+
+  // Nothing of another's is read: it begins with nothing.
+  /** @param {string} used @returns {boolean} whether it is this call that has begun another */
+  #renew(used) {
+    if (this.hash !== used) return false;
+    this.hash = this.tab ? this.tab.renew() : this.around.makeKey();
+    return true;
   }
 
   /**
@@ -108,7 +138,7 @@ export class Visit {
     const fn = this.tab?.originalOf(asked.fn_index) ?? asked.fn_index;
     const body = JSON.stringify({ ...asked, fn_index: fn, session_hash: this.hash });
     this.tab?.called(fn, asked.data ?? []);
-    const response = await this.around.fetch(url, { ...init, body });
+    const response = await this.ask(url, { ...init, body });
     const { data } = response.ok ? await response.clone().json() : { data: null };
     const spared = this.tab?.spare(fn) ?? [];
     this.tab?.showed(fn, data, spared);
@@ -142,12 +172,8 @@ export class Visit {
     this.#joining += 1;
     this.#changed();
     try {
-      const used = this.hash;
-      const ask = () => this.around.fetch(url, { ...init, headers, body });
-      const response = await this.#untilAnswered(ask, init.signal);
-      if (response.status !== 404 || !this.#renew(used, begun)) return await this.#joined(response, begun);
-      body = JSON.stringify({ ...JSON.parse(body), session_hash: this.hash });
-      return await this.#joined(await this.#untilAnswered(ask, init.signal), begun);
+      const ask = (/** @type {string} */ to, /** @type {RequestInit} */ how) => this.repeat(to, how);
+      return await this.#joined(await this.ask(url, { ...init, headers, body }, begun, ask), begun);
     } catch (error) {
       if (begun) this.tab?.memory.drop(begun);
       throw error;
@@ -155,19 +181,6 @@ export class Visit {
       this.#joining -= 1;
       this.#changed();
     }
-  }
-
-  // The server knows the session, and as somebody else's.
-  /** @param {string} used @param {Begun|null} begun @returns {boolean} whether there is another by now */
-  #renew(used, begun) {
-    if (this.hash === used) {
-      const session = this.tab?.renew();
-      if (!session) return false;
-      this.hash = session;
-      this.presence.want(false); // the next is that of this one
-    }
-    if (begun) this.tab?.memory.keep(begun);
-    return true;
   }
 
   /** @param {Response} response @param {Begun|null} begun */

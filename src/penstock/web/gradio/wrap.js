@@ -9,15 +9,15 @@ import { Visit } from './visit.js';
  * @typedef {{url: string, init: RequestInit, visit: Visit}} Asked a request, in the server's words
  */
 
-/** @type {Record<Exclude<Kind, 'config'>, (asked: Asked, fetch: Surroundings['fetch']) => Promise<Response>|Response>} */
+/** @type {Record<Exclude<Kind, 'config'>, (asked: Asked) => Promise<Response>|Response>} */
 const ACTS = {
-  data: ({ url, init, visit }, fetch) => visit.data(() => fetch(url, withoutSignal(init)), init.signal),
+  data: ({ url, init, visit }) => visit.data(url, init),
   join: ({ url, init, visit }) => visit.join(url, init),
   call: ({ url, init, visit }) => visit.call(url, init),
   heartbeat: ({ visit }) => visit.heartbeat(),
   cancel: ({ url, init, visit }) => visit.cancel(url, init),
   repeatable: ({ url, init, visit }) => visit.repeat(url, init),
-  other: ({ url, init }, fetch) => fetch(url, init),
+  other: ({ url, init, visit }) => visit.ask(url, init),
 };
 
 /**
@@ -31,9 +31,6 @@ function shield(input) {
 
 /** What is in them is looked at. @type {Kind[]} */
 const READ = ['join', 'call', 'cancel'];
-
-/** @param {RequestInit} init */
-const withoutSignal = ({ signal: _, ...init }) => init;
 
 /**
  * An address and its options. Gradio's page asks for streams with a Request, and with nothing else.
@@ -86,7 +83,7 @@ export class Wrap {
       init: this.#renamed(asked.init, visit),
       visit,
     };
-    return ACTS[kind](renamed, this.around.fetch);
+    return ACTS[kind](renamed);
   }
 
   /** @param {{url: URL, init: RequestInit}} asked */

@@ -223,8 +223,10 @@ class MessageStream:
             if time.monotonic() - began > LIVED_S:
                 patience.progressed()
 
-    def _hear(self, message: Message) -> bool:
-        """Take a message; whether it brought something."""
+    def _hear(self, message: Any) -> bool:
+        """Take a message; whether it brought something. Raises ProtocolError for what is none."""
+        if not isinstance(message, dict) or "msg" not in message:
+            raise ProtocolError("This is no message of Gradio's.", hint="A proxy may have answered.")
         kind, event_id = message["msg"], message.get("event_id")
         if kind == "close_stream":
             raise _Closed

@@ -76,15 +76,17 @@ async def join(service: Service, scope: Scope, raw: bytes, owner: str | None) ->
 
 async def _join(service: Service, scope: Scope, asked: Join) -> Answer:
     name = asked.session_hash
-    await service.settled(name)
-    if not service.may_use(name, asked.owner):
-        return refusal(404, "Session not found.")
     how = _by_key if asked.key else _by_gradio
     try:
+        await service.settled(name)
+        if not service.may_use(name, asked.owner):
+            return refusal(404, "Session not found.")
         if name is None:
             return await how(service, scope, asked)
         await service.states.restore(name, asked.owner)
-        with service.session(name, asked.owner, scope).held():
+        session = service.session(name, asked.owner, scope)
+        with session.held():
+            await service.whose_sessions.keep(session)
             return await how(service, scope, asked)
     except PenstockError as error:
         answer = refusal(503, f"The event can't be kept: {error.message} {error.hint}".strip())

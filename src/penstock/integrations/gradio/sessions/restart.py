@@ -4,8 +4,10 @@ through Penstock's own API or its console are joined for the first time."""
 import asyncio
 import contextlib
 import logging
+import math
 import time
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from starlette.types import Scope
@@ -18,6 +20,7 @@ from ..service import Service
 from .events import Event
 from .joins import inner_join, is_join
 from .kept import BY_NAME, Kept, Request, kept_in
+from .sessions import Session
 
 __all__ = ["watch"]
 
@@ -26,6 +29,10 @@ log = logging.getLogger("penstock")
 LOOK_S = 1.0
 """How often the line is looked at unasked: whoever has to log in first may be back."""
 
+AGAIN_S = 1.0
+"""How soon it is tried again to join a run whose person is not back, or for which Gradio's line has no room.
+Whatever is written to the store wakes us, up to ten times a second."""
+
 LOGIN_S = 600.0
 """How long somebody may take to log in again after a restart, which has forgotten who he was."""
 
@@ -33,23 +40,22 @@ MOST_AT_ONCE = 100
 """Runs taken up in one look, the oldest: Gradio's own line is told of each one by one."""
 
 
-class Waiting(NamedTuple):
-    """A run that is to be joined, and since when, in monotonic seconds."""
+@dataclass
+class Held:
+    """When a run was taken into our care, and when it was last tried to join it, in monotonic seconds."""
 
-    run: RunRecord
     since_s: float
+    tried_s: float = -math.inf
 
 
 async def watch(service: Service) -> None:
     """Take up waiting runs that nobody has joined, until the service stops."""
-    held: dict[str, Waiting] = {}
+    held: dict[str, Held] = {}  # nothing but ids: their inputs may be large, and are in the store
     while True:
         try:
-            for run in await service.runs.waiting(MOST_AT_ONCE):
-                held[run.id] = Waiting(run, time.monotonic())
-            for waiting in tuple(held.values()):
-                if await _settled(service, waiting):
-                    del held[waiting.run.id]
+            for run_id in await _found(service):
+                held[run_id] = Held(time.monotonic())
+            await _try(service, held)
         except StoreError as error:
             log.warning("Runs that wait for Gradio can't be looked for: %s", error.message)
         except Exception:  # there will be others
@@ -60,9 +66,24 @@ async def watch(service: Service) -> None:
                 await service.wake.wait()
 
 
-async def _settled(service: Service, waiting: Waiting) -> bool:
+async def _found(service: Service) -> list[str]:
+    return [run.id for run in await service.runs.waiting(MOST_AT_ONCE)]
+
+
+async def _try(service: Service, held: dict[str, Held]) -> None:
+    """Join those that were not tried lately."""
+    for run_id, one in tuple(held.items()):
+        if time.monotonic() >= one.tried_s + AGAIN_S:
+            one.tried_s = time.monotonic()
+            if await _settled(service, run_id, one.since_s):
+                del held[run_id]
+
+
+async def _settled(service: Service, run_id: str, since_s: float) -> bool:
     """Whether nothing is left to do for it."""
-    run = waiting.run
+    run = await service.runs.run(run_id)
+    if run is None or run.state is not RunState.QUEUED:
+        return True
     try:
         settled = await _taken_up(service, run)
     except StoreError:
@@ -71,7 +92,7 @@ async def _settled(service: Service, waiting: Waiting) -> bool:
         log.exception("Run %s can't be joined.", run.id)
         await service.runs.fail(run.id, {"code": "refused", "message": f"Gradio: {error!r}", "hint": ""})
         return True
-    if not settled and _is_gone(service, waiting):
+    if not settled and _is_gone(service, run, since_s):
         await service.runs.cancel(run.id, "abandoned")
     return settled
 
@@ -79,9 +100,6 @@ async def _settled(service: Service, waiting: Waiting) -> bool:
 async def _taken_up(service: Service, run: RunRecord) -> bool:
     kept = kept_in(run)
     request = kept.gradio or _of_api(service, run)
-    now = await service.runs.run(run.id)
-    if now is None or now.state is not RunState.QUEUED:
-        return True
     if _is_strange(service, run, request):
         return True
     known = service.runs.index_of(run.function) is not None and is_join(request.route)
@@ -103,10 +121,10 @@ async def _taken_up(service: Service, run: RunRecord) -> bool:
     return True
 
 
-def _is_gone(service: Service, waiting: Waiting) -> bool:
+def _is_gone(service: Service, run: RunRecord, since_s: float) -> bool:
     """Whether its page has not come back. What came through Penstock's API has none."""
-    request = kept_in(waiting.run).gradio
-    late = time.monotonic() > waiting.since_s + max(LOGIN_S, service.options.grace_s)
+    request = kept_in(run).gradio
+    late = time.monotonic() > since_s + max(LOGIN_S, service.options.grace_s)
     return request is not None and late and service.sessions.find(request.session_hash) is None
 
 
@@ -122,13 +140,20 @@ def _is_strange(service: Service, run: RunRecord, request: Request) -> bool:
 
 def _taken_over(service: Service, request: Request) -> bool:
     """Somebody else has a session of that hash by now."""
+    return service.sessions.find(request.session_hash) is not None and _his(service, request) is None
+
+
+def _his(service: Service, request: Request) -> Session | None:
+    """The session, where its person is back: its latest request is one that Gradio lets in."""
     session = service.sessions.find(request.session_hash)
-    return session is not None and not may_read(request.owner, session.owner)
+    return session if session is not None and may_read(request.owner, session.owner) else None
 
 
 async def _join(service: Service, request: Request, kept: Kept) -> tuple[Answer, str | None]:
     await service.states.restore(request.session_hash, request.owner)
     scope = _scope_of(service, request)
+    if _his(service, request) is not None:
+        return await inner_join(service, scope, request.route, _body(kept, request))
     with service.surfaces.login_as(service.gradio, request.username) as cookies:
         if cookies is None:  # its person has to come back first
             return Answer(401, [], b""), None
@@ -160,8 +185,8 @@ def _body(kept: Kept, request: Request) -> bytes:
 
 def _scope_of(service: Service, request: Request) -> Scope:
     """A request like the one that began the run; one of its person's own, if he is back."""
-    session = service.sessions.find(request.session_hash)
-    if session is not None and may_read(request.owner, session.owner):
+    session = _his(service, request)
+    if session is not None:
         return dict(session.scope)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
     path = request.root_path + request.route

@@ -32,7 +32,7 @@ class Session:
 
     owner: whoever began it, see `owners`; None where nobody can be told from another.
     scope: its latest request that was let in, as what calls to the inner app are made from.
-    joined: the number of its latest event.
+    joined: the number of its latest event. told: what the store knows of its owner, see `Whose`.
     on_over: called once when nobody has been there for its grace.
     """
 
@@ -50,6 +50,7 @@ class Session:
         self.events: dict[str, Event] = {}
         self._open: dict[str, Event] = {}
         self.joined = 0
+        self.told: tuple[str | None, int] | None = None
         self.closing = contextlib.ExitStack()
         """What ends with it."""
         self._grace_s, self._close_grace_s = graces_s
@@ -195,6 +196,17 @@ class Sessions:
         session = self._sessions.get(name)
         return session.owner if session is not None else self._owners.get(name, asking)
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a session of that hash, or it is known whose the last was."""
+        return name in self._sessions or name in self._owners
+
+    def remember(self, name: str, owner: str) -> None:
+        """Whose the session of that hash was."""
+        self._owners[name] = owner
+        self._owners.move_to_end(name)
+        if len(self._owners) > KEPT_OWNERS:
+            self._owners.popitem(last=False)
+
     def begin(self, name: str, owner: str | None, scope: Scope) -> Session:
         """The session of that hash, made where there is none: then `owner` has it."""
         session = self._sessions.get(name)
@@ -238,10 +250,7 @@ class Sessions:
             for event_id in session.events:
                 self._holders.pop(event_id, None)
             if session.owner is not None:
-                self._owners[session.hash] = session.owner
-                self._owners.move_to_end(session.hash)
-            if len(self._owners) > KEPT_OWNERS:
-                self._owners.popitem(last=False)
+                self.remember(session.hash, session.owner)
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
