@@ -206,9 +206,7 @@ async def test_the_badge_is_read_out_and_no_style_of_an_app_reaches_it(page: Gra
     page.proxy.online()
 
 
-async def test_a_chat_that_a_restart_interrupts_goes_on_in_the_page(
-    page: GradioPage, server: GradioServer
-) -> None:
+async def test_a_chat_that_a_restart_interrupts_goes_on(page: GradioPage, server: GradioServer) -> None:
     chat, box = page.page.locator("[role=log]"), page.page.locator("textarea").last
     await box.fill("hello")
     await box.press("Enter")
