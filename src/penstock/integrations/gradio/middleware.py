@@ -32,6 +32,7 @@ from .service import Service
 from .sessions import heartbeat, restart
 from .sessions.data import read_messages, read_simple
 from .sessions.joins import join
+from .sessions.unusable import refused_begin, refused_read
 
 __all__ = ["GradioMiddleware"]
 
@@ -118,10 +119,12 @@ class GradioMiddleware:
         ):  # each request finds it so, also the one by which launch() looks whether it is up
             log.error("Penstock can't be started: %s", said, exc_info=None if known else error)
             self._said = said
-        if scope["type"] == "http" and self._handler(scope, route_of(scope)) is not None:
-            await respond(refusal(503, said), send)
-        else:
+        handler = self._handler(scope, route_of(scope))
+        if scope["type"] != "http" or handler is None:
             await self._app(scope, receive, send)
+            return
+        refused = refused_begin if handler in (self._join, self._direct) else refused_read
+        await respond(refused(self._service, error), send)
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
