@@ -24,7 +24,7 @@ from .middleware import GradioMiddleware
 from .options import Options
 from .seams import surfaces
 from .seams.inner import API, call
-from .seams.launching import is_mounted, late
+from .seams.launching import is_launched_aloud, is_mounted, late
 from .seams.rendering import announce
 from .service import Service
 
@@ -156,7 +156,7 @@ def _hardened(create_app: Callable[..., Any], options: Options, make_app: MakeAp
 
 def _add(service: Service, given: dict[str, Any]) -> None:
     """The middleware and the lifespan, to the arguments of `create_app`."""
-    own = Middleware(GradioMiddleware, service=service)
+    own = Middleware(GradioMiddleware, service=service, aloud=is_launched_aloud())
     app_kwargs = dict(given.get("app_kwargs") or {})  # the caller may use his again
     app_kwargs["lifespan"] = _lifespan(service, app_kwargs.get("lifespan"))
     if given.get("app") is None:

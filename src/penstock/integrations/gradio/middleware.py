@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import PenstockError, StoreError
 from ...server.refusing import refuse
+from .options import Options
 from .page import with_script
 from .seams.inner import (
     API,
@@ -77,11 +78,15 @@ Handler = Callable[[Scope, Receive, Send, str | None], Awaitable[None]]
 
 
 class GradioMiddleware:
-    """ASGI middleware inside of a Gradio app, through the documented `app_kwargs={"middleware": […]}`."""
+    """ASGI middleware inside of a Gradio app, through the documented `app_kwargs={"middleware": […]}`.
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    aloud: whether the terminal is told once that it is there, among Gradio's own lines; else the log is.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, *, aloud: bool = False) -> None:
         self._app = app
         self._service = service
+        self._tell: Callable[[str], None] | None = _print if aloud else log.info
         self._said = ""  # why it could not be started, as the log has it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,6 +103,9 @@ class GradioMiddleware:
         if service.surfaces.mode == "aside":
             await self._app(scope, receive, send)
             return
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(_on(service.options))
         handler = self._handler(scope, route)
         if handler is None:
             await self._page(scope, receive, send)
@@ -327,6 +335,18 @@ class GradioMiddleware:
             )
         else:
             await respond(refusal(405, "Method Not Allowed"), send)
+
+
+def _on(options: Options) -> str:
+    """What is said once it has begun."""
+    place = (options.store or "").removeprefix("sqlite:///")
+    kept = "in memory until the server ends" if place == "memory:" else f"in {place}"
+    console = ", its console is at /penstock" if options.console else ""
+    return f"Penstock is on: runs are kept {kept}{console}"
+
+
+def _print(said: str) -> None:
+    print(f"* {said}", flush=True)
 
 
 def _below(scope: Scope) -> Scope:
