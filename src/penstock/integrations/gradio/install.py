@@ -28,7 +28,7 @@ from .seams.launching import is_launched_aloud, is_mounted, late
 from .seams.rendering import announce
 from .service import Service
 
-__all__ = ["OLDEST_VERSION", "close_all", "install", "installed"]
+__all__ = ["OLDEST_VERSION", "close_all", "has_served", "install", "installed"]
 
 OLDEST_VERSION = (5, 0)
 """Older ones speak another protocol, and no longer import with today's libraries."""
@@ -42,6 +42,9 @@ _lock = threading.Lock()
 
 _services: "weakref.WeakSet[Service]" = weakref.WeakSet()
 """All that were made in this process, for a server that leaves."""
+
+_begun = threading.Event()
+"""Set when a hardened app has begun to be served."""
 
 MakeApp = Callable[[Options, bool], Host]
 
@@ -88,6 +91,11 @@ def _can_be_hardened(App: Any) -> bool:  # noqa: N803 - a class
         "This Gradio makes its apps in a way that is not known; it is left as it is: %s.", surfaces.SUPPORTED
     )
     return False
+
+
+def has_served() -> bool:
+    """Whether any Gradio app was launched, or served otherwise, in this process."""
+    return _begun.is_set()
 
 
 def close_all() -> None:
@@ -178,6 +186,7 @@ def _lifespan(service: Service, users: Callable[[Any], Any] | None) -> Callable[
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
+        _begun.set()
         async with contextlib.AsyncExitStack() as stack:
             state = None if users is None else await stack.enter_async_context(users(app))
             stack.push_async_callback(service.stop)
