@@ -8,9 +8,9 @@ compare. The agents need no key: what they read, and report on, is the standard 
 Gradio 5.50 or newer.
 """
 
+import argparse
 import ast
 import html
-import sys
 import sysconfig
 import threading
 import time
@@ -21,7 +21,10 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-plain = "--plain" in sys.argv
+options = argparse.ArgumentParser(description="A viewer of agents' traces, as a Gradio app.")
+options.add_argument("--plain", action="store_true", help="Gradio as it comes, without Penstock")
+# As a program only: whatever imports it (`penstock serve`, say) has a command line of its own.
+plain = options.parse_args(None if __name__ == "__main__" else []).plain
 
 if not plain:
     import penstock.gradio

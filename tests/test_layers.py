@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 FLOORS = (
-    ("errors", "events", "files", "meters", "models", "settings"),
+    ("errors", "events", "files", "meters", "models", "settings", "trouble"),
     ("protocol",),
     ("storage",),
     ("hub", "queue", "worker", "janitor", "memory", "presence", "services"),

@@ -23,6 +23,7 @@ from .models import Claimed, RunFilter
 from .presence import TOLD_S
 from .storage.base import Store, WorkerSign
 from .storage.uploads import Uploads
+from .trouble import Trouble
 from .worker import end_unexecuted, retry_at_ms
 
 __all__ = ["Janitor", "process_is_gone", "worker_name"]
@@ -127,14 +128,14 @@ class Janitor:
 
     async def enforce(self, end: End) -> None:
         """End what has waited too long, or what nobody watches any more, until cancelled."""
+        trouble = Trouble(log, "Limits in time can't be kept")
         while True:
             await asyncio.sleep(LIMITS_S)
             try:
                 await self._enforce(end)
-            except StoreError as error:
-                log.warning("Limits in time can't be kept: %s %s", error.message, error.hint)
-            except Exception:
-                log.exception("Limits in time can't be kept.")
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 - said; it is tried again
+                trouble.met(error)
 
     async def _enforce(self, end: End) -> None:
         await self._end_overdue(end)
@@ -168,26 +169,26 @@ class Janitor:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        trouble = Trouble(log, "Lost workers can't be looked for", logging.ERROR)
         while True:
             await asyncio.sleep(self._lease_s / SWEEPS_PER_LEASE)
             try:
                 await self.sweep()
-            except StoreError as error:
-                log.error("Lost workers can't be looked for: %s %s", error.message, error.hint)  # noqa: TRY400
-            except Exception:
-                log.exception("Lost workers can't be looked for.")
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 - said; it is tried again
+                trouble.met(error)
 
     async def expire(self, uploads: Uploads, keep_s: float) -> None:
         """Remove uploads that no run uses, `keep_s` after their last bytes, until cancelled."""
         every_s = min(max(keep_s / EXPIRY_LOOKS, LIMITS_S), MOST_EXPIRY_S)
+        trouble = Trouble(log, "Uploads can't be looked through", logging.ERROR)
         while True:
             await asyncio.sleep(every_s * random.uniform(0.5, 1))  # noqa: S311 - processes that started together
             try:
                 await self.expire_once(uploads, keep_s)
-            except StoreError as error:
-                log.error("Uploads can't be looked through: %s %s", error.message, error.hint)  # noqa: TRY400
-            except Exception:
-                log.exception("Uploads can't be looked through.")
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 - said; it is tried again
+                trouble.met(error)
 
     async def expire_once(self, uploads: Uploads, keep_s: float) -> None:
         """Look through all uploads. Raises StoreError."""

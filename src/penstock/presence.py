@@ -7,9 +7,9 @@ import asyncio
 import logging
 import time
 
-from .errors import StoreError
 from .hub import Hub
 from .storage.base import Store
+from .trouble import Trouble
 
 __all__ = ["TOLD_S", "Presence"]
 
@@ -36,6 +36,7 @@ class Presence:
         self._hub = hub
         self._told: set[str] = set()
         self._everything_at = float("-inf")
+        self._trouble = Trouble(log, "The store can't be told who reads")
         hub.lately = set()
 
     async def run(self) -> None:
@@ -44,10 +45,8 @@ class Presence:
             await asyncio.sleep(TELL_S)
             try:
                 await self._tell()
-            except StoreError as error:
-                log.warning("The store can't be told who reads: %s", error.message)
-            except Exception:
-                log.exception("The store can't be told who reads.")
+            except Exception as error:  # noqa: BLE001 - said; the others go on
+                self._trouble.met(error)
 
     async def _tell(self) -> None:
         now, now_ms = time.monotonic(), time.time_ns() // 1_000_000
@@ -61,6 +60,8 @@ class Presence:
         present = {run_id: run_id in read for run_id in changed | fleeting.keys()}
         if present:
             await self._store.watch(self._worker, present, now_ms)
+        if fleeting or present:
+            self._trouble.over()
         self._told = read
         if everything:
             self._everything_at = now

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gradio_client.exceptions import AppError
 
+from penstock.gradio import Client
 from penstock.testing import until
 
 from .server import GradioServer
@@ -84,5 +86,42 @@ async def test_a_page_is_there_though_the_store_was_never(tmp_path: Path) -> Non
             assert "gradio_config" in page.text
             answer = await session.post(COUNT, 3, 0)
             assert answer.status_code == 503
+            assert answer.headers["retry-after"]
             assert "locked" in answer.json()["detail"]
             assert server.output.count("Penstock can't be started") == 1
+
+
+async def test_a_store_that_can_never_be_used_is_said_in_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"notes, not a database. " * 200)
+    options = {"store": f"sqlite:///{tmp_path / 'notes.txt'}"}
+    async with (
+        GradioServer("newest", APP, options=options, cwd=tmp_path) as server,
+        Session(server.url) as session,
+    ):
+        answer = await session.post(COUNT, 3, 0)
+        said = answer.json()["detail"]
+        assert answer.status_code == 500, "of a 503 Gradio's page says that it is busy"
+        assert said.startswith("notes.txt: file is not a database.")
+        assert "store=" in said
+        assert "PENSTOCK_STORE" in said
+        console = await session.http.get("/penstock/")
+        assert console.status_code == 503
+        assert str(tmp_path) not in said + console.text, "where it lies is for the log"
+        assert f"{tmp_path / 'notes.txt'}: file is not a database" in server.output
+        read = await session.http.get("/gradio_api/queue/data", params={"session_hash": "any"})
+        assert read.status_code == 503, "who reads comes again"
+
+
+async def test_a_store_that_is_removed_is_said_in_its_own_words(tmp_path: Path) -> None:
+    async with GradioServer("newest", APP, cwd=tmp_path) as server, Session(server.url) as session:
+        await session.join(COUNT, 1, 0)
+        await session.read()
+        client = await asyncio.to_thread(Client, server.url, verbose=False)
+        for file in tmp_path.glob("penstock.db*"):
+            file.unlink()
+        for key in (None, uuid.uuid4().hex):
+            answer = await session.post(COUNT, 3, 0, key=key)
+            assert answer.status_code == 500
+            assert "penstock.db is gone" in answer.json()["detail"]
+        with pytest.raises(AppError, match="is gone"):
+            await asyncio.to_thread(client.predict, 3, 0, api_name="/count")

@@ -264,3 +264,41 @@ async def test_a_program_runs_as_it_is(version: str, tmp_path: Path) -> None:
         assert await asyncio.to_thread(server.interrupt) == 0
         assert "after launch()" in server.output
     assert (tmp_path / "own.db").exists()
+
+
+LAUNCHED = """
+import gradio
+with gradio.Blocks() as demo:
+    gradio.Textbox()
+demo.queue().launch({})
+"""
+
+MOUNTED = """
+import os, fastapi, gradio, logging, uvicorn
+logging.basicConfig(level=logging.INFO)
+with gradio.Blocks() as demo:
+    gradio.Textbox()
+app = gradio.mount_gradio_app(fastapi.FastAPI(), demo, path="/")
+uvicorn.run(app, port=int(os.environ["GRADIO_SERVER_PORT"]))
+"""
+
+ON = "Penstock is on: runs are kept in kept.db, its console is at /penstock"
+
+
+@pytest.mark.parametrize("version", ENDS)
+async def test_a_launch_says_that_penstock_is_on(version: str) -> None:
+    options = {"store": "sqlite:///kept.db"}
+    async with GradioServer(version, LAUNCHED.format(""), options=options) as server:
+        await until(lambda: "* Penstock is on" in server.output)
+        assert server.output.count(f"* {ON}\n") == 1
+
+
+async def test_nothing_is_printed_where_launch_prints_nothing() -> None:
+    quiet = LAUNCHED.format("quiet=True, prevent_thread_lock=True")
+    blocks = "print('Uvicorn running on', demo.local_url)\ndemo.block_thread()\n"
+    async with GradioServer("newest", quiet + blocks) as server:
+        assert "/penstock/" in httpx.get(server.url).text
+        assert "Penstock is on" not in server.output
+    async with GradioServer("newest", MOUNTED, options={"store": "sqlite:///kept.db"}) as server:
+        await until(lambda: f"INFO:penstock:{ON}\n" in server.output)
+        assert f"* {ON}" not in server.output

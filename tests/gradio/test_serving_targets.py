@@ -85,10 +85,12 @@ async def test_the_app_that_is_meant_is_found(version: str, tmp_path: Path) -> N
     ("options", "said"),
     [
         (["tls.py"], "launch() asks for ssl_keyfile, and penstock serve speaks no TLS."),
-        (["none.py"], "No App was named, and none.py has none."),
+        (["none.py"], "none.py has neither an App nor a Gradio app.\n"),
+        (["none.py"], "found as `demo`"),
+        (["demo.py:nobody"], "demo.py has no Gradio app named 'nobody'."),
         (["launched.py", "--workers", "2"], "Gradio keeps its sessions in one process"),
     ],
-    ids=["tls", "none", "workers"],
+    ids=["tls", "none", "hint", "name", "workers"],
 )
 def test_what_can_not_be_served_is_said(options: list[str], said: str, tmp_path: Path) -> None:
     write(tmp_path)
@@ -102,3 +104,13 @@ def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=90)
     assert done.returncode == 2
     assert "There is no file nowhere.py." in done.stderr
+
+
+def test_a_program_that_launches_nothing_is_said(tmp_path: Path) -> None:
+    source = "import gradio\nwith gradio.Blocks() as demo: ...\ndemo.queue()\n"
+    (tmp_path / "app.py").write_text(source)
+    argv = [sys.executable, "-m", "penstock", "gradio", "app.py"]
+    done = subprocess.run(argv, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=90)
+    assert done.returncode == 1
+    assert "app.py has launched no Gradio app" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

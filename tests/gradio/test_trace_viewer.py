@@ -1,5 +1,7 @@
 """The example app: three agents at once, on each version, and without Penstock."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .server import VERSIONS, GradioServer
+from .server import VERSIONS, GradioServer, environment
 from .test_features_of_clients import Wire
 
 VIEWER = Path(__file__).parents[2] / "examples" / "gradio_trace_viewer.py"
@@ -51,3 +53,12 @@ def test_its_page_says_how_it_is_served(viewers: dict[str, GradioServer]) -> Non
             text = str(wire.config["components"])
         assert ("in plain Gradio" in text) == (way == "plain")
         assert ("penstock.gradio.install()" in text) == (way != "plain")
+
+
+def test_its_command_line_is_looked_at() -> None:
+    for option, code, said in (("--help", 0, "--plain"), ("--plian", 2, "--plian")):
+        done = subprocess.run(
+            [sys.executable, VIEWER, option], env=environment(), capture_output=True, text=True, timeout=90
+        )
+        assert done.returncode == code
+        assert said in done.stdout + done.stderr

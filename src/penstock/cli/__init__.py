@@ -214,5 +214,6 @@ def _add_settings(parser: argparse.ArgumentParser, settings: Sequence[Setting]) 
         "settings", "Each is also an environment variable: --name is PENSTOCK_NAME."
     )
     for setting in settings:
-        text = f"{setting.help} [{setting.default}]" if setting.default != "" else setting.help
+        default = "none" if setting.default is None else setting.default  # as it is written there
+        text = f"{setting.help} [{default}]" if default != "" else setting.help
         group.add_argument(setting.flag, metavar="VALUE", help=text.replace("%", "%%"))

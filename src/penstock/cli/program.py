@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import ConfigError
+from .show import note
 
 __all__ = ["gradio"]
 
@@ -13,9 +14,10 @@ __all__ = ["gradio"]
 def gradio(given: argparse.Namespace) -> int:
     """Run a program as `python FILE` would, with `penstock.gradio.install` called before it.
 
-    What it raises, and what it exits with, is the command's own.
+    What it raises, and what it exits with, is the command's own; 1 where it has launched nothing.
     """
     from ..gradio import install
+    from ..integrations.gradio.install import has_served
 
     path = Path(given.file)
     if not path.is_file():
@@ -32,6 +34,9 @@ def gradio(given: argparse.Namespace) -> int:
         token=given.token,
     )
     _run(path, given.arguments)
+    if not has_served():  # as a file that only tells another command, `gradio FILE`, say, what `demo` is
+        note(f"{path} has launched no Gradio app: is there no demo.launch() in it, or nothing that calls it?")
+        return 1
     return 0
 
 

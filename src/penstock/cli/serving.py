@@ -168,11 +168,13 @@ def _host(
     from ..app import App
     from ..hosting import Host, find_blocks
 
-    module, _, name = loaded
+    module, place, name = loaded
     if not name and any(isinstance(value, App) for value in vars(module).values()):
         return None
     launch = find_blocks(*loaded, launches)
     if launch is None:
+        if "gradio" in sys.modules and not isinstance(getattr(module, name, None), App):
+            raise _no_gradio(place, name)
         return None
     if given.workers > 1:
         raise ConfigError(
@@ -182,6 +184,16 @@ def _host(
     _log_to_stderr()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # with which Gradio asks its own server how it is
     return Host(launch, _settings(given))
+
+
+def _no_gradio(place: str, name: str) -> ConfigError:
+    """A file that imports Gradio means one of its apps, most likely."""
+    found = f"no Gradio app named {name!r}" if name else "neither an App nor a Gradio app"
+    return ConfigError(
+        f"{place} has {found}.",
+        hint="It is found as `demo`, or as the only one, where it stands in the file and not in a function only;"
+        f" any other is named: {place}:NAME.",
+    )
 
 
 def _settings(given: argparse.Namespace) -> dict[str, str | None]:

@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import StoreError
 from ..hub import Hub, Status
 from ..models import Pace, RunRecord, RunState, Standing, Stream, Submitted, Tally
 from ..protocol.limits import eta_s
 from ..storage.base import Store
+from ..trouble import Trouble
 from ..worker import Groups, Worker
 
 __all__ = ["Standings"]
@@ -185,14 +185,16 @@ class Standings:
 
     async def run(self) -> None:
         """Tell readers what has changed, until cancelled."""
+        trouble = Trouble(log, "Nobody can be told where their runs stand")
         while True:
             await asyncio.sleep(TELL_S)
             try:
                 await self._tell()
-            except StoreError as error:
-                log.warning("Nobody can be told where their runs stand: %s", error.message)
-            except Exception:
-                log.exception("Nobody can be told where their runs stand.")
+            except Exception as error:  # noqa: BLE001 - said; the next look may go well
+                trouble.met(error)
+            else:
+                if self._hub.subscribers:  # else nothing was asked
+                    trouble.over()
 
     async def _tell(self) -> None:
         for run_id, status in (await self._look(self._silent())).items():

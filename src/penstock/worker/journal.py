@@ -16,6 +16,7 @@ from ..errors import Fenced, StoreError
 from ..meters import Moments
 from ..models import Append, Chunk, Claimed, Ending
 from ..storage.base import Store
+from ..trouble import Trouble
 from .outcome import GiveBack
 from .recorder import Recorder
 
@@ -63,6 +64,7 @@ class Journal:
         self._thread = threading.get_ident()
         self._wake = asyncio.Event()
         self._ready: dict[Recorder, None] = {}
+        self._trouble = Trouble(log, "The store can't be written, runs wait", logging.ERROR)
         self._ticks: dict[float, list[Recorder]] = {}
         self._many_until = 0.0
 
@@ -173,9 +175,12 @@ class Journal:
         wait_s, most_s = RETRY_S
         while True:
             try:
-                return await write()
+                written = await write()
             except StoreError as error:
-                log.error("The store can't be written, runs wait: %s %s", error.message, error.hint)  # noqa: TRY400
+                self._trouble.met(error)
+            else:
+                self._trouble.over()
+                return written
             await asyncio.sleep(wait_s)
             wait_s = min(most_s, wait_s * 2)
 

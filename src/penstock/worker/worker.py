@@ -14,6 +14,7 @@ from ..models import Chunk, Claimed
 from ..settings import Settings
 from ..storage.base import Store
 from ..storage.uploads import Uploads, make_uploads
+from ..trouble import Trouble
 from .execute import STOP_GRACE_S
 from .executor import Executor
 from .function import Function
@@ -260,20 +261,21 @@ class Worker:
         self._wake.set()
 
     async def _sign_loop(self) -> None:
+        trouble = Trouble(log, "The lease could not be renewed", logging.ERROR)
         while True:
             await asyncio.sleep(self._settings.lease_s / SIGNS_PER_LEASE)
             try:
                 await self._sign()
                 self._look_for_strays = True
                 self._wake.set()
-            except StoreError as error:
-                log.error("The lease could not be renewed: %s %s", error.message, error.hint)  # noqa: TRY400
-            except Exception:
-                log.exception("The lease could not be renewed.")
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 - said; it is tried again
+                trouble.met(error)
 
     # Claims
 
     async def _claim_loop(self) -> None:
+        trouble = Trouble(log, "Runs can't be claimed", logging.ERROR)
         while True:
             await self._wait_for_news()
             try:
@@ -284,11 +286,9 @@ class Worker:
                             await self._reconcile()
                         self._look_for_strays = False
                 await self._notice_cancels()
-            except StoreError as error:
-                log.error("Runs can't be claimed: %s %s", error.message, error.hint)  # noqa: TRY400
-                await asyncio.sleep(LOOK_S)
-            except Exception:  # a fault of ours, but while this process signs, no other would claim for it
-                log.exception("Runs can't be claimed.")
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 - while this process signs, no other would claim for it
+                trouble.met(error)
                 await asyncio.sleep(LOOK_S)
 
     async def _wait_for_news(self) -> None:

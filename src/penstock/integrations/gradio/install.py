@@ -24,11 +24,11 @@ from .middleware import GradioMiddleware
 from .options import Options
 from .seams import surfaces
 from .seams.inner import API, call
-from .seams.launching import is_mounted, late
+from .seams.launching import is_launched_aloud, is_mounted, late
 from .seams.rendering import announce
 from .service import Service
 
-__all__ = ["OLDEST_VERSION", "close_all", "install", "installed"]
+__all__ = ["OLDEST_VERSION", "close_all", "has_served", "install", "installed"]
 
 OLDEST_VERSION = (5, 0)
 """Older ones speak another protocol, and no longer import with today's libraries."""
@@ -42,6 +42,9 @@ _lock = threading.Lock()
 
 _services: "weakref.WeakSet[Service]" = weakref.WeakSet()
 """All that were made in this process, for a server that leaves."""
+
+_begun = threading.Event()
+"""Set when a hardened app has begun to be served."""
 
 MakeApp = Callable[[Options, bool], Host]
 
@@ -88,6 +91,11 @@ def _can_be_hardened(App: Any) -> bool:  # noqa: N803 - a class
         "This Gradio makes its apps in a way that is not known; it is left as it is: %s.", surfaces.SUPPORTED
     )
     return False
+
+
+def has_served() -> bool:
+    """Whether any Gradio app was launched, or served otherwise, in this process."""
+    return _begun.is_set()
 
 
 def close_all() -> None:
@@ -156,7 +164,7 @@ def _hardened(create_app: Callable[..., Any], options: Options, make_app: MakeAp
 
 def _add(service: Service, given: dict[str, Any]) -> None:
     """The middleware and the lifespan, to the arguments of `create_app`."""
-    own = Middleware(GradioMiddleware, service=service)
+    own = Middleware(GradioMiddleware, service=service, aloud=is_launched_aloud())
     app_kwargs = dict(given.get("app_kwargs") or {})  # the caller may use his again
     app_kwargs["lifespan"] = _lifespan(service, app_kwargs.get("lifespan"))
     if given.get("app") is None:
@@ -178,6 +186,7 @@ def _lifespan(service: Service, users: Callable[[Any], Any] | None) -> Callable[
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
+        _begun.set()
         async with contextlib.AsyncExitStack() as stack:
             state = None if users is None else await stack.enter_async_context(users(app))
             stack.push_async_callback(service.stop)

@@ -11,9 +11,11 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...errors import PenstockError, StoreError
+from ...errors import StoreError
 from ...server.refusing import refuse
-from .access.forms import Form
+from ...trouble import Trouble
+from .access.forms import form_in, pass_form
+from .options import Options
 from .page import with_script
 from .seams.inner import (
     API,
@@ -33,6 +35,7 @@ from .service import Service
 from .sessions import heartbeat, restart
 from .sessions.data import read_messages, read_simple
 from .sessions.joins import join
+from .sessions.unusable import refused_begin, refused_read
 
 __all__ = ["GradioMiddleware"]
 
@@ -77,12 +80,18 @@ Handler = Callable[[Scope, Receive, Send, str | None], Awaitable[None]]
 
 
 class GradioMiddleware:
-    """ASGI middleware inside of a Gradio app, through the documented `app_kwargs={"middleware": […]}`."""
+    """ASGI middleware inside of a Gradio app, through the documented `app_kwargs={"middleware": […]}`.
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    aloud: whether the terminal is told once that it is there, among Gradio's own lines; else the log is.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, *, aloud: bool = False) -> None:
         self._app = app
         self._service = service
-        self._said = ""  # why it could not be started, as the log has it
+        self._tell: Callable[[str], None] | None = _print if aloud else log.info
+        # Each request finds it so, also the one by which launch() looks whether it is up.
+        self._starting = Trouble(log, "Penstock can't be started", logging.ERROR)
+        self._answering = Trouble(log, "Gradio's sessions can't be looked up")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or self._service.is_elsewhere:
@@ -92,12 +101,16 @@ class GradioMiddleware:
         try:
             await service.ready(scope["app"], self._app, restart.watch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the app is not to be broken by it
+            self._starting.met(error)
             await self._closed(error, scope, receive, send)
             return
-        self._said = ""
+        self._starting.over()
         if service.surfaces.mode == "aside":
             await self._app(scope, receive, send)
             return
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(_on(service.options))
         handler = self._handler(scope, route)
         if handler is None:
             await self._page(scope, receive, send)
@@ -112,17 +125,12 @@ class GradioMiddleware:
 
     async def _closed(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """The store can't be used: streams are refused, everything else is as it would be without us."""
-        known = isinstance(error, PenstockError)
-        said = f"{error.message} {error.hint}".strip() if isinstance(error, PenstockError) else repr(error)
-        if (
-            said != self._said
-        ):  # each request finds it so, also the one by which launch() looks whether it is up
-            log.error("Penstock can't be started: %s", said, exc_info=None if known else error)
-            self._said = said
-        if scope["type"] == "http" and self._handler(scope, route_of(scope)) is not None:
-            await respond(refusal(503, said), send)
-        else:
+        handler = self._handler(scope, route_of(scope))
+        if scope["type"] != "http" or handler is None:
             await self._app(scope, receive, send)
+            return
+        refused = refused_begin if handler in (self._join, self._direct) else refused_read
+        await respond(refused(self._service, error), send)
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
@@ -138,9 +146,20 @@ class GradioMiddleware:
         if not await service.owners.admits(scope):
             await service.owners.refuse(scope, receive, send)
             return
+        begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            await handler(scope, receive, send, await service.owners.of(scope))
-        except StoreError as error:  # whose it is comes first, so nothing has been answered
+            await handler(scope, receive, answer, await service.owners.of(scope))
+            self._answering.over()
+        except StoreError as error:
+            self._answering.met(error)
+            if begun:
+                raise
             await self._closed(error, scope, receive, send)
 
     # Who answers what
@@ -165,8 +184,14 @@ class GradioMiddleware:
 
     async def _direct(self, scope: Scope, receive: Receive, send: Send, asking: str | None) -> None:
         """A call past the queue: it uses the state of the session that it names, or goes on with its event."""
-        if (kind := _form_in(scope)) is not None:
-            await self._form(kind, (scope, receive, send), asking)
+        if (kind := form_in(scope)) is not None:
+
+            async def admits(name: str) -> bool:
+                await self._service.settled(name)
+                return self._service.may_use(name, asking)
+
+            if not await pass_form(self._app, kind, (scope, receive, send), admits):
+                await respond(refusal(404, "Session not found."), send)
             return
         body = await read_body(receive)
         if body is None:
@@ -181,27 +206,6 @@ class GradioMiddleware:
             await self._in_session(name, given.get("fn_index"), (scope, _again(body, receive), send), asking)
         else:
             await self._app(scope, _again(body, receive), send)
-
-    async def _form(self, kind: bytes, request: tuple[Scope, Receive, Send], asking: str | None) -> None:
-        """A call with files, which are not gathered here: it ends where it names somebody else's session."""
-
-        async def admits(name: str) -> bool:
-            await self._service.settled(name)
-            return self._service.may_use(name, asking)
-
-        async def answer(message: Message) -> None:
-            if not form.refused:
-                await send(message)
-
-        scope, receive, send = request
-        form = Form(kind, receive, admits)
-        try:
-            await self._app(scope, form.receive, answer)
-        except Exception:
-            if not form.refused:  # else it has seen its client leave
-                raise
-        if form.refused:
-            await respond(refusal(404, "Session not found."), send)
 
     async def _in_session(
         self, name: str, fn_index: Any, request: tuple[Scope, Receive, Send], asking: str | None
@@ -347,6 +351,18 @@ class GradioMiddleware:
             await respond(refusal(405, "Method Not Allowed"), send)
 
 
+def _on(options: Options) -> str:
+    """What is said once it has begun."""
+    place = (options.store or "").removeprefix("sqlite:///")
+    kept = "in memory until the server ends" if place == "memory:" else f"in {place}"
+    console = ", its console is at /penstock" if options.console else ""
+    return f"Penstock is on: runs are kept {kept}{console}"
+
+
+def _print(said: str) -> None:
+    print(f"* {said}", flush=True)
+
+
 def _below(scope: Scope) -> Scope:
     """A request as Penstock's own server, mounted here, sees it."""
     found = OWN.fullmatch(route_of(scope))
@@ -360,15 +376,6 @@ def _listed(events: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"event_id": event.id, "fn_index": event.fn_index, "over": event.over} for event in events.values()
     ]
-
-
-def _form_in(scope: Scope) -> bytes | None:
-    """The kind of what is certainly a form: files are not gathered here.
-
-    Gradio takes it for one in lower case only, and looks for JSON in any other.
-    """
-    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
-    return kinds[0] if kinds and all(kind.startswith(b"multipart/form-data") for kind in kinds) else None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -118,9 +118,7 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
         "SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id"
     ).fetchone()
     if owner != APPLICATION_ID and (owner or tables):
-        raise NotAStore(
-            f"{path} is a database of another program.", hint="Name another file with --store sqlite:///PATH."
-        )
+        raise NotAStore(f"{path} is a database of another program.", hint=f"Name another file: {_NAMED}.")
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
@@ -152,7 +150,7 @@ def _refuse_newer(version: int, known: int, path: Path) -> None:
     if version > known:
         raise StoreTooNew(
             f"{path} has schema version {version}; this Penstock knows {known}.",
-            hint="A newer Penstock wrote it: upgrade, or name another file with --store sqlite:///PATH.",
+            hint=f"A newer Penstock wrote it: upgrade, or name another file: {_NAMED}.",
         )
 
 
@@ -186,6 +184,9 @@ def _translate(error: sqlite3.Error, path: Path) -> StoreError:
     return kind(f"{path}: {error}.", hint=hint)
 
 
+_NAMED = "--store sqlite:///PATH, PENSTOCK_STORE, or store= in the program"
+"""Where a store's address may stand: not every program has the command line's options."""
+
 _KINDS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_FULL: (StoreFull, "Free disk space; work goes on by itself then."),
     sqlite3.SQLITE_BUSY: (
@@ -199,7 +200,7 @@ _KINDS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_CORRUPT: (StoreCorrupt, "Restore the file from a backup, or try `sqlite3 FILE .recover`."),
     sqlite3.SQLITE_NOTADB: (
         NotAStore,
-        "The file is not a database: name another with --store sqlite:///PATH.",
+        f"The file is not a database: name another: {_NAMED}.",
     ),
     sqlite3.SQLITE_CANTOPEN: (StoreUnavailable, "The folder must exist and be writable."),
     sqlite3.SQLITE_READONLY: (StoreUnavailable, "The file and its folder must be writable."),

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from starlette.types import Message, Receive
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Form"]
+__all__ = ["Form", "form_in", "pass_form"]
 
 FIELD = "session_hash"
 
@@ -12,13 +12,46 @@ MOST_BYTES = 8 * 1024
 """Of a session's name, and of what a part says of itself. A form with a longer one is refused."""
 
 
+Admits = Callable[[str], Awaitable[bool]]
+"""Whether who sends a form may name that session."""
+
+
+def form_in(scope: Scope) -> bytes | None:
+    """The kind of what is certainly a form; None for anything else.
+
+    Gradio takes it for one in lower case only, and looks for JSON in any other.
+    """
+    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+    return kinds[0] if kinds and all(kind.startswith(b"multipart/form-data") for kind in kinds) else None
+
+
+async def pass_form(app: ASGIApp, kind: bytes, request: tuple[Scope, Receive, Send], admits: Admits) -> bool:
+    """Pass on a form, whose files are not gathered here.
+
+    Whether it may be: of one that names somebody else's session nothing has been answered.
+    """
+    scope, receive, send = request
+    form = Form(kind, receive, admits)
+
+    async def answer(message: Message) -> None:
+        if not form.refused:
+            await send(message)
+
+    try:
+        await app(scope, form.receive, answer)
+    except Exception:
+        if not form.refused:  # else it has seen its client leave
+            raise
+    return not form.refused
+
+
 class Form:
-    """The body of a request. kind: its content type. admits: whether who sends it may name that session.
+    """The body of a request. kind: its content type.
 
     It is read with the parser that Gradio reads it with, so that nothing means something else to each of them.
     """
 
-    def __init__(self, kind: bytes, receive: Receive, admits: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(self, kind: bytes, receive: Receive, admits: Admits) -> None:
         self._receive = receive
         self._admits = admits
         self._names = _Names(kind)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from gradio_client import Client as StockClient
 from gradio_client.client import Endpoint, Job
+from gradio_client.exceptions import AppError
 
 from ....client.reconnect import Action, Patience, Trouble, backoff_s, retry_after_s
 from ....errors import ConnectionLost, UnknownRun
@@ -114,6 +115,8 @@ class Client(StockClient):  # type: ignore[misc]  # gradio_client need not be in
     def _join(self, body: dict[str, Any], headers: dict[str, str]) -> str | None:
         """The event's id; None where the server refuses it, in whose words the stock client says that."""
         answer = self._patiently(lambda: self._post(body, headers))
+        if answer.status_code == 500:  # the stock client would say the number only
+            raise AppError(str(answer.json().get("detail")))
         return str(answer.json()["event_id"]) if answer.status_code == 200 else None
 
     def _post(self, body: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
@@ -235,18 +238,20 @@ def _renewed(client: Client | None) -> bool:
 
 
 def _is_final(answer: httpx.Response) -> bool:
-    """Whether asking again is no use: Gradio's own "queue is full" is JSON, and says no time."""
-    if answer.status_code == 503:
-        return "Retry-After" not in answer.headers and _is_json(answer.text)
+    """Whether asking again is no use: Gradio's own "queue is full" is JSON, and says no time.
+
+    So is the 500 of a server whose store can't be used.
+    """
+    if answer.status_code in (500, 503):
+        return "Retry-After" not in answer.headers and _is_object(answer.text)
     return answer.status_code < 500 and answer.status_code not in (408, 425, 429)
 
 
-def _is_json(text: str) -> bool:
+def _is_object(text: str) -> bool:
     try:
-        json.loads(text)
+        return isinstance(json.loads(text), dict)
     except ValueError:
         return False
-    return True
 
 
 def _beat_on(

@@ -4,12 +4,13 @@ What is private of it stands in `surfaces.TABLE`.
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ....errors import ConfigError
 
-__all__ = ["in_place_of_its_server", "is_mounted", "late", "never_block"]
+__all__ = ["in_place_of_its_server", "is_launched_aloud", "is_mounted", "late", "never_block"]
 
 
 def late() -> list[str]:
@@ -23,6 +24,20 @@ def late() -> list[str]:
 def is_mounted(blocks: Any) -> bool:
     """Whether it is part of another application, rather than launched."""
     return getattr(blocks, "custom_mount_path", None) is not None
+
+
+def is_launched_aloud() -> bool:
+    """Whether it is called, however deep, by a `launch()` that tells the terminal what it does.
+
+    That one keeps `quiet` to itself; where it is not found, nothing is to be printed.
+    """
+    from gradio import Blocks
+
+    code = getattr(inspect.unwrap(Blocks.launch), "__code__", None)
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None and not frame.f_locals.get("quiet", True)
 
 
 def _is_served(blocks: Any) -> bool:

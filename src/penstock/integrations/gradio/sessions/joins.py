@@ -16,6 +16,7 @@ from ..service import Service
 from .events import Event
 from .kept import BY_NAME, Request, input_of
 from .sessions import Session
+from .unusable import refused_begin
 
 __all__ = ["inner_join", "is_join", "join"]
 
@@ -65,7 +66,7 @@ async def join(service: Service, scope: Scope, raw: bytes, owner: str | None) ->
     """Have Gradio take an event in, and record it. The answer is Gradio's, whatever it is.
 
     Nothing has been begun where the answer is none of Gradio's: 404 for somebody else's session, 503 while the
-    store can't be written.
+    store is locked or full, 500 where it can't be used.
     """
     asked = _asked(scope, raw, owner)
     if asked is None:
@@ -89,8 +90,7 @@ async def _join(service: Service, scope: Scope, asked: Join) -> Answer:
             await service.whose_sessions.keep(session)
             return await how(service, scope, asked)
     except PenstockError as error:
-        answer = refusal(503, f"The event can't be kept: {error.message} {error.hint}".strip())
-        return answer._replace(headers=[*answer.headers, (b"retry-after", b"1")])
+        return refused_begin(service, error, "The event can't be kept: ")
 
 
 def _asked(scope: Scope, raw: bytes, owner: str | None) -> Join | None:

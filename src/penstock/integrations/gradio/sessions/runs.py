@@ -7,11 +7,12 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
 
-from ....errors import UnknownRun
+from ....errors import StoreError, UnknownRun
 from ....events import AnyEvent, Folded
 from ....models import RunRecord, RunState
 from ....services import Host
 from ....storage.base import ValueStore
+from ....trouble import Trouble
 from ....worker import Recording
 from ..seams.functions import Dependency
 from ..seams.surfaces import Surfaces
@@ -45,6 +46,7 @@ class Runs:
         self._indexes: dict[str, int] = {}
         self._registered: dict[str, Dependency] = {}
         self._owners: OrderedDict[str, str | None] = OrderedDict()
+        self._trouble = Trouble(log, "Runs that wait for Gradio can't be looked for")
 
     async def start(self, left: Callable[[str, str], None], waiting: Callable[[], None]) -> None:
         """Open the store. Raises StoreError.
@@ -135,8 +137,17 @@ class Runs:
         self._services.hub.tell(run_id, status)
 
     async def waiting(self, limit: int) -> list[RunRecord]:
-        """Runs that wait and that nobody has in a line, the oldest first; each is given once."""
-        return await self._services.queue.waiting_recorded(self._indexes.keys(), limit)
+        """Runs that wait and that nobody has in a line, the oldest first; each is given once.
+
+        No runs while the store can't be asked, which is said.
+        """
+        try:
+            found = await self._services.queue.waiting_recorded(self._indexes.keys(), limit)
+        except StoreError as error:
+            self._trouble.met(error)
+            return []
+        self._trouble.over()
+        return found
 
     # Reading
 
