@@ -25,6 +25,7 @@ def test_every_command_has_help(command: str) -> None:
     done = cli(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "--token" in done.stdout
+    assert "[None]" not in done.stdout, "on a command line it is written `none`"
 
 
 @pytest.mark.parametrize(
