@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, CDPSession, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, CDPSession, ConsoleMessage, Page, async_playwright
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 __all__ = ["DEADLINE_S", "Chromium", "Tab", "launched", "quoted"]
 
@@ -47,6 +48,9 @@ DEADLINE_S = 45
 
 BEGIN_AT_ONCE = 3
 """Pages that load at a time: of dozens together, each would be so late that it took others for dead."""
+
+OPENINGS = 3
+"""How often a window is asked for. One that comes late after all is empty, and in nobody's way."""
 
 LOOK_S = 0.05
 """Between two looks at a page: a look costs it a task."""
@@ -143,14 +147,20 @@ class Chromium:
         """A page in a window of its own, so that it is seen. `before`: a script that runs before its own."""
         context = self.browser.contexts[0]
         async with self._opening:  # else one's page might be taken for another's
-            async with context.expect_page() as opened:
-                await self.send("Target.createTarget", url="about:blank", newWindow=True)
-            page = await opened.value
+            page = await self._new_window(context)
         tab = Tab(self, page)
         if before:
             await page.add_init_script(before)
         await page.goto(url)
         return tab
+
+    async def _new_window(self, context: BrowserContext) -> Page:
+        for _ in range(OPENINGS):
+            with suppress(PlaywrightTimeout):
+                async with context.expect_page() as opened:
+                    await self.send("Target.createTarget", url="about:blank", newWindow=True)
+                return await opened.value
+        raise TimeoutError(f"Chromium opened no window, {OPENINGS} times.")
 
     async def reopened(self, url: str) -> Tab:
         """The tab of this address that was closed last, as with Ctrl+Shift+T. It takes tests/browser/reopening."""

@@ -3,7 +3,10 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
+
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from penstock.protocol.coalesce import Fold
 from penstock.testing import until
@@ -133,9 +136,13 @@ async def resized(scene: Scene) -> None:
     await tab.until(following, DEADLINE_S, "the tail is followed")
     await tab.page.mouse.move(300, 400)
 
-    async def scrolled_up() -> bool:  # a page that is busy may not take the first turn of the wheel
+    async def scrolled_up() -> bool:
+        # A page that is busy may not take the first turn; one that it takes late would undo the click below.
         await tab.page.mouse.wheel(0, -400)
-        return await tab.page.locator("button.new").is_visible()
+        with suppress(PlaywrightTimeout):
+            await tab.page.locator("button.new").wait_for(timeout=3_000)
+            return True
+        return False
 
     await until(scrolled_up, DEADLINE_S)
     await gets(tab, 40)

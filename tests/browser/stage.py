@@ -16,7 +16,7 @@ from .scene import DISTURBANCES, play
 
 __all__ = ["Stage", "cells_of"]
 
-AT_ONCE = 8
+AT_ONCE = 6
 """Scenes that do something at a time: two cores are busy with them, and deadlines hold."""
 
 
